@@ -1,0 +1,56 @@
+# Every target works on a fresh clone: the virtual environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: setup setup-dev demo test test-slow check format bench clean
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# --no-compile: byte code is written on first import instead, for the modules that are used.
+$(VENV)/.installed: setup.py constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: setup.py constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+demo: setup
+	$(BIN)/python -m jeat_tf.train --flagfile=configs/digits/jeat.flags --model_dir=$(RUN)
+	$(BIN)/python -m jeat_tf.evaluate --model=$(RUN) --attacks=clean,fgsm,pgd20,pgd50,energy
+	$(BIN)/python -m jeat_tf.sample --model=$(RUN)
+	@echo
+	@echo "Results of the demo"
+	@echo "  robust accuracy   $(RUN)/evaluation/results.json"
+	@echo "  generated digits  $(RUN)/samples/grid.png   (arrays: samples.npz, diagnostics: samples.json)"
+	@echo "  the classifier    $(RUN)/net.keras          (a plain Keras model: logits are -E(x, y))"
+	@echo "  TensorBoard       $(BIN)/tensorboard --logdir $(RUN)"
+
+test: setup-dev
+	$(BIN)/python -m pytest
+
+test-slow: setup-dev
+	$(BIN)/python -m pytest -m slow
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python benchmarks/train_step.py
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

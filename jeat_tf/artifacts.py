@@ -1,0 +1,143 @@
+"""Files that are either whole or absent, and nets that load or say why not."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[str]:
+    """A temporary path beside `path`, with its suffixes, that becomes `path` when the block ends well."""
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    stem, dot, suffix = name.partition(".")
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{stem}-", suffix=dot + suffix)
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file as a whole."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Writes a JSON file as a whole."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_arrays(path: str, **arrays: np.ndarray) -> None:
+    """Writes an .npz file as a whole; read it back with `np.load(path, allow_pickle=False)`."""
+    with whole_file(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def write_image(path: str, image: np.ndarray) -> None:
+    """Writes a PNG, uint8[H, W] or uint8[H, W, 3], as a whole."""
+    with whole_file(path) as temporary:
+        keras.utils.array_to_img(image[..., None] if image.ndim == 2 else image, scale=False).save(temporary)
+
+
+def writable_folder(path: str, flag: str) -> str:
+    """Creates the folder if need be and returns its path.
+
+    Raises:
+      ValueError: no path given, or nothing can be written there.
+    """
+    if not path:
+        raise ValueError(f"expected a folder, received nothing; set --{flag}")
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write in --{flag}={path}: {error.strerror or error}") from error
+    return path
+
+
+def load_net(path: str) -> keras.Model:
+    """The net in a .keras file, or in the folder of a training run (its net.keras), with safe mode on.
+
+    Raises:
+      ValueError: nothing there, not a readable .keras file, or a net that is not images -> logits [B, K].
+    """
+    import jeat_tf.energy  # noqa: F401  registers the energy layers
+
+    file = net_file(path)
+    try:
+        net = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ValueError(
+            f"cannot read the net in {file} ({os.path.getsize(file)} bytes): {error}; "
+            "expected a file written by net.save(...), whole and without Lambda layers"
+        ) from error
+    if len(net.inputs) != 1 or len(net.outputs) != 1 or len(net.output_shape) != 2:
+        raise ValueError(
+            f"expected a net of images -> logits [B, K] in {file}, received inputs {net.input_shape} and outputs "
+            f"{net.output_shape}"
+        )
+    return net
+
+
+def net_file(path: str) -> str:
+    """The .keras file that --model means.
+
+    Raises:
+      ValueError: no path given, or nothing there.
+    """
+    if not path:
+        raise ValueError("expected a net, received nothing; set --model to a run's folder or a .keras file")
+    file = os.path.join(path, "net.keras") if os.path.isdir(path) else path
+    if not os.path.isfile(file):
+        raise ValueError(
+            f"no net at {file}; expected the folder of a finished training run or a .keras file"
+        )
+    return file
+
+
+def sha256(path: str) -> str:
+    """Digest of a file, in hexadecimal."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def weights_sha256(net: keras.Model) -> str:
+    """Digest of the weights, the same for equal nets (a .keras file holds its date and is not)."""
+    digest = hashlib.sha256()
+    for weight in net.weights:
+        digest.update(f"{weight.path} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return digest.hexdigest()
+
+
+def provenance() -> dict[str, Any]:
+    """Command, versions and hardware, to stand beside every measured number."""
+    import jeat_tf
+
+    return {
+        "command": " ".join([os.path.basename(sys.executable), *sys.orig_argv[1:]]),
+        "jeat_tf": jeat_tf.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+    }

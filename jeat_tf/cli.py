@@ -1,0 +1,84 @@
+"""absl flags from the settings, and the frame that every `python -m jeat_tf.<verb>` shares."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from jeat_tf.config import leaves, replace
+from jeat_tf.units import number
+
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the resolved settings and stop")
+
+
+class _NumberParser(flags.ArgumentParser):
+    """Reads 0.03 and 8/255."""
+
+    syntactic_help = "a number, or a fraction such as 8/255"
+
+    def parse(self, argument: Any) -> float:
+        return number(argument)
+
+    def flag_type(self) -> str:
+        return "number"
+
+
+def define_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each setting of a settings class, with its default."""
+    for name, (default, field) in leaves(kind).items():
+        help_text = field.metadata["help"]
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
+        elif isinstance(default, bool):
+            flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
+        elif isinstance(default, int):
+            flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
+        elif isinstance(default, float):
+            flags.DEFINE(
+                _NumberParser(), name, default, help_text, flag_values, flags.ArgumentSerializer()
+            )
+        else:
+            flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
+
+
+def from_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
+    """The settings that the parsed flags say."""
+    return replace(kind(), **{name: flag_values[name].value for name in leaves(kind)})
+
+
+def run(kind: type, verb: Callable[[Any], Any]) -> None:
+    """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
+
+    Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
+    """
+    define_flags(kind)
+
+    def main(argv: list[str]) -> None:
+        if len(argv) > 1:
+            sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}")
+        try:
+            config = from_flags(kind)
+            if _DRY_RUN.value:
+                print_settings(config)
+            else:
+                verb(config)
+        except (ValueError, OSError, ArithmeticError) as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt as stop:
+            print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(main)
+
+
+def print_settings(config: Any) -> None:
+    """Prints all settings as a flagfile, section by section."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            print(f"# {field.name}")
+            print_settings(value)
+        else:
+            print(f"--{field.name}={value}")

@@ -1,0 +1,316 @@
+"""The settings of every verb: frozen dataclasses, the one typed truth.
+
+Command-line flags are generated from the fields (`cli.py`), every run writes its resolved settings as JSON,
+and `build.py` turns them into objects.
+"""
+
+import dataclasses
+import difflib
+import json
+from typing import Any, TypeVar
+
+from jeat_tf.units import number
+
+Config = TypeVar("Config")
+
+
+def setting(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+    """A dataclass field that is also a flag.
+
+    Args:
+      default: its type is the flag's type; a float flag also reads fractions such as 8/255.
+      help: one line; units where there are any.
+      choices: allowed strings.
+      identity: False for what does not change the numbers of a run (folders, logging), so that a resumed run
+        may differ in it.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "choices": choices, "identity": identity}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which images."""
+
+    dataset: str = setting("digits", "digits, any TFDS image classification name, or a prepared TFDS folder")
+    data_dir: str = setting("", "TFDS data folder; empty: TFDS' default", identity=False)
+    download: bool = setting(False, "fetch and prepare a data set that data_dir lacks", identity=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """How training images are served."""
+
+    validation_percent: int = setting(10, "share of the training split held out for validation")
+    batch_size: int = setting(64, "images in a training batch")
+    augment: str = setting(
+        "usual",
+        "usual: crop and flip for CIFAR, crop for SVHN, else none",
+        choices=("usual", "none", "crop", "crop_flip"),
+    )
+    separate_marginal: bool = setting(False, "serve p(x) its own stream of images, without augmentation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """Which net."""
+
+    net: str = setting("small_cnn", "small_cnn or wide_resnet", choices=("small_cnn", "wide_resnet"))
+    depth: int = setting(28, "wide_resnet: depth, 6 n + 4")
+    width: int = setting(10, "wide_resnet: widening factor")
+    norm: str = setting("none", "normalisation layers", choices=("none", "batch", "instance", "layer"))
+    activation: str = setting(
+        "leaky_relu", "activation", choices=("leaky_relu", "relu", "swish", "softplus")
+    )
+    dropout: float = setting(0.0, "wide_resnet: dropout rate inside blocks")
+    head: str = setting("flatten", "small_cnn: flatten or average pooling", choices=("flatten", "average"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Which objective, and its attack."""
+
+    method: str = setting("jeat", "standard, noise, pgd_at, pre_jeat, jem, jeat or robust_jem")
+    literal: bool = setting(
+        False, "jeat: Algorithm 1 to the letter (coupled chain, gradient at x, pixels not clipped)"
+    )
+    epsilon: float = setting(8 / 255, "radius of the l-inf ball, in [0, 1] pixels")
+    attack_steps: int = setting(1, "gradient steps of the training attack")
+    attack_step_size: float = setting(0.0, "step of the training attack, in pixels; 0: epsilon / attack_steps")
+    attack_clip_pixels: bool = setting(True, "keep x_adv inside [0, 1]")
+    noise_std: float = setting(24 / 255, "noise: standard deviation, in pixels")
+    input_noise_std: float = setting(
+        0.0, "joint methods: Gaussian noise on all images, in pixels (JEM: 0.015)"
+    )
+    energy_weight: float = setting(1.0, "joint methods: w, the weight of -log p(x)")
+    positive: str = setting(
+        "method",
+        "images whose E(x) is lowered; method: perturbed for jeat, clean for jem and robust_jem",
+        choices=("method", "perturbed", "clean"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A Langevin chain."""
+
+    chain_steps: int = setting(20, "K, gradient steps of a chain")
+    chain_units: str = setting(
+        "pixel",
+        "unit of the two numbers below: pixel, [0, 1]; symmetric, [-1, 1] as JEM's are published",
+        choices=("pixel", "symmetric"),
+    )
+    chain_step_size: float = setting(0.25, "factor of the energy gradient")
+    chain_noise_std: float = setting(0.005, "standard deviation of each step's noise")
+    coupled_alpha: float = setting(
+        0.0,
+        "above 0: a true Langevin chain in pixels, step alpha / 2 and noise sqrt(alpha), in place of the above",
+    )
+    chain_clip_gradient: float = setting(
+        0.0, "bound on each gradient entry, in chain_units (JEM++: 1); 0: none"
+    )
+    chain_clip_pixels: bool = setting(False, "keep chains inside [0, 1]")
+    chain_start: str = setting(
+        "uniform", "where chains begin", choices=("uniform", "class_gaussian")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """The replay buffer."""
+
+    buffer_size: int = setting(10_000, "slots")
+    restart_probability: float = setting(0.05, "rho, chance that a chain begins afresh")
+    sampling_mode: str = setting(
+        "inference",
+        "how chains call the net; training uses (and moves) batch statistics, as JEM++ does",
+        choices=("inference", "training"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """How weights move."""
+
+    optimizer: str = setting("adam", "adam or sgd", choices=("adam", "sgd"))
+    learning_rate: float = setting(1e-4, "after warm-up")
+    momentum: float = setting(0.9, "sgd: momentum")
+    weight_decay: float = setting(0.0, "decoupled weight decay")
+    clip_norm: float = setting(0.0, "bound on the global gradient norm; 0: none")
+    warmup_steps: int = setting(0, "steps of linear warm-up")
+    decay_epochs: str = setting("", "epochs after which the rate drops, e.g. 160,180")
+    decay_factor: float = setting(0.1, "what the rate is multiplied by at each of decay_epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The run itself."""
+
+    model_dir: str = setting("", "folder of the run: checkpoints, nets, TensorBoard events", identity=False)
+    epochs: int = setting(30, "passes over the training images")
+    seed: int = setting(0, "of weights, order, augmentation, attacks and chains")
+    resume: bool = setting(True, "go on with the run found in model_dir", identity=False)
+    checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", identity=False)
+    robust_every: int = setting(5, "epochs between PGD-10 measurements on validation images; 0: never")
+    monitor: str = setting("", "log that picks best.keras; empty: val_robust_accuracy, else val_accuracy")
+    jit_compile: str = setting(
+        "auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False
+    )
+    precision: str = setting(
+        "float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16")
+    )
+    images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", identity=False)
+    max_gap: float = setting(1e3, "stop as diverged when |E(x_pos) - E(x_neg)| exceeds this; 0: never")
+    max_gradient_norm: float = setting(1e5, "stop as diverged when the gradient norm exceeds this; 0: never")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `python -m jeat_tf.train`."""
+
+    data: Data = Data()
+    stream: Stream = Stream()
+    net: Net = Net()
+    method: Method = Method()
+    chain: Chain = Chain()
+    buffer: Buffer = Buffer()
+    optimizer: Optimizer = Optimizer()
+    run: Run = Run()
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Settings of `python -m jeat_tf.prepare`."""
+
+    data: Data = Data()
+    output: str = setting("", "JSON file for the summary; empty: print only", identity=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `python -m jeat_tf.evaluate`."""
+
+    data: Data = Data(dataset="")
+    model: str = setting("", "folder of a training run, or a .keras file")
+    attacks: str = setting(
+        "clean,fgsm,pgd20,pgd50,energy", "comma-separated: clean, fgsm, pgdN, energy, energyN"
+    )
+    epsilon: float = setting(0.0, "radius of the l-inf ball, in pixels; 0: the run's own")
+    split: str = setting("test", "TFDS split")
+    num_images: int = setting(0, "evaluate the first so many images; 0: all")
+    batch_size: int = setting(200, "images in a batch", identity=False)
+    seed: int = setting(0, "of random starts")
+    output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """Settings of `python -m jeat_tf.sample`."""
+
+    data: Data = Data(dataset="")
+    chain: Chain = Chain(chain_steps=200, chain_start="class_gaussian", chain_clip_pixels=True)
+    model: str = setting("", "folder of a training run, or a .keras file")
+    num: int = setting(1000, "images, the classes in turn")
+    energy: str = setting(
+        "joint",
+        "what the chain lowers: joint E(x, y) (eq. 17), cross_entropy E(x, y) - E(x) (eq. 16), marginal E(x)",
+        choices=("joint", "cross_entropy", "marginal"),
+    )
+    batch_size: int = setting(200, "chains run together")
+    seed: int = setting(0, "of starts and chains")
+    judge: str = setting("", "independent .keras classifier that grades the images")
+    output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)
+
+
+def to_json(config: Any) -> str:
+    """The settings as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(kind: type[Config], text: str) -> Config:
+    """The settings of that kind in a JSON text.
+
+    Raises:
+      ValueError: not JSON, or a field that this version does not know.
+    """
+    try:
+        values = json.loads(text)
+        return _from_dict(kind, values)
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise ValueError(f"not the settings of a {kind.__name__}: {error}") from error
+
+
+def _from_dict(kind: Any, values: dict) -> Any:
+    nested = {f.name: f.type for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.type)}
+    return kind(
+        **{
+            name: _from_dict(nested[name], value) if name in nested else value
+            for name, value in values.items()
+        }
+    )
+
+
+def leaves(config: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
+    """All settings by flag name: value and field. `config` may be the class itself, for defaults."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = field.default if isinstance(config, type) else getattr(config, field.name)
+        if dataclasses.is_dataclass(field.type):
+            found |= leaves(value)
+        else:
+            found[field.name] = (value, field)
+    return found
+
+
+def replace(config: Config, **settings: Any) -> Config:
+    """A copy with settings changed by flag name, wherever they sit.
+
+    Raises:
+      ValueError: no such setting, with the nearest names.
+    """
+    known = leaves(config)
+    for name in settings:
+        if name not in known:
+            raise ValueError(f'unknown setting "{name}"; {nearest(name, known)}')
+    return _replace(config, settings)
+
+
+def _replace(config: Any, settings: dict[str, Any]) -> Any:
+    changes = {}
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(field.type):
+            changes[field.name] = _replace(getattr(config, field.name), settings)
+        elif field.name in settings:
+            changes[field.name] = settings[field.name]
+    return dataclasses.replace(config, **changes)
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """ "name: old -> new" for each setting that makes two runs different."""
+    before, after = leaves(old), leaves(new)
+    return [
+        f"{name}: {before[name][0]!r} -> {value!r}"
+        for name, (value, field) in after.items()
+        if field.metadata["identity"] and before[name][0] != value
+    ]
+
+
+def nearest(name: str, known: Any) -> str:
+    """ "did you mean ...?" or the list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(known)}"
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a comma-separated list; empty for an empty text."""
+    return tuple(number(part.strip()) for part in text.split(",") if part.strip())
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raises ValueError unless epsilon is a pixel radius in [0, 1]."""
+    if not 0 <= epsilon <= 1:
+        raise ValueError(
+            f"expected epsilon in [0, 1] pixel units, received {epsilon:g}"
+            + (f", which looks like a 0-255 value; write --epsilon={epsilon:g}/255" if epsilon > 1 else "")
+        )

@@ -1,0 +1,29 @@
+"""Label-preserving changes of a training image: (image, seed) -> image."""
+
+import tensorflow as tf
+
+from jeat_tf.data.stream import Augment
+from jeat_tf.seeds import split
+from jeat_tf.types import Seed
+
+
+def crop(image: tf.Tensor, seed: Seed, *, padding: int = 4) -> tf.Tensor:
+    """A random window, of the image's own size, of the image padded by reflection (JEM)."""
+    padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], mode="REFLECT")
+    return tf.image.stateless_random_crop(padded, tf.shape(image), seed)
+
+
+def crop_and_flip(image: tf.Tensor, seed: Seed) -> tf.Tensor:
+    """`crop`, then left and right exchanged in half of all cases: the usual CIFAR augmentation."""
+    crop_seed, flip_seed = split(seed)
+    return tf.image.stateless_random_flip_left_right(crop(image, crop_seed), flip_seed)
+
+
+AUGMENTATIONS: dict[str, Augment | None] = {"none": None, "crop": crop, "crop_flip": crop_and_flip}
+
+
+def usual_augmentation(dataset: str) -> str:
+    """The name of what published systems use: crop and flip for CIFAR, crop alone for SVHN, else nothing."""
+    if dataset.startswith("cifar"):
+        return "crop_flip"
+    return "crop" if dataset.startswith("svhn") else "none"

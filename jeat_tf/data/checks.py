@@ -1,0 +1,40 @@
+"""What images and labels must look like; called where data enters, never inside a step."""
+
+import numpy as np
+
+
+def check_images(images: np.ndarray) -> None:
+    """Raises ValueError unless images are finite floats [B, H, W, C] in [0, 1]."""
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(f"expected images of shape [B, H, W, C], received shape {list(images.shape)}")
+    if not np.issubdtype(images.dtype, np.floating) and images.dtype.name != "bfloat16":
+        raise ValueError(
+            f"expected float images in [0, 1], received {images.dtype} with values up to {images.max()}; "
+            "divide integer images by 255"
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("expected finite images, received NaN or infinity")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        hint = (
+            "divide by 255"
+            if high > 2
+            else "leave normalisation to a layer inside the net, for instance keras.layers.Rescaling"
+        )
+        raise ValueError(f"expected images in [0, 1], received values in [{low:g}, {high:g}]; {hint}")
+
+
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        hint = "; pass labels.argmax(-1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
+        raise ValueError(f"expected integer labels of shape [B], received shape {list(labels.shape)}{hint}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"expected integer labels, received {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"expected labels in 0..{num_classes - 1}, one for each of the net's {num_classes} logits, "
+            f"received {labels.min()}..{labels.max()}"
+        )

@@ -1,0 +1,89 @@
+"""Training batches as one endless stream whose order is a function of (seed, step)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.seeds import fold_in
+from jeat_tf.types import Seed
+
+Augment = Callable[[tf.Tensor, Seed], tf.Tensor]
+"""(image float32[H, W, C] in [0, 1], seed) -> image, like it."""
+
+def training_stream(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    augment: Augment | None = None,
+    separate_marginal: bool = False,
+) -> tf.data.Dataset:
+    """Endless batches, shuffled anew each epoch, from any step on.
+
+    The order of epoch e and the augmentation of its i-th image depend on (seed, e, i) alone, so a run that
+    starts at `first_step` sees what an uninterrupted run would have seen.
+
+    Args:
+      images: uint8[N, H, W, C], kept in memory.
+      labels: int64[N].
+      batch_size: images in a batch; the last incomplete batch of an epoch is dropped.
+      seed: of order and augmentation.
+      first_step: number of batches to pass over.
+      augment: applied to each image.
+      separate_marginal: pair each batch with a second, independently shuffled one without augmentation, for
+        p(x) (SADA-JEM): x is then the pair (x, x_marginal).
+
+    Returns:
+      dataset: elements (x float32[B, H, W, C] in [0, 1], labels int64[B]).
+
+    Raises:
+      ValueError: batch_size is larger than the data set.
+    """
+    if batch_size > len(images):
+        raise ValueError(f"expected a batch of at most {len(images)} images, the training set, received {batch_size}")
+    images, labels = tf.constant(images), tf.constant(labels)
+    shared = {"batch_size": batch_size, "first_step": first_step}
+    batches = _shuffled(images, labels, seed=(seed, 7), augment=augment, **shared)
+    if separate_marginal:
+        marginal = _shuffled(images, labels, seed=(seed, 8), augment=None, **shared)
+        batches = tf.data.Dataset.zip(batches, marginal).map(lambda a, b: ((a[0], b[0]), a[1]))
+    return batches.prefetch(2)
+
+
+def _shuffled(
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    batch_size: int,
+    first_step: int,
+    seed: tuple[int, int],
+    augment: Augment | None,
+) -> tf.data.Dataset:
+    steps_per_epoch = len(images) // batch_size
+    first_epoch, skipped = divmod(first_step, steps_per_epoch)
+
+    def epoch(e: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = fold_in(tf.constant(seed), e)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), epoch_seed, alg="philox")
+
+        def example(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x = tf.cast(images[i], tf.float32) / 255.0
+            return (x if augment is None else augment(x, fold_in(epoch_seed, i))), labels[i]
+
+        order = tf.data.Dataset.from_tensor_slices(order[: steps_per_epoch * batch_size])
+        return order.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(epoch).batch(batch_size, drop_remainder=True).skip(skipped)
+
+
+def evaluation_batches(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Batches (x float32[B, H, W, C] in [0, 1], labels int64[B]) in order, the last one smaller."""
+
+    def scale(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(image, tf.float32) / 255.0, label
+
+    return examples.batch(batch_size).map(scale, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)

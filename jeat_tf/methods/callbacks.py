@@ -1,0 +1,184 @@
+"""What watches a run: robust accuracy, divergence, checkpoints."""
+
+import json
+import os
+import signal
+import threading
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.artifacts import whole_file, write_json
+from jeat_tf.attacks import cross_entropy
+from jeat_tf.methods.inner import attacked
+from jeat_tf.types import Attack
+
+
+class RobustAccuracy(keras.callbacks.Callback):
+    """Accuracy under an attack on fixed images, added to the epoch's logs as `val_robust_accuracy`.
+
+    Put it before callbacks that read the logs (TensorBoard, early stopping, best checkpoint). Between
+    measurements the log keeps the last value.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, attack: Attack, *, every: int = 1):
+        """
+        Args:
+          images: float32[N, H, W, C] in [0, 1], attacked as one batch.
+          labels: int[N].
+          attack: raises the cross-entropy, e.g. `functools.partial(pgd, ball=..., num_steps=10, ...)`.
+          every: epochs between measurements.
+        """
+        super().__init__()
+        self.images, self.labels = tf.constant(images), tf.constant(labels)
+        self.perturb = attacked(cross_entropy, attack)
+        self.every = every
+        self.latest: float | None = None
+        self._measure: Any = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self._measure is None:
+            net = self.model.net
+
+            @tf.function
+            def measure() -> tf.Tensor:
+                x_adv = self.perturb(net, self.images, self.labels, tf.constant([0, 3]))
+                predicted = tf.argmax(net(x_adv, training=False), axis=-1, output_type=self.labels.dtype)
+                return tf.reduce_mean(tf.cast(predicted == self.labels, tf.float32))
+
+            self._measure = measure
+        if self.latest is None or (epoch + 1) % self.every == 0:
+            self.latest = float(self._measure())
+        if logs is not None:
+            logs["val_robust_accuracy"] = self.latest
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the range of finite, usable energies."""
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Raises `DivergenceError` at the first step whose loss, gap or gradient norm is out of hand.
+
+    Joint training of energies diverges without a warning in the loss: what runs away first is the gap
+    E(x_pos) - E(x_neg). The checkpoints written before stay as they are. A callback that recovers instead of
+    stopping belongs here and takes this one's place.
+    """
+
+    def __init__(self, *, max_gap: float = 1e3, max_gradient_norm: float = 1e5):
+        """
+        Args:
+          max_gap: bound on the step's |E(x_pos) - E(x_neg)|; 0 does not look.
+          max_gradient_norm: bound on the step's gradient norm; 0 does not look.
+        """
+        super().__init__()
+        self.limits = {"latest_gap": max_gap, "latest_gradient_norm": max_gradient_norm}
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        for name in ("loss", *self.limits):
+            value = logs.get(name)
+            if value is None:
+                continue
+            limit = self.limits.get(name, 0.0)
+            if np.isfinite(value) and not (limit and abs(value) > limit):
+                continue
+            bound = f", beyond the limit of {limit:g}" if np.isfinite(value) else ""
+            raise DivergenceError(
+                f"training diverged at step {int(self.model.optimizer.iterations)}: "
+                f"{name.removeprefix('latest_')} is {value:g}{bound}. The last good checkpoint is kept. Known "
+                "remedies: another seed, a lower learning rate, more chain steps, chains that start at class "
+                "Gaussians, an uncoupled chain"
+            )
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Keeps a run's state so that it can go on bit for bit, the best net, and the history.
+
+    Files, each replaced as a whole: `last.weights.h5` (net, optimizer, step, replay buffer), `best.keras` (net
+    with the highest monitored log), `history.json` (one entry an epoch). On Ctrl-C or SIGTERM the step at hand is
+    finished and saved, then KeyboardInterrupt is raised.
+    """
+
+    def __init__(self, folder: str, *, monitor: str = "", every_steps: int = 0):
+        """
+        Args:
+          folder: where the files go.
+          monitor: log that picks the best net; empty picks none.
+          every_steps: also save every so many steps; 0 saves at epoch ends alone.
+        """
+        super().__init__()
+        self.folder = folder
+        self.monitor = monitor
+        self.every_steps = every_steps
+        self.history: list[dict[str, float]] = []
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the last checkpoint into a compiled model, if there is one; returns the step it was at.
+
+        Raises:
+          ValueError: the checkpoint is damaged, or of another net.
+        """
+        path = self._path("last.weights.h5")
+        if not os.path.exists(path):
+            return 0
+        try:
+            model.load_weights(path)
+        except Exception as error:
+            raise ValueError(
+                f"cannot read the checkpoint {path} ({os.path.getsize(path)} bytes): {error}; it is damaged or of "
+                "another net. Remove it to start this run again"
+            ) from error
+        step = int(model.optimizer.iterations)
+        if os.path.exists(self._path("history.json")):
+            with open(self._path("history.json"), encoding="utf-8") as f:
+                self.history = [entry for entry in json.load(f) if entry["step"] <= step]
+        return step
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        step = int(self.model.optimizer.iterations)
+        if self._signal is None and not (self.every_steps and step % self.every_steps == 0):
+            return
+        self._save_state()
+        if self._signal is not None:
+            self.on_train_end()
+            raise KeyboardInterrupt(
+                f"{signal.Signals(self._signal).name} at step {step}; saved in {self.folder}, the same command goes on"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        earlier = [entry[self.monitor] for entry in self.history if self.monitor in entry]
+        step = int(self.model.optimizer.iterations)
+        self.history.append({"epoch": epoch + 1, "step": step} | logs)
+        # The state goes last: a run killed in between repeats this epoch and writes the same files again.
+        write_json(self._path("history.json"), self.history)
+        if self.monitor in logs and logs[self.monitor] > max(earlier, default=-np.inf):
+            with whole_file(self._path("best.keras")) as temporary:
+                self.model.net.save(temporary)
+        self._save_state()
+
+    def _save_state(self) -> None:
+        with whole_file(self._path("last.weights.h5")) as temporary:
+            self.model.save_weights(temporary)
+
+    def _note(self, number: int, frame: Any) -> None:
+        del frame
+        self._signal = number
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name)

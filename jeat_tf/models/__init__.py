@@ -1,0 +1,7 @@
+"""Nets: functional Keras models, images in [0, 1] -> logits, normalisation inside."""
+
+from jeat_tf.models.layers import ACTIVATIONS, NORMS
+from jeat_tf.models.small_cnn import small_cnn
+from jeat_tf.models.wide_resnet import wide_resnet
+
+__all__ = ["ACTIVATIONS", "NORMS", "small_cnn", "wide_resnet"]

@@ -1,0 +1,18 @@
+"""Samplers: chains, where they start, what they remember, and how stages are put together."""
+
+from jeat_tf.samplers.generate import Stage, generate
+from jeat_tf.samplers.replay_buffer import ReplayBuffer, random_labels
+from jeat_tf.samplers.sgld import Steps, coupled, sgld
+from jeat_tf.samplers.starts import class_gaussians, uniform
+
+__all__ = [
+    "ReplayBuffer",
+    "Stage",
+    "Steps",
+    "class_gaussians",
+    "coupled",
+    "generate",
+    "random_labels",
+    "sgld",
+    "uniform",
+]

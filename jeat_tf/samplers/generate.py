@@ -1,0 +1,46 @@
+"""Images from a classifier: a start, then stages."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from jeat_tf.attacks import inference
+from jeat_tf.seeds import fold_in
+from jeat_tf.types import Images, Labels, Sampler, Seed, Start, Surrogate, View
+
+
+class Stage(NamedTuple):
+    """One leg of generation: a sampler (or an attack) and the quantity it follows.
+
+    `Stage(joint_energy, functools.partial(sgld, ...))` is JEAT eq. 17, `Stage(cross_entropy, ...)` eq. 16.
+    """
+
+    surrogate: Surrogate
+    sampler: Sampler
+
+
+def generate(
+    net: Any,
+    labels: Labels,
+    *,
+    seed: Seed,
+    start: Start,
+    stages: Sequence[Stage],
+    view: View = inference,
+) -> Images:
+    """Images float32[B, H, W, C] for the labels: start, then each stage in turn.
+
+    Args:
+      net: images -> logits.
+      labels: int[B], the class asked for in each image.
+      seed: int32[2].
+      start: (labels, seed) -> first images.
+      stages: applied in order; each gets its own seed.
+      view: how the net is called.
+    """
+    x = start(labels, fold_in(seed, 0))
+    for i, stage in enumerate(stages, start=1):
+        fn = stage.surrogate(view(net), labels)
+        x = stage.sampler(fn, x, seed=fold_in(seed, i))
+    return x

@@ -1,0 +1,68 @@
+"""Langevin chains down an energy."""
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from jeat_tf.loops import input_gradient, repeat
+from jeat_tf.types import EnergyFn, Images, Seed
+
+
+def sgld(
+    energy_fn: EnergyFn,
+    x: Images,
+    *,
+    seed: Seed,
+    step_size: float,
+    noise_std: float,
+    num_steps: int,
+    clip_gradient: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Images:
+    """Images after a Langevin chain x <- x - step_size * grad E(x) + noise_std * N(0, I).
+
+    With step_size = alpha / 2 and noise_std = sqrt(alpha) (see `coupled`) this is stochastic gradient
+    Langevin dynamics, JEAT eq. 17 and Welling & Teh, 2011. JEM, and every working system after it, sets the
+    two apart (1.0 and 0.01 in [-1, 1] units): such a chain does *not* sample from exp(-E); it is a noisy
+    descent that stops where the drift and the flatness of the energy let it.
+
+    Args:
+      energy_fn: images float[B, H, W, C] -> energy float[B]; lowered.
+      x: float32[B, H, W, C], first iterate.
+      seed: int32[2].
+      step_size: factor of the gradient, for [0, 1] pixels; `units.gradient_step_from_symmetric` converts.
+      noise_std: standard deviation of the noise of each step, in [0, 1] pixels.
+      num_steps: gradients taken per image.
+      clip_gradient: bound on each entry of the gradient (the proximal chain of JEM++); None leaves it free.
+      bounds: pixel range kept after each step; None leaves it open, as JEM does.
+
+    Returns:
+      x: like x; no gradient flows through it.
+    """
+
+    def step(x: Images, seed: Seed) -> Images:
+        gradient = input_gradient(energy_fn, x)
+        if clip_gradient is not None:
+            gradient = tf.clip_by_value(gradient, -clip_gradient, clip_gradient)
+        x = x - step_size * gradient
+        if noise_std:
+            x = x + noise_std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
+        return x if bounds is None else tf.clip_by_value(x, *bounds)
+
+    return repeat(step, x, seed=seed, num_steps=num_steps)
+
+
+class Steps(NamedTuple):
+    """The two numbers of a chain: factor of the gradient, standard deviation of the noise."""
+
+    step_size: float
+    noise_std: float
+
+
+def coupled(alpha: float) -> Steps:
+    """The steps for which the chain is Langevin dynamics: alpha / 2 and sqrt(alpha) (JEAT Algorithm 1).
+
+    At alpha = 1 the noise has standard deviation 1 on images of width 1, and training diverges.
+    """
+    return Steps(step_size=alpha / 2, noise_std=math.sqrt(alpha))

@@ -1,0 +1,80 @@
+"""The functions that are passed around, each named and described once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+Seed = tf.Tensor
+"""int32[2]: the seed of `tf.random.stateless_*`; split and fold it, never reuse it."""
+
+Images = tf.Tensor
+"""float32[B, H, W, C] in [0, 1]."""
+
+Labels = tf.Tensor
+"""int[B], class indices."""
+
+LogitsFn = Callable[[Images], tf.Tensor]
+"""images -> logits float[B, K]."""
+
+LossFn = Callable[[Images], tf.Tensor]
+"""images -> loss float[B]; an attack raises it."""
+
+EnergyFn = Callable[[Images], tf.Tensor]
+"""images -> energy float[B]; a sampler lowers it."""
+
+Surrogate = Callable[[LogitsFn, Labels], LossFn]
+"""(logits_fn, labels) -> what to raise or lower, e.g. `attacks.cross_entropy` or `attacks.joint_energy`."""
+
+View = Callable[[Any], LogitsFn]
+"""net -> logits_fn: how an inner problem calls the net (inference or training mode)."""
+
+
+class Attack(Protocol):
+    """Raises a loss near x, e.g. `functools.partial(pgd, ball=linf(8 / 255), step_size=2 / 255, num_steps=10)`."""
+
+    def __call__(self, loss_fn: LossFn, x: Images, *, seed: Seed) -> Images: ...
+
+
+class Sampler(Protocol):
+    """Runs a chain down an energy, e.g. `functools.partial(sgld, step_size=.25, noise_std=.005, num_steps=20)`."""
+
+    def __call__(self, energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images: ...
+
+
+class Start(Protocol):
+    """First images of a chain, one for each label; a class-free start uses only the number of labels."""
+
+    def __call__(self, labels: Labels, seed: Seed) -> Images: ...
+
+
+class Perturb(Protocol):
+    """Images to train on instead of x."""
+
+    def __call__(self, net: Any, x: Images, labels: Labels, seed: Seed) -> Images: ...
+
+
+class Batch(NamedTuple):
+    """What one inner problem hands to the loss.
+
+    Attributes:
+      x: the images given, plus input noise.
+      labels: int[B].
+      x_adv: the perturbed images; the same tensor as x where the method perturbs nothing.
+      x_marginal: images for p(x); the same tensor as x unless a separate stream supplies them.
+      x_neg: samples of the net's own density, or None.
+    """
+
+    x: Images
+    labels: Labels
+    x_adv: Images
+    x_marginal: Images
+    x_neg: Images | None
+
+
+class LossOut(NamedTuple):
+    """One evaluation of an objective: scalar loss, logits of the classified images, scalar terms by name."""
+
+    loss: tf.Tensor
+    logits: tf.Tensor
+    terms: dict[str, tf.Tensor]

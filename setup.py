@@ -1,0 +1,36 @@
+"""Packaging: ranges here, the exact tested set in constraints.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="jeat_tf",
+    version="0.1.0",
+    description="Joint energy adversarial training (JEAT), JEM and Robust JEM in TensorFlow and Keras 3",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["jeat_tf", "jeat_tf.*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.12,<3.16",
+        "tensorflow-datasets>=4.9.10,<5",
+        # tensorflow-datasets 4.9.10 imports it without declaring it.
+        "importlib-resources",
+        "tensorflow-probability>=0.25,<0.26",
+        # tensorflow-probability imports it without declaring it; its minor must be TensorFlow's.
+        "tf-keras>=2.20,<2.22",
+        "tensorboard>=2.20,<2.22",
+        "absl-py>=2.1",
+        "numpy>=1.26",
+        "scipy>=1.13",
+        "scikit-learn>=1.5",
+        "pillow>=10",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "profile": ["xprof>=2.20"],
+        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.15"],
+    },
+)

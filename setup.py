@@ -1,12 +1,14 @@
 """Packaging: ranges here, the exact tested set in constraints.txt."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="jeat_tf",
     version="0.1.0",
     description="Joint energy adversarial training (JEAT), JEM and Robust JEM in TensorFlow and Keras 3",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["jeat_tf", "jeat_tf.*"]),
@@ -22,7 +24,7 @@ setup(
         "tf-keras>=2.20,<2.22",
         "tensorboard>=2.20,<2.22",
         "absl-py>=2.1",
-        "numpy>=1.26",
+        "numpy>=2.1",
         "scipy>=1.13",
         "scikit-learn>=1.5",
         "pillow>=10",

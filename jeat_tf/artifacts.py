@@ -46,7 +46,7 @@ def write_json(path: str, value: Any) -> None:
 def write_arrays(path: str, **arrays: np.ndarray) -> None:
     """Writes an .npz file as a whole; read it back with `np.load(path, allow_pickle=False)`."""
     with whole_file(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def write_image(path: str, image: np.ndarray) -> None:
@@ -106,9 +106,7 @@ def net_file(path: str) -> str:
         raise ValueError("expected a net, received nothing; set --model to a run's folder or a .keras file")
     file = os.path.join(path, "net.keras") if os.path.isdir(path) else path
     if not os.path.isfile(file):
-        raise ValueError(
-            f"no net at {file}; expected the folder of a finished training run or a .keras file"
-        )
+        raise ValueError(f"no net at {file}; expected the folder of a finished training run or a .keras file")
     return file
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from jeat_tf import attacks, models, units
 from jeat_tf.config import (
-    Buffer,
     Chain,
     Data,
     Method,
@@ -79,9 +78,7 @@ def check(config: TrainConfig) -> None:
         if not number >= 0:
             raise ValueError(f"expected {flag} >= 0, received {number:g}")
     if not 0 <= config.buffer.restart_probability <= 1:
-        raise ValueError(
-            f"expected --restart_probability in [0, 1], received {config.buffer.restart_probability:g}"
-        )
+        raise ValueError(f"expected --restart_probability in [0, 1], received {config.buffer.restart_probability:g}")
     if method.method in _JOINT and stream.batch_size > config.buffer.buffer_size:
         raise ValueError(
             f"expected --buffer_size of at least the batch ({stream.batch_size}), received {config.buffer.buffer_size}"
@@ -253,9 +250,7 @@ def _positive(method: Method) -> Callable | None:
     return perturbed if method.positive == "perturbed" else clean
 
 
-def _negatives(
-    config: TrainConfig, data: ImageData, training: Callable[[], ImagesAndLabels]
-) -> Persistent:
+def _negatives(config: TrainConfig, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Persistent:
     buffer = ReplayBuffer(
         config.buffer.buffer_size,
         start(config.chain, data, training),

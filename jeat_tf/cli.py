@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from jeat_tf.config import leaves, replace
 from jeat_tf.units import number
@@ -36,9 +36,7 @@ def define_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> Non
         elif isinstance(default, int):
             flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
         elif isinstance(default, float):
-            flags.DEFINE(
-                _NumberParser(), name, default, help_text, flag_values, flags.ArgumentSerializer()
-            )
+            flags.DEFINE(_NumberParser(), name, default, help_text, flag_values, flags.ArgumentSerializer())
         else:
             flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
 
@@ -58,6 +56,7 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}")
+        logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
         try:
             config = from_flags(kind)
             if _DRY_RUN.value:

@@ -24,9 +24,7 @@ def setting(default: Any, help: str, *, choices: tuple[str, ...] = (), identity:
       identity: False for what does not change the numbers of a run (folders, logging), so that a resumed run
         may differ in it.
     """
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "identity": identity}
-    )
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "identity": identity})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +58,7 @@ class Net:
     depth: int = setting(28, "wide_resnet: depth, 6 n + 4")
     width: int = setting(10, "wide_resnet: widening factor")
     norm: str = setting("none", "normalisation layers", choices=("none", "batch", "instance", "layer"))
-    activation: str = setting(
-        "leaky_relu", "activation", choices=("leaky_relu", "relu", "swish", "softplus")
-    )
+    activation: str = setting("leaky_relu", "activation", choices=("leaky_relu", "relu", "swish", "softplus"))
     dropout: float = setting(0.0, "wide_resnet: dropout rate inside blocks")
     head: str = setting("flatten", "small_cnn: flatten or average pooling", choices=("flatten", "average"))
 
@@ -72,17 +68,13 @@ class Method:
     """Which objective, and its attack."""
 
     method: str = setting("jeat", "standard, noise, pgd_at, pre_jeat, jem, jeat or robust_jem")
-    literal: bool = setting(
-        False, "jeat: Algorithm 1 to the letter (coupled chain, gradient at x, pixels not clipped)"
-    )
+    literal: bool = setting(False, "jeat: Algorithm 1 to the letter (coupled chain, gradient at x, pixels not clipped)")
     epsilon: float = setting(8 / 255, "radius of the l-inf ball, in [0, 1] pixels")
     attack_steps: int = setting(1, "gradient steps of the training attack")
     attack_step_size: float = setting(0.0, "step of the training attack, in pixels; 0: epsilon / attack_steps")
     attack_clip_pixels: bool = setting(True, "keep x_adv inside [0, 1]")
     noise_std: float = setting(24 / 255, "noise: standard deviation, in pixels")
-    input_noise_std: float = setting(
-        0.0, "joint methods: Gaussian noise on all images, in pixels (JEM: 0.015)"
-    )
+    input_noise_std: float = setting(0.0, "joint methods: Gaussian noise on all images, in pixels (JEM: 0.015)")
     energy_weight: float = setting(1.0, "joint methods: w, the weight of -log p(x)")
     positive: str = setting(
         "method",
@@ -107,13 +99,9 @@ class Chain:
         0.0,
         "above 0: a true Langevin chain in pixels, step alpha / 2 and noise sqrt(alpha), in place of the above",
     )
-    chain_clip_gradient: float = setting(
-        0.0, "bound on each gradient entry, in chain_units (JEM++: 1); 0: none"
-    )
+    chain_clip_gradient: float = setting(0.0, "bound on each gradient entry, in chain_units (JEM++: 1); 0: none")
     chain_clip_pixels: bool = setting(False, "keep chains inside [0, 1]")
-    chain_start: str = setting(
-        "uniform", "where chains begin", choices=("uniform", "class_gaussian")
-    )
+    chain_start: str = setting("uniform", "where chains begin", choices=("uniform", "class_gaussian"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +142,8 @@ class Run:
     checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", identity=False)
     robust_every: int = setting(5, "epochs between PGD-10 measurements on validation images; 0: never")
     monitor: str = setting("", "log that picks best.keras; empty: val_robust_accuracy, else val_accuracy")
-    jit_compile: str = setting(
-        "auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False
-    )
-    precision: str = setting(
-        "float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16")
-    )
+    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False)
+    precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", identity=False)
     max_gap: float = setting(1e3, "stop as diverged when |E(x_pos) - E(x_neg)| exceeds this; 0: never")
     max_gradient_norm: float = setting(1e5, "stop as diverged when the gradient norm exceeds this; 0: never")
@@ -193,9 +177,7 @@ class EvaluateConfig:
 
     data: Data = Data(dataset="")
     model: str = setting("", "folder of a training run, or a .keras file")
-    attacks: str = setting(
-        "clean,fgsm,pgd20,pgd50,energy", "comma-separated: clean, fgsm, pgdN, energy, energyN"
-    )
+    attacks: str = setting("clean,fgsm,pgd20,pgd50,energy", "comma-separated: clean, fgsm, pgdN, energy, energyN")
     epsilon: float = setting(0.0, "radius of the l-inf ball, in pixels; 0: the run's own")
     split: str = setting("test", "TFDS split")
     num_images: int = setting(0, "evaluate the first so many images; 0: all")
@@ -209,7 +191,7 @@ class SampleConfig:
     """Settings of `python -m jeat_tf.sample`."""
 
     data: Data = Data(dataset="")
-    chain: Chain = Chain(chain_steps=200, chain_start="class_gaussian", chain_clip_pixels=True)
+    chain: Chain = Chain(chain_steps=50, chain_start="class_gaussian", chain_clip_pixels=True)
     model: str = setting("", "folder of a training run, or a .keras file")
     num: int = setting(1000, "images, the classes in turn")
     energy: str = setting(
@@ -244,16 +226,13 @@ def from_json(kind: type[Config], text: str) -> Config:
 def _from_dict(kind: Any, values: dict) -> Any:
     nested = {f.name: f.type for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.type)}
     return kind(
-        **{
-            name: _from_dict(nested[name], value) if name in nested else value
-            for name, value in values.items()
-        }
+        **{name: _from_dict(nested[name], value) if name in nested else value for name, value in values.items()}
     )
 
 
 def leaves(config: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
     """All settings by flag name: value and field. `config` may be the class itself, for defaults."""
-    found = {}
+    found: dict[str, tuple[Any, dataclasses.Field]] = {}
     for field in dataclasses.fields(config):
         value = field.default if isinstance(config, type) else getattr(config, field.name)
         if dataclasses.is_dataclass(field.type):

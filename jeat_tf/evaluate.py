@@ -80,9 +80,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         progress = tqdm(batches, desc=f"{name:8}", total=-(-total // config.batch_size), unit="batch")
         started = time.monotonic()
         verdicts[name] = (
-            attacked_verdicts(
-                net, attack.surrogate, attack.attack, linf(epsilon), progress, seed=config.seed
-            )
+            attacked_verdicts(net, attack.surrogate, attack.attack, linf(epsilon), progress, seed=config.seed)
             if attack
             else clean_verdicts(net, progress)
         )
@@ -123,9 +121,7 @@ def data_of(given: Data, trained: TrainConfig | None) -> Data:
     """The data set asked for; without one, that of the training run."""
     if given.dataset or trained is None:
         return given
-    return dataclasses.replace(
-        given, dataset=trained.data.dataset, data_dir=given.data_dir or trained.data.data_dir
-    )
+    return dataclasses.replace(given, dataset=trained.data.dataset, data_dir=given.data_dir or trained.data.data_dir)
 
 
 def output_beside(model: str, name: str) -> str:
@@ -136,9 +132,7 @@ def output_beside(model: str, name: str) -> str:
 def check_fit(net: keras.Model, data: ImageData) -> None:
     """Raises ValueError unless the net takes the data's images and has one logit for each of its classes."""
     expected = (None, *data.image_shape)
-    matches = all(
-        a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False)
-    )
+    matches = all(a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False))
     if len(net.input_shape) != 4 or not matches:
         raise ValueError(
             f"expected a net for images of shape {list(data.image_shape)} ({data.name}), received one for "

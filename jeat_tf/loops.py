@@ -20,9 +20,7 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
     return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def repeat(
-    step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int
-) -> tf.Tensor:
+def repeat(step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int) -> tf.Tensor:
     """x after `num_steps` times x = step(x, seed_i), as one graph loop; no gradient flows through the result.
 
     A `tf.while_loop` because Keras traces `train_step` without autograph, and because unrolling a chain costs

@@ -76,7 +76,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
 
     labels = np.arange(config.num) % data.num_classes
     started = time.monotonic()
-    images, traces = _chains(config, net, data, training, labels)
+    starts, images, traces = _chains(config, net, data, training, labels)
     seconds = time.monotonic() - started
 
     report = {
@@ -102,10 +102,14 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         "provenance": provenance(),
     }
     if judge is not None:
-        report["judge"] = _judged(judge, config.judge, images, labels, training()[0])
-    write_arrays(
-        os.path.join(folder, "samples.npz"), images=images, labels=labels.astype(np.int64), **traces
-    )
+        report["judge"] = {
+            "net": net_file(config.judge),
+            "weights_sha256": weights_sha256(judge),
+            "reference": f"{len(training()[0])} training images",
+            **_judged(judge, images, labels, training()[0]),
+            "start_alone": _judged(judge, starts, labels, training()[0]),
+        }
+    write_arrays(os.path.join(folder, "samples.npz"), images=images, labels=labels.astype(np.int64), **traces)
     write_image(os.path.join(folder, "grid.png"), _class_grid(images, labels, data.num_classes))
     write_json(os.path.join(folder, "samples.json"), report)
     return report
@@ -117,38 +121,37 @@ def _chains(
     data: ImageData,
     training: Any,
     labels: np.ndarray,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images float32[N, H, W, C], and what was read on the way: arrays float32[readings]."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """First and last images float32[N, H, W, C], and what was read on the way: arrays float32[readings]."""
     surrogate = build.surrogate(config.energy)
     start = build.start(config.chain, data, training)
     lengths = list(_segments(config.chain.chain_steps))
-    segments = {
-        length: build.chain(dataclasses.replace(config.chain, chain_steps=length)) for length in set(lengths)
-    }
+    segments = {length: build.chain(dataclasses.replace(config.chain, chain_steps=length)) for length in set(lengths)}
 
-    @tf.function
+    @tf.function(autograph=False)
     def begin(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return generate(net, labels, seed=seed, start=start, stages=[])
 
     # `lengths` holds one or two values, so this traces once or twice for each batch size.
-    @tf.function
+    @tf.function(autograph=False)
     def advance(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, length: int) -> tf.Tensor:
         stage = Stage(surrogate, segments[length])
         return generate(net, labels, seed=seed, start=lambda *_: x, stages=[stage])
 
-    @tf.function
+    @tf.function(autograph=False)
     def read(x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         fn = surrogate(inference(net), labels)
         gradient = input_gradient(fn, x)
         return fn(x), tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
 
-    images, energies, gradients, saturations = [], [], [], []
+    starts, images, energies, gradients, saturations = [], [], [], [], []
     count = -(-len(labels) // config.batch_size)
     with tqdm(total=count * max(config.chain.chain_steps, 1), desc="sampling", unit="step") as progress:
         for i in range(count):
             part = tf.constant(labels[i * config.batch_size : (i + 1) * config.batch_size])
             seed = fold_in(tf.constant([config.seed, 6]), i)
             x = begin(part, fold_in(seed, 0))
+            starts.append(x.numpy())
             readings = [read(x, part)]
             saturated = [_saturated(x)]
             for j, length in enumerate(lengths, start=1):
@@ -166,7 +169,7 @@ def _chains(
         "trace_gradient_norm": np.concatenate(gradients, axis=1).mean(axis=1),
         "trace_saturated": np.sum(saturations, axis=0) / len(labels),
     }
-    return np.concatenate(images), traces
+    return np.concatenate(starts), np.concatenate(images), traces
 
 
 def _segments(num_steps: int) -> Iterator[int]:
@@ -200,17 +203,12 @@ def _diagnostics(
     }
 
 
-def _judged(
-    judge: keras.Model, path: str, images: np.ndarray, labels: np.ndarray, real: np.ndarray
-) -> dict[str, Any]:
+def _judged(judge: keras.Model, images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> dict[str, float]:
     return {
-        "net": net_file(path),
-        "weights_sha256": weights_sha256(judge),
         "agreement": agreement(judge, images, labels),
         "frechet_classifier_distance": frechet_distance(
             classifier_features(judge, images), classifier_features(judge, real)
         ),
-        "reference": f"{len(real)} training images",
     }
 
 
@@ -234,7 +232,9 @@ def _main(config: SampleConfig) -> None:
         judged = report["judge"]
         print(
             f"judge: {judged['agreement']:.1%} are the class asked for; "
-            f"Frechet classifier distance {judged['frechet_classifier_distance']:.2f} to {judged['reference']}"
+            f"Frechet classifier distance {judged['frechet_classifier_distance']:.2f} to {judged['reference']} "
+            f"(where the chains began: {judged['start_alone']['agreement']:.1%}, "
+            f"{judged['start_alone']['frechet_classifier_distance']:.2f})"
         )
     folder = config.output_dir or output_beside(config.model, "samples")
     print(f"written: {os.path.join(folder, 'grid.png')}, samples.npz, samples.json")

@@ -1,4 +1,8 @@
-"""Seeds made from seeds. Philox is named throughout: the default algorithm draws other numbers under XLA."""
+"""Seeds made from seeds.
+
+Philox is named at every draw, so that seeds and integers are the same on every device and under XLA. XLA makes
+floats from the same bits in its own way: a compiled chain has the same distribution, not the same noise.
+"""
 
 import tensorflow as tf
 

@@ -69,16 +69,14 @@ def train(config: TrainConfig) -> dict[str, Any]:
     examples = data.arrays(training)
     check_labels(examples[1], data.num_classes)
     model = _classifier(config, data, examples, steps_per_epoch)
-    monitor = config.run.monitor or (
-        "val_robust_accuracy" if config.run.robust_every else "val_accuracy"
-    )
+    monitor = config.run.monitor or ("val_robust_accuracy" if config.run.robust_every else "val_accuracy")
     checkpoints = Checkpoints(folder, monitor=monitor, every_steps=config.run.checkpoint_steps)
     first_step = checkpoints.restore(model)
     if first_step:
         print(f"going on from step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
     held_out = data.arrays(validation) if validation else None
-    shown = held_out or tuple(part[:_ROBUST_IMAGES] for part in examples)
+    shown = held_out or (examples[0][:_ROBUST_IMAGES], examples[1][:_ROBUST_IMAGES])
     callbacks = _callbacks(config, shown, folder)
     augment = config.stream.augment
     stream = functools.partial(
@@ -129,9 +127,7 @@ def _classifier(
     objective = build.objective(config, data, lambda: (as_floats(examples[0]), examples[1]))
     model = EnergyClassifier(net, objective, seed=config.run.seed)
     jit = {"auto": "auto", "true": True, "false": False}[config.run.jit_compile]
-    model.compile(
-        build.optimizer(config.optimizer, steps_per_epoch), metrics=["accuracy"], jit_compile=jit
-    )
+    model.compile(build.optimizer(config.optimizer, steps_per_epoch), metrics=["accuracy"], jit_compile=jit)
     return model
 
 

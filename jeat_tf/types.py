@@ -1,17 +1,17 @@
 """The functions that are passed around, each named and described once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import tensorflow as tf
 
-Seed = tf.Tensor
+Seed: TypeAlias = tf.Tensor
 """int32[2]: the seed of `tf.random.stateless_*`; split and fold it, never reuse it."""
 
-Images = tf.Tensor
+Images: TypeAlias = tf.Tensor
 """float32[B, H, W, C] in [0, 1]."""
 
-Labels = tf.Tensor
+Labels: TypeAlias = tf.Tensor
 """int[B], class indices."""
 
 LogitsFn = Callable[[Images], tf.Tensor]

@@ -139,9 +139,7 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         known = ["digits", *tfds.list_builders(with_community_datasets=False)]
         near = difflib.get_close_matches(name, known, n=5)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `tfds.list_builders()`"
-        raise ValueError(
-            f'unknown data set "{name}": neither a TFDS name nor an existing folder; {hint}'
-        ) from None
+        raise ValueError(f'unknown data set "{name}": neither a TFDS name nor an existing folder; {hint}') from None
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:

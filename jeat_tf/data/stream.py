@@ -11,6 +11,7 @@ from jeat_tf.types import Seed
 Augment = Callable[[tf.Tensor, Seed], tf.Tensor]
 """(image float32[H, W, C] in [0, 1], seed) -> image, like it."""
 
+
 def training_stream(
     images: np.ndarray,
     labels: np.ndarray,

@@ -34,8 +34,7 @@ def clean_verdicts(net: Any, batches: Iterable) -> Verdicts:
       net: images -> logits.
       batches: (images float32[B, H, W, C] in [0, 1], labels int[B]).
     """
-    correct = [np.argmax(net(x, training=False), -1) == np.asarray(labels) for x, labels in batches]
-    correct = np.concatenate(correct)
+    correct = np.concatenate([np.argmax(net(x, training=False), -1) == np.asarray(labels) for x, labels in batches])
     return Verdicts(correct, np.zeros(len(correct), np.float32))
 
 
@@ -57,7 +56,15 @@ def attacked_verdicts(
     """
     logits_fn = inference(net)
 
-    @tf.function(reduce_retracing=True)
+    # One trace for all batches, the smaller last one too.
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *net.input_shape[1:]], tf.float32),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([2], tf.int32),
+        ],
+        autograph=False,
+    )
     def run(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         x_adv = attack(surrogate(logits_fn, labels), x, seed=seed)
         predicted = tf.argmax(logits_fn(x_adv), axis=-1, output_type=labels.dtype)

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.linalg
 
 
-def classifier_features(judge: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+def classifier_features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     """float64[N, D], what the judge's last dense layer reads.
 
     Raises:
@@ -19,13 +19,12 @@ def classifier_features(judge: keras.Model, images: np.ndarray, batch_size: int 
     dense = [layer for layer in judge.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"expected a judge that ends in a dense layer, received {judge.name} without one")
-    features = keras.Model(judge.inputs, dense[-1].input)
-    return features.predict(images, batch_size=batch_size, verbose=0).astype(np.float64)
+    return _outputs(keras.Model(judge.inputs, dense[-1].input), images).astype(np.float64)
 
 
 def agreement(judge: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of images that the judge classifies as the label asked for."""
-    return float(np.mean(judge.predict(images, verbose=0).argmax(-1) == labels))
+    return float(np.mean(_outputs(judge, images).argmax(-1) == labels))
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -45,6 +44,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     values, vectors = scipy.linalg.eigh(cov_a)
     root_a = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     product = np.maximum(scipy.linalg.eigvalsh(root_a @ cov_b @ root_a), 0)
-    return float(
-        difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * np.sqrt(product).sum()
-    )
+    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * np.sqrt(product).sum())
+
+
+def _outputs(net: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    parts = range(0, len(images), batch_size)
+    return np.concatenate([net(images[i : i + batch_size], training=False) for i in parts])

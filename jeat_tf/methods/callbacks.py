@@ -42,7 +42,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         if self._measure is None:
             net = self.model.net
 
-            @tf.function
+            @tf.function(autograph=False)
             def measure() -> tf.Tensor:
                 x_adv = self.perturb(net, self.images, self.labels, tf.constant([0, 3]))
                 predicted = tf.argmax(net(x_adv, training=False), axis=-1, output_type=self.labels.dtype)

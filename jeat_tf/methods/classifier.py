@@ -53,9 +53,7 @@ class EnergyClassifier(keras.Model):
         self.seed = seed
         # A direct attribute: only then do checkpoints of this model carry it.
         self.replay_buffer = None if objective.negatives is None else objective.negatives.buffer
-        self._means = [
-            keras.metrics.Mean(name=name) for name in ("loss", *objective.terms, "gradient_norm")
-        ]
+        self._means = [keras.metrics.Mean(name=name) for name in ("loss", *objective.terms, "gradient_norm")]
         self.built = True
 
     @property
@@ -101,9 +99,7 @@ class EnergyClassifier(keras.Model):
         for mean in self._means:
             mean.update_state(out.loss if mean.name == "loss" else out.terms[mean.name])
         self.compute_metrics(x, labels, out.logits)
-        latest = {
-            f"latest_{name}": out.terms[name] for name in ("gap", "gradient_norm") if name in out.terms
-        }
+        latest = {f"latest_{name}": out.terms[name] for name in ("gap", "gradient_norm") if name in out.terms}
         return self.get_metrics_result() | latest
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -130,12 +126,14 @@ class EnergyClassifier(keras.Model):
 
     def _check(self, x: Any, y: Any) -> None:
         if isinstance(x, tf.data.Dataset):
-            for x, y, *_ in x.take(1):
-                for images in x if isinstance(x, (tuple, list)) else [x]:
-                    check_images(images.numpy())
-                check_labels(y.numpy(), self.num_classes)
-        elif isinstance(x, (np.ndarray, tf.Tensor)):
-            check_images(np.asarray(x))
-            if y is None:
-                raise ValueError("expected labels with the images, received y=None")
-            check_labels(np.asarray(y), self.num_classes)
+            first = next(iter(x.take(1)), None)
+            if first is None:
+                raise ValueError("expected a dataset of (images, labels), received an empty one")
+            x, y = first[:2]
+        elif not isinstance(x, (np.ndarray, tf.Tensor)):
+            return  # a generator: looking would consume it
+        elif y is None:
+            raise ValueError("expected labels with the images, received y=None")
+        for images in x if isinstance(x, (tuple, list)) else [x]:
+            check_images(np.asarray(images))
+        check_labels(np.asarray(y), self.num_classes)

@@ -74,9 +74,7 @@ class Persistent:
         slot_seed, label_seed, start_seed, restart_seed, chain_seed = split(seed, 5)
         stored, slots = self.buffer.draw(count, slot_seed)
         labels = random_labels(count, self.buffer.num_classes, label_seed)
-        restarted = (
-            tf.random.stateless_uniform([count], restart_seed, alg="philox") < self.restart_probability
-        )
+        restarted = tf.random.stateless_uniform([count], restart_seed, alg="philox") < self.restart_probability
         x = tf.where(restarted[:, None, None, None], self.buffer.start(labels, start_seed), stored)
         x_neg = self.sampler(marginal_energy(self.view(net)), x, seed=chain_seed)
         return Proposal(x_neg, slots, restarted)

@@ -48,9 +48,9 @@ class ChainBoard(Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "chains"))
-        self._perturb = tf.function(self.model.objective.perturb)
+        self._perturb = tf.function(self.model.objective.perturb, autograph=False)
         if self.model.objective.negatives is not None:
-            self._propose = tf.function(self.model.objective.negatives.propose)
+            self._propose = tf.function(self.model.objective.negatives.propose, autograph=False)
         with tf.summary.create_file_writer(self.log_dir).as_default():
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in self.settings],

@@ -45,9 +45,7 @@ def jem(
     input_noise_std: float = 0.0,
 ) -> Objective:
     """A joint energy-based model (Grathwohl et al., 2020): -log p(y | x) - w log p(x)."""
-    return joint(
-        negatives, positive=positive, energy_weight=energy_weight, input_noise_std=input_noise_std
-    )
+    return joint(negatives, positive=positive, energy_weight=energy_weight, input_noise_std=input_noise_std)
 
 
 def jeat(

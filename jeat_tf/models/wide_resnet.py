@@ -44,9 +44,7 @@ def wide_resnet(
             return keras.initializers.VarianceScaling(**_UNNORMALIZED_INITIALIZER)
         return keras.initializers.HeNormal()
 
-    def convolve(
-        x: keras.KerasTensor, channels: int, size: int = 3, strides: int = 1
-    ) -> keras.KerasTensor:
+    def convolve(x: keras.KerasTensor, channels: int, size: int = 3, strides: int = 1) -> keras.KerasTensor:
         return keras.layers.Conv2D(
             channels,
             size,

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from jeat_tf.attacks import inference
 from jeat_tf.seeds import fold_in
 from jeat_tf.types import Images, Labels, Sampler, Seed, Start, Surrogate, View

@@ -45,12 +45,8 @@ class ReplayBuffer(keras.layers.Layer):
             label_seed, image_seed = split(tf.constant([seed, 1]))
             return start(random_labels(size, num_classes, label_seed), image_seed)
 
-        self.images = self.add_weight(
-            name="images", shape=(size, *image_shape), initializer=initial, trainable=False
-        )
-        self.age = self.add_weight(
-            name="age", shape=(size,), dtype="int32", initializer="zeros", trainable=False
-        )
+        self.images = self.add_weight(name="images", shape=(size, *image_shape), initializer=initial, trainable=False)
+        self.age = self.add_weight(name="age", shape=(size,), dtype="int32", initializer="zeros", trainable=False)
         self.built = True
 
     def draw(self, count: int | tf.Tensor, seed: Seed) -> tuple[Images, tf.Tensor]:

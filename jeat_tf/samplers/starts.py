@@ -30,9 +30,7 @@ def class_gaussians(images: np.ndarray, labels: np.ndarray, num_classes: int) ->
     """
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
-        raise ValueError(
-            f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}"
-        )
+        raise ValueError(f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}")
     shape = images.shape[1:]
     flat = images.reshape(len(images), -1)
     means = np.empty((num_classes, flat.shape[1]), np.float32)
@@ -53,9 +51,7 @@ def class_gaussians(images: np.ndarray, labels: np.ndarray, num_classes: int) ->
 
         # One product for each class, each over all rows: K (H W C)^2 multiplications a row, against gathering a
         # covariance for each row, which would move B (H W C)^2 floats.
-        x = sum(
-            tf.where((labels == k)[:, None], shaped(k), tf.zeros_like(noise)) for k in range(num_classes)
-        )
+        x = sum(tf.where((labels == k)[:, None], shaped(k), tf.zeros_like(noise)) for k in range(num_classes))
         return tf.clip_by_value(tf.reshape(x, [-1, *shape]), 0.0, 1.0)
 
     return start

@@ -1,0 +1,184 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from jeat_tf.attacks import joint_energy, marginal_energy
+from jeat_tf.loops import input_gradient
+from jeat_tf.samplers import ReplayBuffer, Stage, class_gaussians, coupled, generate, sgld, uniform
+from tests.conftest import seed, tiny_cnn
+
+
+def bowl(x):
+    return tf.reduce_sum(tf.square(x), axis=(1, 2, 3)) / 2
+
+
+def test_stationary_variance_of_a_decoupled_chain():
+    # x <- (1 - a) x + s N(0, 1) has variance s^2 / (1 - (1 - a)^2); 20,000 chains give it to about 1%.
+    a, s = 0.3, 0.5
+    x = sgld(bowl, tf.zeros([20_000, 1, 1, 1]), seed=seed(), step_size=a, noise_std=s, num_steps=200)
+    assert np.var(x) == pytest.approx(s**2 / (1 - (1 - a) ** 2), rel=0.03)
+
+
+def test_a_coupled_chain_samples_the_density_as_tfp_does():
+    import tensorflow_probability as tfp
+
+    alpha = 0.2
+    ours = sgld(bowl, tf.zeros([20_000, 1, 1, 1]), seed=seed(), num_steps=100, **coupled(alpha)._asdict())
+    kernel = tfp.mcmc.UncalibratedLangevin(lambda x: -bowl(x), step_size=alpha)
+    theirs = tfp.mcmc.sample_chain(
+        1, tf.zeros([20_000, 1, 1, 1]), kernel=kernel, num_burnin_steps=99, trace_fn=None, seed=[0, 1]
+    )
+    assert np.var(ours) == pytest.approx(np.var(theirs), rel=0.03)
+
+
+def test_without_noise_it_is_gradient_descent():
+    x = tf.random.stateless_normal([3, 2, 2, 1], seed())
+    np.testing.assert_allclose(
+        sgld(bowl, x, seed=seed(), step_size=0.1, noise_std=0.0, num_steps=5), x * 0.9**5, rtol=1e-5
+    )
+
+
+def test_coupled_is_half_alpha_and_its_root():
+    assert coupled(0.04) == (0.02, 0.2)
+
+
+def test_bounds_hold_at_every_step():
+    x = sgld(
+        lambda x: -bowl(x),
+        tf.ones([8, 2, 2, 1]) * 0.5,
+        seed=seed(),
+        step_size=1.0,
+        noise_std=0.5,
+        num_steps=20,
+        bounds=(0.0, 1.0),
+    )
+    assert np.min(x) >= 0
+    assert np.max(x) <= 1
+
+
+def test_the_published_inner_loop_of_jempp_is_the_proximal_chain():
+    """JEM++ takes N = 5 steps of 0.2 on first-layer(x) . p with p held; that layer is linear, so N steps are one.
+
+    Its code runs on [-1, 1] images with entries of the gradient clipped to 1 and pixels clipped after each step.
+    """
+    keras.utils.set_random_seed(0)
+    conv = keras.layers.Conv2D(6, 3, padding="same")
+    inputs = keras.Input((8, 8, 1))
+    rest = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.LeakyReLU(0.2)(conv(inputs))))
+    net = keras.Model(inputs, 8.0 * rest)  # steep enough that both clips are at work
+    x = tf.random.stateless_uniform([4, 8, 8, 1], seed(), -1, 1)
+
+    published = x
+    for _ in range(10):
+        with tf.GradientTape() as tape:
+            first = conv(published)
+            tape.watch(first)
+            after = net.layers[2](first)
+            for layer in net.layers[3:5]:
+                after = layer(after)
+            value = tf.reduce_sum(tf.reduce_logsumexp(8.0 * after, axis=-1))
+        p = tape.gradient(value, first)
+        for _ in range(5):
+            step = input_gradient(lambda v, p=p: tf.reduce_sum(conv(v) * p, (1, 2, 3)), published)
+            published = tf.clip_by_value(published + 0.2 * tf.clip_by_value(step, -1, 1), -1, 1)
+
+    proximal = sgld(
+        marginal_energy(net), x, seed=seed(), step_size=1.0, noise_std=0.0, num_steps=10, clip_gradient=1.0,
+        bounds=(-1.0, 1.0),
+    )  # fmt: skip
+    assert np.max(np.abs(proximal - x)) > 0.5
+    np.testing.assert_allclose(proximal, published, atol=1e-5)
+
+
+def test_a_chain_without_noise_is_the_same_under_xla():
+    net = tiny_cnn()
+    x = tf.random.stateless_uniform([2, 8, 8, 1], seed())
+
+    def run():
+        return sgld(marginal_energy(net), x, seed=seed(), step_size=0.1, noise_std=0.0, num_steps=3)
+
+    graph = tf.function(run, autograph=False)()
+    np.testing.assert_allclose(graph, tf.function(run, autograph=False, jit_compile=True)(), atol=1e-5)
+
+
+def test_class_gaussians_have_the_moments_of_their_class():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(2, 4, 4)) * 0.03
+    labels = np.arange(4000) % 2
+    images = 0.5 + 0.1 * labels[:, None] + np.einsum("nij,nj->ni", mixing[labels], rng.normal(size=(4000, 4)))
+    start = class_gaussians(images.reshape(-1, 2, 2, 1).astype(np.float32), labels, 2)
+    for k in range(2):
+        drawn = np.reshape(start(tf.fill([8000], k), seed(k)), [-1, 4])
+        np.testing.assert_allclose(drawn.mean(0), images[labels == k].mean(0), atol=0.005)
+        # The start adds 1e-4 to each variance.
+        expected = np.cov(images[labels == k], rowvar=False) + 1e-4 * np.eye(4)
+        np.testing.assert_allclose(np.cov(drawn, rowvar=False), expected, atol=4e-4)
+
+
+def test_class_gaussians_of_digits_are_pixels_of_the_label(digit_arrays):
+    start = class_gaussians(*digit_arrays, 10)
+    labels = np.arange(200) % 10
+    drawn = start(tf.constant(labels), seed()).numpy()
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    means = np.stack([digit_arrays[0][digit_arrays[1] == k].mean(0) for k in range(10)])
+    nearest = np.argmin(np.sum((drawn[:, None] - means[None]) ** 2, axis=(2, 3, 4)), axis=1)
+    assert np.mean(nearest == labels) > 0.8
+
+
+def test_class_gaussians_need_two_images_of_a_class():
+    with pytest.raises(ValueError, match="at least 2 images of each class"):
+        class_gaussians(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 0, 1]), 2)
+
+
+def test_uniform_starts_fill_the_range():
+    x = uniform((8, 8, 1))(tf.zeros([100], tf.int32), seed())
+    assert x.shape == (100, 8, 8, 1)
+    assert np.mean(x) == pytest.approx(0.5, abs=0.02)
+
+
+class TestReplayBuffer:
+    def buffer(self, size=20):
+        return ReplayBuffer(size, uniform((2, 2, 1)), image_shape=(2, 2, 1), num_classes=3)
+
+    def test_slots_of_a_draw_are_all_different(self):
+        x, slots = self.buffer().draw(20, seed())
+        assert sorted(slots.numpy()) == list(range(20))
+        assert x.shape == (20, 2, 2, 1)
+
+    def test_write_changes_its_slots_alone(self):
+        buffer = self.buffer()
+        before = buffer.images.numpy()
+        buffer.write(tf.constant([3, 7]), tf.fill([2, 2, 2, 1], 9.0), tf.constant([True, False]))
+        after = buffer.images.numpy()
+        np.testing.assert_array_equal(after[[3, 7]], np.full((2, 2, 2, 1), 9.0))
+        rest = np.setdiff1d(np.arange(20), [3, 7])
+        np.testing.assert_array_equal(after[rest], before[rest])
+
+    def test_age_counts_rounds_since_the_restart(self):
+        buffer = self.buffer()
+        for restarted in (False, False, True, False):
+            buffer.write(tf.constant([5]), tf.zeros([1, 2, 2, 1]), tf.constant([restarted]))
+        assert buffer.age.numpy()[5] == 2
+        assert buffer.age.numpy().sum() == 2
+
+
+def test_generation_runs_its_stages_in_order_from_its_start(trained_net):
+    labels = tf.range(10)
+    plus = Stage(joint_energy, lambda fn, x, *, seed: x + 1)
+    double = Stage(joint_energy, lambda fn, x, *, seed: x * 2)
+    x = generate(
+        trained_net, labels, seed=seed(), start=lambda labels, seed: tf.ones([10, 8, 8, 1]), stages=[plus, double]
+    )
+    np.testing.assert_array_equal(x, np.full((10, 8, 8, 1), 4.0))
+
+
+def test_generation_lowers_the_energy_of_the_class_asked_for(trained_net):
+    labels = tf.range(20) % 10
+    chain = functools.partial(sgld, step_size=0.05, noise_std=0.005, num_steps=30, bounds=(0.0, 1.0))
+    start = uniform((8, 8, 1))
+    x = generate(trained_net, labels, seed=seed(), start=start, stages=[Stage(joint_energy, chain)])
+    assert np.mean(np.argmax(trained_net(x), -1) == labels) == 1.0

@@ -14,6 +14,7 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
     Weights are not watched, so no work goes into their gradients. An `fn` through which no gradient flows
     (rounding, argmax) gives zeros.
     """
+    x = tf.convert_to_tensor(x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         total = tf.reduce_sum(fn(x))

@@ -11,6 +11,11 @@ import tensorflow as tf
 
 from jeat_tf.data import ImageData, as_floats, open_dataset
 
+# Two logical devices, for the test under tf.distribute; they must be named before TensorFlow starts.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> str:

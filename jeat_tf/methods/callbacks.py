@@ -1,4 +1,4 @@
-"""What watches a run: robust accuracy, divergence, checkpoints."""
+"""What watches a run: its progress, robust accuracy, divergence, checkpoints."""
 
 import json
 import os
@@ -14,6 +14,21 @@ from jeat_tf.artifacts import whole_file, write_json
 from jeat_tf.attacks import cross_entropy
 from jeat_tf.methods.inner import attacked
 from jeat_tf.types import Attack
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar without the logs that would make its line wrap; TensorBoard has them all."""
+
+    _hidden = ("cross_entropy", "energy_pos", "energy_neg", "gradient_norm", "latest_gap", "latest_gradient_norm")
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        super().on_train_batch_end(batch, self._short(logs))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_end(epoch, self._short(logs))
+
+    def _short(self, logs: dict | None) -> dict:
+        return {name: value for name, value in (logs or {}).items() if name not in self._hidden}
 
 
 class RobustAccuracy(keras.callbacks.Callback):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from jeat_tf.data.checks import check_images, check_labels
 from jeat_tf.energy import cross_entropy
+from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.objective import Objective
 from jeat_tf.methods.updates import Update, descend
 from jeat_tf.seeds import fold_in
@@ -91,7 +92,12 @@ class EnergyClassifier(keras.Model):
             self._check(validation[0], validation[1])
         elif validation is not None:
             self._check(validation, None)
-        return super().fit(x, y, **kwargs)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # a dataset has its own order; Keras warns of its default
+        callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
+        if not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks):
+            callbacks.append(Progress())
+        return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, labels, _ = keras.utils.unpack_x_y_sample_weight(data)

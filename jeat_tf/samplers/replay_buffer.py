@@ -64,9 +64,9 @@ class ReplayBuffer(keras.layers.Layer):
           restarted: bool[B], chains that began afresh in this round.
         """
         age = tf.where(restarted, 1, tf.gather(self.age.value, slots) + 1)
-        # In place: rewriting 10,000 CIFAR images to change 64 of them would move 123 MB a step.
-        self.images.value.scatter_nd_update(slots[:, None], x)
-        self.age.value.scatter_nd_update(slots[:, None], age)
+        # By `assign`, which also works for the replicas' own copies under tf.distribute.
+        self.images.assign(tf.tensor_scatter_nd_update(self.images.value, slots[:, None], x))
+        self.age.assign(tf.tensor_scatter_nd_update(self.age.value, slots[:, None], age))
 
 
 def random_labels(count: int | tf.Tensor, num_classes: int, seed: Seed) -> Labels:

@@ -1,0 +1,81 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from jeat_tf.artifacts import load_net, weights_sha256, whole_file, writable_folder, write_arrays, write_image
+from tests.conftest import tiny_cnn
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), whole_file(str(path)) as temporary:
+        with open(temporary, "w") as f:
+            f.write("ne")
+        raise RuntimeError("half way")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_arrays_and_images_are_read_back(tmp_path):
+    values = np.arange(6).reshape(2, 3)
+    write_arrays(str(tmp_path / "a.npz"), values=values)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["values"], values)
+        assert archive.files == ["values"]
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    write_image(str(tmp_path / "a.png"), picture)
+    np.testing.assert_array_equal(np.asarray(keras.utils.load_img(tmp_path / "a.png")), picture)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot write in --model_dir="):
+        writable_folder(str(tmp_path / "file" / "below"), "model_dir")
+    with pytest.raises(ValueError, match="set --model_dir"):
+        writable_folder("", "model_dir")
+
+
+class TestLoadNet:
+    def test_from_a_file_or_the_folder_of_a_run(self, tmp_path):
+        net = tiny_cnn()
+        net.save(tmp_path / "net.keras")
+        for path in (tmp_path, tmp_path / "net.keras"):
+            assert weights_sha256(load_net(str(path))) == weights_sha256(net)
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(ValueError, match="no net at"):
+            load_net(str(tmp_path))
+        with pytest.raises(ValueError, match="set --model"):
+            load_net("")
+
+    def test_a_truncated_file(self, tmp_path):
+        path = tmp_path / "net.keras"
+        tiny_cnn().save(path)
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(ValueError, match=r"cannot read the net in .* \(1000 bytes\)"):
+            load_net(str(path))
+
+    def test_code_in_a_file_is_not_run(self, tmp_path):
+        inputs = keras.Input((8, 8, 1))
+        x = keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(inputs))
+        keras.Model(inputs, keras.layers.Dense(10)(x)).save(tmp_path / "net.keras")
+        with pytest.raises(ValueError, match="Lambda"):
+            load_net(str(tmp_path))
+
+    def test_a_net_that_is_no_classifier(self, tmp_path):
+        inputs = keras.Input((8, 8, 1))
+        keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)).save(tmp_path / "net.keras")
+        with pytest.raises(ValueError, match=r"images -> logits \[B, K\]"):
+            load_net(str(tmp_path))
+
+
+def test_the_digest_is_of_weights_not_of_files(tmp_path):
+    net = tiny_cnn()
+    same = keras.models.clone_model(net)
+    same.set_weights(net.get_weights())
+    assert weights_sha256(net) == weights_sha256(same)
+    same.set_weights([w + 1e-6 for w in net.get_weights()])
+    assert weights_sha256(net) != weights_sha256(same)

@@ -1,0 +1,144 @@
+import dataclasses
+import pathlib
+
+import pytest
+from absl import flags
+
+from jeat_tf import build, cli
+from jeat_tf.config import (
+    EvaluateConfig,
+    PrepareConfig,
+    SampleConfig,
+    TrainConfig,
+    differences,
+    from_json,
+    leaves,
+    replace,
+    to_json,
+)
+from jeat_tf.methods.objective import clean
+
+PRESETS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*/*.flags"))
+KINDS = [TrainConfig, EvaluateConfig, SampleConfig, PrepareConfig]
+
+
+def parsed(kind, *arguments):
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "", flag_values=values)
+    cli.define_flags(kind, values)
+    values(["program", *arguments])
+    return cli.from_flags(kind, values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEveryKind:
+    def test_flag_names_are_unique_and_have_help(self, kind):
+        fields = [f for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.type)]
+        names = [f.name for f in dataclasses.fields(kind) if f not in fields]
+        names += [g.name for f in fields for g in dataclasses.fields(f.type)]
+        assert len(names) == len(set(names))
+        assert all(field.metadata["help"] for _, field in leaves(kind).values())
+
+    def test_no_flags_are_the_defaults_and_json_keeps_them(self, kind):
+        config = parsed(kind)
+        assert config == kind()
+        assert from_json(kind, to_json(config)) == config
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_preset_is_understood_and_sound(preset):
+    config = parsed(TrainConfig, f"--flagfile={preset}")
+    assert config != TrainConfig()
+    build.check(config)
+
+
+def test_presets_of_both_data_sets_cover_all_methods():
+    for folder in ("digits", "cifar10"):
+        assert {p.stem for p in PRESETS if p.parent.name == folder} >= set(build._METHODS)
+
+
+def test_later_flags_win_over_the_flagfile():
+    preset = next(p for p in PRESETS if p.stem == "jeat")
+    assert parsed(TrainConfig, f"--flagfile={preset}", "--epochs=3").run.epochs == 3
+
+
+def test_fractions_are_read():
+    assert parsed(TrainConfig, "--epsilon=8/255").method.epsilon == 8 / 255
+
+
+@pytest.mark.parametrize("argument", ["--epsilon=eight", "--precision=float16", "--epochs=many", "--net=vgg"])
+def test_bad_values_are_refused_by_the_parser(argument):
+    with pytest.raises(flags.Error):
+        parsed(TrainConfig, argument)
+
+
+def test_an_unknown_flag_is_told_the_nearest():
+    with pytest.raises(flags.UnrecognizedFlagError, match="epsilon"):
+        parsed(TrainConfig, "--epsilom=0.1")
+
+
+def test_replace_by_name_and_differences():
+    config = replace(TrainConfig(), epochs=7, net="wide_resnet", model_dir="elsewhere")
+    assert (config.run.epochs, config.net.net, config.run.model_dir) == (7, "wide_resnet", "elsewhere")
+    assert differences(TrainConfig(), config) == ["net: 'small_cnn' -> 'wide_resnet'", "epochs: 30 -> 7"]
+    with pytest.raises(ValueError, match="epochs"):
+        replace(TrainConfig(), epoch=7)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"data": {"colour": 1}}', '{"unknown": 1}'])
+def test_foreign_json_is_refused(text):
+    with pytest.raises(ValueError, match="TrainConfig"):
+        from_json(TrainConfig, text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "jaet"}, "did you mean jeat"),
+        ({"epsilon": 8.0}, "write --epsilon=8/255"),
+        ({"epsilon": -0.1}, "epsilon"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"epochs": 0}, "epochs"),
+        ({"restart_probability": 1.5}, "restart_probability"),
+        ({"buffer_size": 10}, "buffer_size"),
+        ({"literal": True, "method": "jem"}, "literal"),
+        ({"separate_marginal": True}, "separate_marginal"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+    ],
+)
+def test_settings_that_cannot_work(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build.check(replace(TrainConfig(), **settings))
+
+
+def test_chain_units():
+    symmetric = replace(TrainConfig(), chain_units="symmetric", chain_step_size=1.0, chain_noise_std=0.01).chain
+    assert build.chain_steps(symmetric) == (0.25, 0.005)
+    proximal = replace(TrainConfig(), chain_units="symmetric", chain_clip_gradient=1.0).chain
+    assert build.chain(proximal).keywords["clip_gradient"] == 2.0
+
+
+def test_literal_is_algorithm_1():
+    config = replace(TrainConfig(), literal=True, chain_clip_pixels=True)
+    assert build.chain_steps(config.chain, literal=True) == (0.5, 1.0)
+    assert build.chain(config.chain, literal=True).keywords["bounds"] is None
+    attack = build.attack(config.method)
+    assert attack.func.__name__ == "fgsm_beside_noise"
+    assert attack.keywords["bounds"] is None
+
+
+def test_positive_phase_by_method():
+    assert build._positive(replace(TrainConfig(), method="robust_jem").method) is clean
+    assert build._positive(replace(TrainConfig(), method="jeat").method) is not clean
+    assert build._positive(replace(TrainConfig(), method="jeat", positive="clean").method) is clean
+    assert build._positive(replace(TrainConfig(), method="pgd_at").method) is None
+
+
+def test_the_schedule_warms_up_and_decays():
+    config = replace(
+        TrainConfig(), learning_rate=0.1, warmup_steps=10, decay_epochs="2,3", decay_factor=0.1
+    ).optimizer
+    rate = build.optimizer(config, steps_per_epoch=20).learning_rate
+    schedule = build.optimizer(config, steps_per_epoch=20)._learning_rate
+    assert float(rate) == pytest.approx(0.01)
+    assert [float(schedule(step)) for step in (4, 9, 39, 41, 61)] == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.001])

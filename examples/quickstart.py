@@ -30,9 +30,7 @@ def main(epochs: int = 12) -> tuple[float, float, np.ndarray]:
     pgd20 = functools.partial(jt.pgd, ball=ball, start=ball.random_start, step_size=ball.epsilon / 8, num_steps=20)
     x_adv = pgd20(jt.cross_entropy(net, y), x, seed=[0, 0])
     clean, robust = (float(np.mean(np.argmax(net(v), -1) == test_labels)) for v in (x, x_adv))
-    digits = jt.generate(
-        net, np.arange(10), seed=[0, 1], start=start, stages=[jt.Stage(jt.joint_energy, chain)]
-    )
+    digits = jt.generate(net, np.arange(10), seed=[0, 1], start=start, stages=[jt.Stage(jt.joint_energy, chain)])
     print(f"clean {clean:.1%}, under PGD-20 {robust:.1%}, drew {digits.shape[0]} digits")
     return clean, robust, digits
 

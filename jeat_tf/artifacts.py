@@ -120,7 +120,7 @@ def weights_sha256(net: keras.Model) -> str:
     """Digest of the weights, the same for equal nets (a .keras file holds its date and is not)."""
     digest = hashlib.sha256()
     for weight in net.weights:
-        digest.update(f"{weight.path} {weight.shape}".encode())
+        digest.update(f"{weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
     return digest.hexdigest()
 

@@ -11,10 +11,14 @@ from tests.conftest import tiny_cnn
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), whole_file(str(path)) as temporary:
-        with open(temporary, "w") as f:
+
+    def write():
+        with whole_file(str(path)) as temporary, open(temporary, "w") as f:
             f.write("ne")
-        raise RuntimeError("half way")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 

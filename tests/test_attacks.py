@@ -92,9 +92,7 @@ class ExactTest(tf.test.TestCase, parameterized.TestCase):
 def test_the_energy_attack_is_fgsm_on_minus_the_logit(trained_net):
     x, labels = tf.random.stateless_uniform([20, 8, 8, 1], seed()), tf.range(20) % 10
     by_energy = fgsm(joint_energy(trained_net, labels), x, seed=seed(), ball=LINF)
-    by_hand = x + 0.1 * tf.sign(
-        input_gradient(lambda x: -tf.gather(trained_net(x), labels, axis=1, batch_dims=1), x)
-    )
+    by_hand = x + 0.1 * tf.sign(input_gradient(lambda x: -tf.gather(trained_net(x), labels, axis=1, batch_dims=1), x))
     np.testing.assert_allclose(by_energy, tf.clip_by_value(by_hand, 0, 1), atol=1e-6)
 
 
@@ -111,9 +109,7 @@ def test_the_energy_gradient_survives_a_saturated_softmax(trained_net, digit_arr
 
 def test_the_marginal_energy_ignores_labels(trained_net):
     x = tf.random.stateless_uniform([4, 8, 8, 1], seed())
-    np.testing.assert_array_equal(
-        marginal_energy(trained_net, tf.range(4))(x), marginal_energy(trained_net, None)(x)
-    )
+    np.testing.assert_array_equal(marginal_energy(trained_net, tf.range(4))(x), marginal_energy(trained_net, None)(x))
 
 
 def test_a_single_image_and_xla_give_the_same_attack(trained_net):

@@ -30,9 +30,7 @@ def test_fit_takes_arrays_datasets_validation_and_callbacks(digit_arrays):
 
 def test_validation_loss_is_the_mean_over_images_of_unequal_batches():
     model = classifier()
-    expected = np.mean(
-        keras.losses.sparse_categorical_crossentropy(LABELS, model.net(X), from_logits=True)
-    )
+    expected = np.mean(keras.losses.sparse_categorical_crossentropy(LABELS, model.net(X), from_logits=True))
     data = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(30)
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
 

@@ -135,9 +135,7 @@ def test_positive_phase_by_method():
 
 
 def test_the_schedule_warms_up_and_decays():
-    config = replace(
-        TrainConfig(), learning_rate=0.1, warmup_steps=10, decay_epochs="2,3", decay_factor=0.1
-    ).optimizer
+    config = replace(TrainConfig(), learning_rate=0.1, warmup_steps=10, decay_epochs="2,3", decay_factor=0.1).optimizer
     rate = build.optimizer(config, steps_per_epoch=20).learning_rate
     schedule = build.optimizer(config, steps_per_epoch=20)._learning_rate
     assert float(rate) == pytest.approx(0.01)

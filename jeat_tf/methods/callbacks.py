@@ -165,15 +165,13 @@ class Checkpoints(keras.callbacks.Callback):
         self._handlers = {}
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        step = int(self.model.optimizer.iterations)
-        if self._signal is None and not (self.every_steps and step % self.every_steps == 0):
-            return
-        self._save_state()
+        if batch + 1 == self.params.get("steps"):
+            return  # the epoch's end is next: it saves, with its validation and its line of history
+        if self.every_steps and int(self.model.optimizer.iterations) % self.every_steps == 0:
+            self._save_state()
         if self._signal is not None:
-            self.on_train_end()
-            raise KeyboardInterrupt(
-                f"{signal.Signals(self._signal).name} at step {step}; saved in {self.folder}, the same command goes on"
-            )
+            self._save_state()
+            self._stop(self._signal)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -186,6 +184,15 @@ class Checkpoints(keras.callbacks.Callback):
             with whole_file(self._path("best.keras")) as temporary:
                 self.model.net.save(temporary)
         self._save_state()
+        if self._signal is not None:
+            self._stop(self._signal)
+
+    def _stop(self, number: int) -> None:
+        self.on_train_end()
+        raise KeyboardInterrupt(
+            f"{signal.Signals(number).name} at step {int(self.model.optimizer.iterations)}; saved in "
+            f"{self.folder}, the same command goes on"
+        )
 
     def _save_state(self) -> None:
         with whole_file(self._path("last.weights.h5")) as temporary:

@@ -1,0 +1,267 @@
+import functools
+import json
+import os
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from jeat_tf.artifacts import load_net, weights_sha256
+from jeat_tf.config import TrainConfig, from_json, replace
+from jeat_tf.methods.callbacks import Checkpoints, DivergenceError
+from jeat_tf.train import _legs, train
+from tests.test_config import PRESETS, parsed
+
+# 1,260 images in batches of 300: four steps an epoch.
+SMALL = {"epochs": 2, "batch_size": 300, "chain_steps": 2, "buffer_size": 300, "robust_every": 1, "images_every": 1}
+
+
+def small(tmp_path, **settings):
+    return replace(TrainConfig(), **SMALL | {"model_dir": str(tmp_path / "run")} | settings)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 6, 8])
+def test_legs_cover_every_step_once(steps):
+    legs = list(_legs(steps, 4, 2))
+    assert sum((last - first) * size for first, last, size in legs) == 8 - steps
+    assert all(last <= 2 for _, last, _ in legs)
+
+
+class TestARun:
+    @pytest.fixture(scope="class")
+    def run(self, tmp_path_factory, data_dir):
+        folder = tmp_path_factory.mktemp("run")
+        config = small(folder, input_noise_std=0.015)
+        return config, train(config), pathlib.Path(config.run.model_dir)
+
+    def test_leaves_its_files_and_no_others(self, run):
+        files = {"best.keras", "config.json", "history.json", "last.weights.h5", "logs", "net.keras", "train.json"}
+        assert set(os.listdir(run[2])) == files
+
+    def test_result_says_what_was_done(self, run):
+        config, result, folder = run
+        assert json.loads((folder / "train.json").read_text()) == result
+        assert result["steps"] == 8
+        assert result["seconds"] > 0
+        assert result["weights_sha256"] == weights_sha256(load_net(str(folder)))
+        assert {"loss", "gap", "energy_pos", "energy_neg", "val_accuracy", "val_robust_accuracy"} <= set(result["logs"])
+        assert from_json(TrainConfig, (folder / "config.json").read_text()) == config
+
+    def test_tensorboard_can_read_it(self, run):
+        logs = run[2] / "logs"
+        scalars = {}
+        for part in ("train", "validation", "chains"):
+            events = EventAccumulator(str(logs / part), size_guidance={"tensors": 0}).Reload()
+            scalars |= {f"{part}/{tag}": events.Tensors(tag) for tag in events.Tags()["tensors"]}
+        for tag in (
+            "train/epoch_loss", "train/epoch_energy_pos", "train/epoch_energy_neg", "train/epoch_gap",
+            "train/epoch_cross_entropy", "train/epoch_accuracy", "train/epoch_gradient_norm",
+            "train/epoch_learning_rate", "validation/epoch_accuracy", "validation/epoch_robust_accuracy",
+            "chains/chain/gradient", "chains/chain/saturated", "chains/chain/age", "chains/chain/ages",
+        ):  # fmt: skip
+            assert len(scalars[tag]) == 2, tag
+        ages = [float(tf.make_ndarray(e.tensor_proto)) for e in scalars["chains/chain/age"]]
+        assert ages == [4.0, 8.0] or ages[0] < ages[1]  # 300 slots, all drawn each step; 5% restart
+        for tag in ("images/x_adv", "images/negatives", "images/buffer"):
+            width, height, png = tf.make_ndarray(scalars[f"chains/{tag}"][0].tensor_proto)[:3]
+            assert tf.io.decode_png(png).shape == (int(height), int(width), 1)
+
+    def test_hyper_parameters_are_comparable(self, run):
+        events = EventAccumulator(str(run[2] / "logs")).Reload()
+        data = events.PluginTagToContent("hparams")
+        from tensorboard.plugins.hparams import metadata
+
+        start = metadata.parse_session_start_info_plugin_data(data["_hparams_/session_start_info"])
+        assert start.hparams["method"].string_value == "jeat"
+        assert start.hparams["epochs"].number_value == 2
+        assert "model_dir" not in start.hparams
+
+    def test_a_finished_run_has_nothing_left_to_do(self, run):
+        config, result, folder = run
+        net = (folder / "last.weights.h5").read_bytes()
+        again = train(config)
+        assert again["weights_sha256"] == result["weights_sha256"]
+        assert "seconds" not in again
+        assert (folder / "last.weights.h5").read_bytes() == net
+
+    def test_other_settings_are_refused_by_name(self, run):
+        with pytest.raises(ValueError, match=r"other settings \(epsilon: .* -> 0.2\)"):
+            train(replace(run[0], epsilon=0.2))
+
+    def test_folders_and_logging_may_differ(self, run):
+        train(replace(run[0], images_every=0, checkpoint_steps=3))
+
+    def test_starting_over_in_its_folder_is_refused(self, run):
+        with pytest.raises(ValueError, match="noresume"):
+            train(replace(run[0], resume=False))
+
+
+class TestResume:
+    """An interrupted run ends bit for bit where an uninterrupted one does."""
+
+    @pytest.fixture(scope="class")
+    def whole(self, tmp_path_factory, data_dir):
+        quiet = {"robust_every": 0, "images_every": 0}
+        config = small(tmp_path_factory.mktemp("whole"), augment="crop", input_noise_std=0.015, **quiet)
+        train(config)
+        return config
+
+    def weights(self, folder, config):
+        model = _restored(config, folder)
+        return [w.numpy() for w in model.weights]
+
+    @pytest.mark.parametrize("at", [1, 4, 6])
+    def test_after_a_signal_at_any_step(self, at, whole, tmp_path, monkeypatch):
+        config = replace(whole, model_dir=str(tmp_path / "run"))
+        original = Checkpoints.on_train_batch_end
+
+        def interrupt(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == at:
+                self._signal = 15
+            original(self, batch, logs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "on_train_batch_end", interrupt)
+            with pytest.raises(KeyboardInterrupt, match=f"at step {at}"):
+                train(config)
+        train(config)
+        for a, b in zip(
+            self.weights(whole.run.model_dir, whole), self.weights(config.run.model_dir, config), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+        histories = [json.loads(pathlib.Path(c.run.model_dir, "history.json").read_text()) for c in (whole, config)]
+        assert [e["step"] for e in histories[1]] == [4, 8]
+        assert histories[0][1]["val_loss"] == histories[1][1]["val_loss"]
+
+    def test_after_a_kill_between_checkpoints(self, whole, tmp_path, monkeypatch):
+        """What a killed process leaves: the state of an earlier step beside files of a later one."""
+        config = replace(whole, model_dir=str(tmp_path / "run"), checkpoint_steps=3)
+
+        def die(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 7:
+                raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", die)
+            with pytest.raises(MemoryError):
+                train(config)
+        train(config)
+        for a, b in zip(
+            self.weights(whole.run.model_dir, whole), self.weights(config.run.model_dir, config), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+def _restored(config, folder):
+    from jeat_tf import build
+    from jeat_tf.methods import EnergyClassifier
+
+    data = build.dataset(config.data)
+    net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
+    model = EnergyClassifier(net, build.objective(config, data, None))
+    model.compile(build.optimizer(config.optimizer, 4), metrics=["accuracy"])
+    assert Checkpoints(folder).restore(model) == 8
+    return model
+
+
+class TestBadInput:
+    def test_a_model_dir_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ValueError, match="cannot write in --model_dir"):
+            train(small(tmp_path, model_dir=str(tmp_path / "file" / "run")))
+
+    def test_no_model_dir(self, tmp_path):
+        with pytest.raises(ValueError, match="set --model_dir"):
+            train(small(tmp_path, model_dir=""))
+
+    def test_a_batch_larger_than_the_data(self, tmp_path):
+        with pytest.raises(ValueError, match="at most 1260"):
+            train(small(tmp_path, batch_size=1300, buffer_size=2000))
+        assert not (tmp_path / "run").exists()
+
+    def test_a_damaged_checkpoint(self, tmp_path):
+        config = small(tmp_path, method="standard", epochs=1)
+        train(config)
+        path = tmp_path / "run" / "last.weights.h5"
+        path.write_bytes(path.read_bytes()[:500])
+        with pytest.raises(ValueError, match="cannot read the checkpoint"):
+            train(config)
+
+    def test_a_foreign_config_file(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").write_text('{"model": "gan"}')
+        with pytest.raises(ValueError, match="not the settings of a TrainConfig"):
+            train(small(tmp_path))
+
+    def test_a_diverging_run_keeps_its_last_good_checkpoint(self, tmp_path):
+        config = small(tmp_path, method="standard", epochs=3)
+        train(replace(config, epochs=1))
+        good = (tmp_path / "run" / "last.weights.h5").read_bytes()
+        shutil.copytree(tmp_path / "run", tmp_path / "again")
+        settings = json.loads((tmp_path / "again" / "config.json").read_text())
+        settings["run"] |= {"epochs": 3, "max_gradient_norm": 1e-9}
+        (tmp_path / "again" / "config.json").write_text(json.dumps(settings))
+        with pytest.raises(DivergenceError, match="step 5"):
+            train(replace(config, model_dir=str(tmp_path / "again"), max_gradient_norm=1e-9))
+        assert (tmp_path / "again" / "last.weights.h5").read_bytes() == good
+
+
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "digits"], ids=lambda p: p.stem)
+def test_every_digits_preset_trains_shrunken(preset, tmp_path):
+    config = parsed(TrainConfig, f"--flagfile={preset}")
+    config = replace(config, **SMALL | {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0})
+    result = train(replace(config, model_dir=str(tmp_path), batch_size=700, buffer_size=700))
+    assert result["steps"] == 2
+    assert all(np.isfinite(value) for value in result["logs"].values())
+
+
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "cifar10"], ids=lambda p: p.stem)
+@pytest.mark.slow
+def test_every_cifar10_preset_trains_shrunken(preset, tmp_path, cifar_like):
+    config = parsed(TrainConfig, f"--flagfile={preset}")
+    shrunken = SMALL | {"epochs": 1, "depth": 10, "width": 1, "batch_size": 4, "buffer_size": 8, "checkpoint_steps": 0}
+    config = replace(config, **shrunken, dataset=cifar_like, model_dir=str(tmp_path / "run"), chain_start="uniform")
+    result = train(config)
+    assert all(np.isfinite(value) for value in result["logs"].values())
+
+
+@pytest.fixture(scope="module")
+def cifar_like(tmp_path_factory):
+    """A TFDS folder of 12 random images in CIFAR's shape."""
+    import tensorflow_datasets as tfds
+
+    rng = np.random.default_rng(0)
+    examples = {"image": rng.integers(0, 256, (12, 32, 32, 3), np.uint8), "label": np.arange(12) % 10}
+    data = tf.data.Dataset.from_tensor_slices(examples)
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=(32, 32, 3)), "label": tfds.features.ClassLabel(num_classes=10)}
+    )
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        "cifar_like",
+        version="1.0.0",
+        features=features,
+        split_datasets={"train": data, "test": data},
+        data_dir=str(tmp_path_factory.mktemp("cifar")),
+        supervised_keys=("image", "label"),
+    )
+    return str(builder.data_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "jem", "separate_marginal": True},
+        {"method": "jem", "norm": "batch", "sampling_mode": "training"},
+        {"method": "jeat", "literal": True},
+        {"method": "robust_jem", "positive": "perturbed", "chain_clip_gradient": 1.0},
+        {"method": "pgd_at", "precision": "mixed_bfloat16", "optimizer": "sgd", "weight_decay": 1e-4},
+        {"method": "standard", "net": "wide_resnet", "depth": 10, "width": 1, "warmup_steps": 2, "decay_epochs": "1"},
+    ],
+    ids=lambda s: "-".join(f"{k}_{v}" for k, v in s.items()),
+)
+def test_choices_work_together(settings, tmp_path):
+    functools.partial(train, small(tmp_path, epochs=1, images_every=0, robust_every=0, **settings))()

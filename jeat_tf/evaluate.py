@@ -8,26 +8,17 @@ import re
 import time
 from typing import Any
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
 from jeat_tf import build, cli
-from jeat_tf.artifacts import (
-    load_net,
-    net_file,
-    provenance,
-    sha256,
-    weights_sha256,
-    writable_folder,
-    write_arrays,
-    write_json,
-)
+from jeat_tf.artifacts import provenance, writable_folder, write_arrays, write_json
 from jeat_tf.attacks import cross_entropy, fgsm, joint_energy
-from jeat_tf.config import Data, EvaluateConfig, TrainConfig, check_epsilon, from_json
-from jeat_tf.data import ImageData, evaluation_batches
+from jeat_tf.config import EvaluateConfig, check_epsilon
+from jeat_tf.data import evaluation_batches
 from jeat_tf.evaluation import Verdicts, attacked_verdicts, clean_verdicts, wilson_interval
 from jeat_tf.norms import linf
+from jeat_tf.trained import open_trained, output_folder, run_config
 from jeat_tf.types import Attack, Surrogate
 from jeat_tf.units import fraction_of_255
 
@@ -54,8 +45,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
       ValueError: bad settings, an unknown attack, an unreadable net, or a net that does not fit the data.
       FileNotFoundError: the data set is not prepared.
     """
-    trained = run_config(config.model)
-    epsilon = config.epsilon or (trained.method.epsilon if trained else 0.0)
+    run = run_config(config.model)
+    epsilon = config.epsilon or (run.method.epsilon if run else 0.0)
     if not epsilon:
         raise ValueError("expected --epsilon, e.g. 8/255: the net comes without the settings of a run")
     check_epsilon(epsilon)
@@ -64,13 +55,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise ValueError(
             f"expected --batch_size >= 1 and --num_images >= 0, received {config.batch_size}, {config.num_images}"
         )
-    net = load_net(config.model)
-    data = build.dataset(data_of(config.data, trained))
-    check_fit(net, data)
+    trained = open_trained(config.model, config.data)
+    data = trained.data
     total = config.num_images or data.size(config.split)
     if total > data.size(config.split):
         raise ValueError(f"expected --num_images of at most {data.size(config.split)}, received {total}")
-    folder = writable_folder(config.output_dir or output_beside(config.model, "evaluation"), "output_dir")
+    folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
 
     results: dict[str, Any] = {}
     verdicts: dict[str, Verdicts] = {}
@@ -80,17 +70,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         progress = tqdm(batches, desc=f"{name:8}", total=-(-total // config.batch_size), unit="batch")
         started = time.monotonic()
         verdicts[name] = (
-            attacked_verdicts(net, attack.surrogate, attack.attack, linf(epsilon), progress, seed=config.seed)
+            attacked_verdicts(trained.net, attack.surrogate, attack.attack, linf(epsilon), progress, seed=config.seed)
             if attack
-            else clean_verdicts(net, progress)
+            else clean_verdicts(trained.net, progress)
         )
         results[name] = _summary(verdicts[name], time.monotonic() - started)
         results[name]["protocol"] = attack.protocol if attack else "images as they are"
     report = {
-        "model": net_file(config.model),
-        "model_sha256": sha256(net_file(config.model)),
-        "weights_sha256": weights_sha256(net),
-        "dataset": data.name,
+        **trained.identity(),
         "split": config.split,
         "images": f"the first {total} of {data.size(config.split)}, in file order",
         "norm": "linf",
@@ -105,44 +92,6 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     write_json(os.path.join(folder, "results.json"), report)
     return report
-
-
-def run_config(model: str) -> TrainConfig | None:
-    """The settings of the run that --model names, or of the run that a .keras file lies in; None without."""
-    folder = model if os.path.isdir(model) else os.path.dirname(model)
-    path = os.path.join(folder, "config.json")
-    if not os.path.isfile(path):
-        return None
-    with open(path, encoding="utf-8") as f:
-        return from_json(TrainConfig, f.read())
-
-
-def data_of(given: Data, trained: TrainConfig | None) -> Data:
-    """The data set asked for; without one, that of the training run."""
-    if given.dataset or trained is None:
-        return given
-    return dataclasses.replace(given, dataset=trained.data.dataset, data_dir=given.data_dir or trained.data.data_dir)
-
-
-def output_beside(model: str, name: str) -> str:
-    """<run>/<name>, or <folder of the .keras file>/<name>."""
-    return os.path.join(model if os.path.isdir(model) else os.path.dirname(os.path.abspath(model)), name)
-
-
-def check_fit(net: keras.Model, data: ImageData) -> None:
-    """Raises ValueError unless the net takes the data's images and has one logit for each of its classes."""
-    expected = (None, *data.image_shape)
-    matches = all(a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False))
-    if len(net.input_shape) != 4 or not matches:
-        raise ValueError(
-            f"expected a net for images of shape {list(data.image_shape)} ({data.name}), received one for "
-            f"{list(net.input_shape[1:])}"
-        )
-    if net.output_shape[-1] != data.num_classes:
-        raise ValueError(
-            f"expected a net with {data.num_classes} logits, the classes of {data.name}, received "
-            f"{net.output_shape[-1]}"
-        )
 
 
 def _attack(name: str, epsilon: float) -> _Named | None:
@@ -191,7 +140,7 @@ def _main(config: EvaluateConfig) -> None:
     for name, result in report["attacks"].items():
         low, high = result["interval_95"]
         print(f"  {name:10} {result['accuracy']:7.2%}   95% interval {low:.1%} .. {high:.1%}")
-    folder = config.output_dir or output_beside(config.model, "evaluation")
+    folder = output_folder(config.model, config.output_dir, "evaluation")
     print(f"written: {os.path.join(folder, 'results.json')}")
 
 

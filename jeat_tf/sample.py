@@ -18,7 +18,6 @@ from jeat_tf.artifacts import (
     load_net,
     net_file,
     provenance,
-    sha256,
     weights_sha256,
     writable_folder,
     write_arrays,
@@ -28,12 +27,12 @@ from jeat_tf.artifacts import (
 from jeat_tf.attacks import inference
 from jeat_tf.config import SampleConfig
 from jeat_tf.data import ImageData, as_floats, split_names
-from jeat_tf.evaluate import check_fit, data_of, output_beside, run_config
 from jeat_tf.evaluation import agreement, classifier_features, frechet_distance
 from jeat_tf.loops import input_gradient
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import Stage, generate
 from jeat_tf.seeds import fold_in
+from jeat_tf.trained import check_fit, open_trained, output_folder
 
 _SEGMENT = 10  # steps between two readings of a chain
 _SHOWN_OF_CLASS = 10
@@ -58,16 +57,14 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             raise ValueError(f"expected --{flag} >= 1, received {value}")
     if config.chain.chain_steps < 0:
         raise ValueError(f"expected --chain_steps >= 0, received {config.chain.chain_steps}")
-    trained = run_config(config.model)
-    net = load_net(config.model)
-    data = build.dataset(data_of(config.data, trained))
-    check_fit(net, data)
+    trained = open_trained(config.model, config.data)
+    net, data = trained.net, trained.data
     judge = load_net(config.judge) if config.judge else None
     if judge is not None:
         check_fit(judge, data)
-    folder = writable_folder(config.output_dir or output_beside(config.model, "samples"), "output_dir")
+    folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
 
-    validation_percent, seed = (trained.stream.validation_percent, trained.run.seed) if trained else (0, 0)
+    validation_percent, seed = (run.stream.validation_percent, run.run.seed) if (run := trained.config) else (0, 0)
 
     @functools.cache
     def training() -> build.ImagesAndLabels:
@@ -80,10 +77,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     seconds = time.monotonic() - started
 
     report = {
-        "model": net_file(config.model),
-        "model_sha256": sha256(net_file(config.model)),
-        "weights_sha256": weights_sha256(net),
-        "dataset": data.name,
+        **trained.identity(),
         "num": config.num,
         "protocol": {
             "samples": "fresh chains, none selected",
@@ -236,7 +230,7 @@ def _main(config: SampleConfig) -> None:
             f"(where the chains began: {judged['start_alone']['agreement']:.1%}, "
             f"{judged['start_alone']['frechet_classifier_distance']:.2f})"
         )
-    folder = config.output_dir or output_beside(config.model, "samples")
+    folder = output_folder(config.model, config.output_dir, "samples")
     print(f"written: {os.path.join(folder, 'grid.png')}, samples.npz, samples.json")
 
 

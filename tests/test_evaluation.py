@@ -66,6 +66,16 @@ def test_verdicts_are_by_image_whatever_the_batches():
         assert idle.distance.max() == 0
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [(X * 255, LABELS, "divide by 255"), (X, LABELS - 1, "0..9"), (X, np.eye(10)[LABELS], "argmax")],
+)
+def test_bad_input_is_refused(images, labels, message):
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    with pytest.raises(ValueError, match=message):
+        clean_verdicts(tiny_cnn(), batches)
+
+
 @pytest.mark.parametrize("leaves", [lambda x: x + 0.2 * (0.5 - x), lambda x: x + 0.05])
 def test_an_attack_that_leaves_ball_or_bounds_is_caught(leaves):
     images = np.concatenate([X, np.zeros_like(X[:1]), np.ones_like(X[:1])])

@@ -174,4 +174,6 @@ def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
             f"data set {builder.name} is not an image classification data set: expected an image and one class "
             f"label, received features {sorted(features)}"
         )
+    if features[keys[0]].np_dtype != np.uint8:
+        raise ValueError(f"expected 8-bit images, data set {builder.name} has {features[keys[0]].np_dtype}")
     return keys

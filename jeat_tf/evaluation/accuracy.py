@@ -1,13 +1,14 @@
 """Accuracy of a net as it is and under attack, image by image."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks import inference
+from jeat_tf.data import check_images, check_labels
 from jeat_tf.norms import Ball
 from jeat_tf.seeds import fold_in
 from jeat_tf.types import Attack, Surrogate
@@ -33,8 +34,11 @@ def clean_verdicts(net: Any, batches: Iterable) -> Verdicts:
     Args:
       net: images -> logits.
       batches: (images float32[B, H, W, C] in [0, 1], labels int[B]).
+
+    Raises:
+      ValueError: images that are not pixels in [0, 1], or labels that are not classes of the net.
     """
-    correct = np.concatenate([np.argmax(net(x, training=False), -1) == np.asarray(labels) for x, labels in batches])
+    correct = np.concatenate([np.argmax(net(x, training=False), -1) == y for x, y in _checked(net, batches)])
     return Verdicts(correct, np.zeros(len(correct), np.float32))
 
 
@@ -52,6 +56,7 @@ def attacked_verdicts(
       seed: the batch of index i uses fold_in(seed, i).
 
     Raises:
+      ValueError: images that are not pixels in [0, 1], or labels that are not classes of the net.
       RuntimeError: the attack left the ball or the bounds.
     """
     logits_fn = inference(net)
@@ -72,7 +77,7 @@ def attacked_verdicts(
         return predicted == labels, ball.distance(x_adv, x), outside
 
     correct, distance = [], []
-    for i, (x, labels) in enumerate(batches):
+    for i, (x, labels) in enumerate(_checked(net, batches)):
         batch_correct, batch_distance, outside = run(x, labels, fold_in(tf.constant([seed, 5]), i))
         if np.max(batch_distance) > ball.epsilon + _TOLERANCE or outside > _TOLERANCE:
             raise RuntimeError(
@@ -82,6 +87,14 @@ def attacked_verdicts(
         correct.append(batch_correct.numpy())
         distance.append(batch_distance.numpy())
     return Verdicts(np.concatenate(correct), np.concatenate(distance))
+
+
+def _checked(net: Any, batches: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for x, labels in batches:
+        x, labels = np.asarray(x), np.asarray(labels)
+        check_images(x)
+        check_labels(labels, net.output_shape[-1])
+        yield x, labels
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:

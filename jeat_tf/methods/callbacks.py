@@ -34,8 +34,8 @@ class Progress(keras.callbacks.ProgbarLogger):
 class RobustAccuracy(keras.callbacks.Callback):
     """Accuracy under an attack on fixed images, added to the epoch's logs as `val_robust_accuracy`.
 
-    Put it before callbacks that read the logs (TensorBoard, early stopping, best checkpoint). Between
-    measurements the log keeps the last value.
+    Put it before callbacks that read the logs (TensorBoard, early stopping, best checkpoint). Epochs between
+    measurements do not have the log, so early stopping on it wants `every=1`.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, attack: Attack, *, every: int = 1):
@@ -50,10 +50,11 @@ class RobustAccuracy(keras.callbacks.Callback):
         self.images, self.labels = tf.constant(images), tf.constant(labels)
         self.perturb = attacked(cross_entropy, attack)
         self.every = every
-        self.latest: float | None = None
         self._measure: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs is None or (epoch + 1) % self.every:
+            return
         if self._measure is None:
             net = self.model.net
 
@@ -64,10 +65,7 @@ class RobustAccuracy(keras.callbacks.Callback):
                 return tf.reduce_mean(tf.cast(predicted == self.labels, tf.float32))
 
             self._measure = measure
-        if self.latest is None or (epoch + 1) % self.every == 0:
-            self.latest = float(self._measure())
-        if logs is not None:
-            logs["val_robust_accuracy"] = self.latest
+        logs["val_robust_accuracy"] = float(self._measure())
 
 
 class DivergenceError(ArithmeticError):

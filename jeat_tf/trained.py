@@ -1,0 +1,90 @@
+"""What `--model` means: a net, the settings it was trained with if they are there, and the data it fits."""
+
+import dataclasses
+import os
+from typing import Any, NamedTuple
+
+import keras
+
+from jeat_tf import build
+from jeat_tf.artifacts import load_net, net_file, sha256, weights_sha256
+from jeat_tf.config import Data, TrainConfig, from_json
+from jeat_tf.data import ImageData
+
+
+class Trained(NamedTuple):
+    """A net that was read from a file.
+
+    Attributes:
+      net: images -> logits.
+      file: where it was.
+      config: settings of its run, None for a net from elsewhere.
+      data: the data set asked for, or else that of the run.
+    """
+
+    net: keras.Model
+    file: str
+    config: TrainConfig | None
+    data: ImageData
+
+    def identity(self) -> dict[str, Any]:
+        """What names this net and data in a report."""
+        return {
+            "model": self.file,
+            "model_sha256": sha256(self.file),
+            "weights_sha256": weights_sha256(self.net),
+            "dataset": self.data.name,
+        }
+
+
+def open_trained(model: str, data: Data) -> Trained:
+    """Reads the net and opens its data.
+
+    Args:
+      model: folder of a training run, or a .keras file.
+      data: the data set; its empty fields are filled from the run's settings.
+
+    Raises:
+      ValueError: no readable net, no data set named, or a net that does not fit the data.
+      FileNotFoundError: the data set is not prepared.
+    """
+    net, config = load_net(model), run_config(model)
+    if config is not None and not data.dataset:
+        data = dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
+    opened = build.dataset(data)
+    check_fit(net, opened)
+    return Trained(net, net_file(model), config, opened)
+
+
+def run_config(model: str) -> TrainConfig | None:
+    """The settings of the run that --model names, or of the run that a .keras file lies in; None without."""
+    path = os.path.join(_folder(model), "config.json")
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        return from_json(TrainConfig, f.read())
+
+
+def output_folder(model: str, given: str, name: str) -> str:
+    """The folder given, or else `name` beside the net."""
+    return given or os.path.join(_folder(model), name)
+
+
+def check_fit(net: keras.Model, data: ImageData) -> None:
+    """Raises ValueError unless the net takes the data's images and has one logit for each of its classes."""
+    expected = (None, *data.image_shape)
+    fits = all(a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False))
+    if len(net.input_shape) != 4 or not fits:
+        raise ValueError(
+            f"expected a net for images of shape {list(data.image_shape)} ({data.name}), received one for "
+            f"{list(net.input_shape[1:])}"
+        )
+    if net.output_shape[-1] != data.num_classes:
+        raise ValueError(
+            f"expected a net with {data.num_classes} logits, the classes of {data.name}, received "
+            f"{net.output_shape[-1]}"
+        )
+
+
+def _folder(model: str) -> str:
+    return model if os.path.isdir(model) else os.path.dirname(os.path.abspath(model))

@@ -10,8 +10,6 @@ from absl import app, flags, logging
 from jeat_tf.config import leaves, replace
 from jeat_tf.units import number
 
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the resolved settings and stop")
-
 
 class _NumberParser(flags.ArgumentParser):
     """Reads 0.03 and 8/255."""
@@ -52,6 +50,7 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
     Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
     """
     define_flags(kind)
+    dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings and stop")
 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
@@ -59,7 +58,7 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
         try:
             config = from_flags(kind)
-            if _DRY_RUN.value:
+            if dry_run.value:
                 print_settings(config)
             else:
                 verb(config)

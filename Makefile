@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
+# Tests spend their time in tracing, on one core each; a class or module stays on one worker, with its fixtures.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: setup setup-dev demo test test-slow check format bench clean
@@ -34,16 +37,16 @@ demo: setup
 	@echo "  TensorBoard       $(BIN)/tensorboard --logdir $(RUN)"
 
 test: setup-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: setup-dev
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: setup-dev
 	$(BIN)/ruff format .

@@ -33,6 +33,6 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "profile": ["xprof>=2.20"],
-        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.15"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "mypy>=1.15"],
     },
 )

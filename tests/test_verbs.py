@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jeat_tf.artifacts import load_net
+from jeat_tf.cli import print_settings
 from jeat_tf.config import EvaluateConfig, PrepareConfig, SampleConfig, TrainConfig, replace
 from jeat_tf.evaluate import evaluate
 from jeat_tf.evaluation import wilson_interval
@@ -17,6 +18,7 @@ from jeat_tf.prepare import prepare
 from jeat_tf.sample import sample
 from jeat_tf.train import train
 from tests.conftest import linear_net, tiny_cnn
+from tests.test_config import parsed
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -162,22 +164,16 @@ def test_prepare_counts_every_image(tmp_path, digits):
     assert summary["splits"]["train"]["pixel_std"] == pytest.approx(pixels.std(), rel=1e-5)
 
 
-class TestCommandLine:
-    def call(self, verb, *arguments):
-        command = [sys.executable, "-m", f"jeat_tf.{verb}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+def test_a_refusal_on_the_command_line_is_one_line_and_a_status():
+    command = [sys.executable, "-m", "jeat_tf.train", "--epsilon=8", "--model_dir=/tmp/never"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert "error: expected epsilon in [0, 1] pixel units, received 8" in done.stderr
+    assert "Traceback" not in done.stderr
 
-    def test_a_refusal_is_one_line_and_a_status(self):
-        done = self.call("train", "--epsilon=8", "--model_dir=/tmp/never")
-        assert done.returncode == 1
-        assert "error: expected epsilon in [0, 1] pixel units, received 8" in done.stderr
-        assert "Traceback" not in done.stderr
 
-    def test_dry_run_prints_settings_that_are_a_flagfile(self, tmp_path):
-        done = self.call("train", "--flagfile=configs/digits/jeat.flags", "--dry_run")
-        assert done.returncode == 0
-        (tmp_path / "again.flags").write_text(done.stdout)
-        from tests.test_config import parsed
-
-        direct = parsed(TrainConfig, f"--flagfile={ROOT}/configs/digits/jeat.flags")
-        assert parsed(TrainConfig, f"--flagfile={tmp_path / 'again.flags'}") == direct
+def test_a_dry_run_prints_settings_that_are_a_flagfile(tmp_path, capsys):
+    direct = parsed(TrainConfig, f"--flagfile={ROOT}/configs/digits/jeat.flags")
+    print_settings(direct)
+    (tmp_path / "again.flags").write_text(capsys.readouterr().out)
+    assert parsed(TrainConfig, f"--flagfile={tmp_path / 'again.flags'}") == direct

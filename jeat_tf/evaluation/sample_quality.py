@@ -19,7 +19,7 @@ def classifier_features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     dense = [layer for layer in judge.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"expected a judge that ends in a dense layer, received {judge.name} without one")
-    return _outputs(keras.Model(judge.input, dense[-1].input), images).astype(np.float64)
+    return _outputs(keras.Model(judge.inputs[0], dense[-1].input), images).astype(np.float64)
 
 
 def agreement(judge: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:

@@ -63,7 +63,7 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
             else:
                 verb(config)
         except (ValueError, OSError, ArithmeticError) as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"\nerror: {error}")  # a progress bar may stand on this line
         except KeyboardInterrupt as stop:
             print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
             sys.exit(130)

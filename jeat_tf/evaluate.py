@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jeat_tf import build, cli
-from jeat_tf.artifacts import provenance, writable_folder, write_arrays, write_json
+from jeat_tf.artifacts import net_file, provenance, writable_folder, write_arrays, write_json
 from jeat_tf.attacks import cross_entropy, fgsm, joint_energy
 from jeat_tf.config import EvaluateConfig, check_epsilon
 from jeat_tf.data import evaluation_batches
@@ -45,6 +45,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
       ValueError: bad settings, an unknown attack, an unreadable net, or a net that does not fit the data.
       FileNotFoundError: the data set is not prepared.
     """
+    net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
     run = run_config(config.model)
     epsilon = config.epsilon or (run.method.epsilon if run else 0.0)
     if not epsilon:

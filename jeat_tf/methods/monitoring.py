@@ -52,13 +52,6 @@ class ChainBoard(Callback):
         if self.model.objective.negatives is not None:
             self._propose = tf.function(self.model.objective.negatives.propose, autograph=False)
         with tf.summary.create_file_writer(self.log_dir).as_default():
-            hparams.hparams_config(
-                hparams=[hparams.HParam(name) for name in self.settings],
-                metrics=[
-                    hparams.Metric(f"epoch_{name}", group="validation", display_name=name.replace("_", " "))
-                    for name in ("accuracy", "robust_accuracy")
-                ],
-            )
             hparams.hparams(self.settings)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

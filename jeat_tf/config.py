@@ -140,7 +140,9 @@ class Run:
     seed: int = setting(0, "of weights, order, augmentation, attacks and chains")
     resume: bool = setting(True, "go on with the run found in model_dir", identity=False)
     checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", identity=False)
-    robust_every: int = setting(1, "epochs between PGD-10 measurements on validation images; 0: never")
+    robust_every: int = setting(
+        1, "epochs between PGD-10 measurements on validation images, if there are any; 0: never"
+    )
     monitor: str = setting("", "log that picks best.keras; empty: val_robust_accuracy, else val_accuracy")
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False)
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))

@@ -1,6 +1,5 @@
 """`python -m jeat_tf.train`: trains one net by one method."""
 
-import dataclasses
 import datetime
 import functools
 import os
@@ -62,7 +61,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
             f"expected --batch_size of at most {size}, the training images, received {config.stream.batch_size}"
         )
     folder = writable_folder(config.run.model_dir, "model_dir")
-    _claim(folder, config)
+    _refuse_another_run(folder, config)
 
     keras.utils.set_random_seed(config.run.seed)
     steps_per_epoch = size // config.stream.batch_size
@@ -77,7 +76,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     held_out = data.arrays(validation) if validation else None
     shown = held_out or (examples[0][:_ROBUST_IMAGES], examples[1][:_ROBUST_IMAGES])
-    callbacks = _callbacks(config, shown, folder)
+    callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if validation else 0)
     augment = config.stream.augment
     stream = functools.partial(
         training_stream,
@@ -87,6 +86,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
         separate_marginal=config.stream.separate_marginal,
     )
+    write_text(os.path.join(folder, "config.json"), to_json(config))
     started, logs = time.monotonic(), {}
     for first_epoch, last_epoch, steps in _legs(first_step, steps_per_epoch, config.run.epochs):
         history = model.fit(
@@ -98,11 +98,12 @@ def train(config: TrainConfig) -> dict[str, Any]:
             callbacks=[*callbacks, checkpoints],
         )
         logs = {name: values[-1] for name, values in history.history.items()}
-    return _finish(folder, config, model, logs or checkpoints.history[-1], first_step, started)
+    logs = logs or (checkpoints.history[-1] if checkpoints.history else {})
+    return _finish(folder, config, model, logs, first_step, started)
 
 
-def _claim(folder: str, config: TrainConfig) -> None:
-    """Writes config.json, or makes sure that the run found is this one."""
+def _refuse_another_run(folder: str, config: TrainConfig) -> None:
+    """Raises ValueError unless the folder is empty of runs, or holds this one and may go on with it."""
     path = os.path.join(folder, "config.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as f:
@@ -117,7 +118,6 @@ def _claim(folder: str, config: TrainConfig) -> None:
             raise ValueError(f"{folder} holds a run already and --noresume was given; use another --model_dir")
     elif os.path.exists(os.path.join(folder, "last.weights.h5")):
         raise ValueError(f"{folder} holds a checkpoint without config.json; use another --model_dir")
-    write_text(path, to_json(config))
 
 
 def _classifier(
@@ -131,30 +131,26 @@ def _classifier(
     return model
 
 
-def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str) -> list:
+def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str, *, robust: int) -> list:
     images, labels = as_floats(shown[0]), shown[1]
     logs = os.path.join(folder, "logs")
-    robust = []
-    if config.run.robust_every:
+    measured = []
+    if robust:
         attack = build.pgd_attack(config.method.epsilon, _ROBUST_STEPS)
         few = slice(0, _ROBUST_IMAGES)
-        robust = [RobustAccuracy(images[few], labels[few], attack, every=config.run.robust_every)]
+        measured = [RobustAccuracy(images[few], labels[few], attack, every=robust)]
     return [
         StopOnDivergence(max_gap=config.run.max_gap, max_gradient_norm=config.run.max_gradient_norm),
-        *robust,
+        *measured,
         keras.callbacks.TensorBoard(logs, write_graph=False),
         ChainBoard(
             logs,
             images,
             labels,
-            settings={name: value for name, (value, field) in leaves(config).items() if _comparable(field)},
+            settings={name: value for name, (value, field) in leaves(config).items() if field.metadata["identity"]},
             images_every=config.run.images_every,
         ),
     ]
-
-
-def _comparable(field: dataclasses.Field) -> bool:
-    return field.metadata["identity"]
 
 
 def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:

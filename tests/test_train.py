@@ -183,6 +183,12 @@ class TestBadInput:
             train(small(tmp_path, batch_size=1300, buffer_size=2000))
         assert not (tmp_path / "run").exists()
 
+    def test_a_net_that_cannot_be_built_leaves_the_folder_free(self, tmp_path):
+        config = small(tmp_path, method="standard", net="wide_resnet", depth=9)
+        with pytest.raises(ValueError, match="6 n"):
+            train(config)
+        assert os.listdir(tmp_path / "run") == []
+
     def test_a_damaged_checkpoint(self, tmp_path):
         config = small(tmp_path, method="standard", epochs=1)
         train(config)

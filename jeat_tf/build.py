@@ -44,7 +44,7 @@ _SURROGATES: dict[str, Surrogate] = {
     "cross_entropy": attacks.cross_entropy,
     "marginal": attacks.marginal_energy,
 }
-_LITERAL_ALPHA = 1.0  # Algorithm 1 leaves alpha open; JEM's step of 1 is the only number its text refers to
+_LITERAL_ALPHA = 1.0  # where --coupled_alpha does not say: Algorithm 1 leaves alpha open
 
 
 def check(config: TrainConfig) -> None:
@@ -55,13 +55,13 @@ def check(config: TrainConfig) -> None:
     check_epsilon(method.epsilon)
     if method.literal and method.method != "jeat":
         raise ValueError(f"--literal is JEAT's Algorithm 1 to the letter; the method is {method.method}")
-    positive_images = {
+    at_least_one = {
         "--batch_size": stream.batch_size,
         "--epochs": run.epochs,
         "--chain_steps": config.chain.chain_steps,
         "--buffer_size": config.buffer.buffer_size,
     }
-    for flag, value in positive_images.items():
+    for flag, value in at_least_one.items():
         if value < 1:
             raise ValueError(f"expected {flag} >= 1, received {value}")
     at_least_zero = {

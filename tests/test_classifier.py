@@ -106,6 +106,12 @@ class TestBadInput:
         with pytest.raises(ValueError, match="empty"):
             classifier().fit(tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(8).take(0))
 
+    def test_weights_of_samples_or_classes(self):
+        with pytest.raises(ValueError, match="sample_weight"):
+            classifier().fit(X, LABELS, sample_weight=np.ones(32))
+        with pytest.raises(ValueError, match="3 parts"):
+            classifier().fit(tf.data.Dataset.from_tensor_slices((X, LABELS, LABELS)).batch(8))
+
     def test_a_loss(self):
         with pytest.raises(ValueError, match="objective"):
             EnergyClassifier(tiny_cnn(), standard()).compile("adam", loss="mse")

@@ -88,8 +88,12 @@ class EnergyClassifier(keras.Model):
         """Keras' `fit`, after a check of the images and labels (all of an array, the first batch of a dataset).
 
         Raises:
-          ValueError: images outside [0, 1], not finite or not float; labels out of range or one-hot.
+          ValueError: images outside [0, 1], not finite or not float; labels out of range or one-hot; weights of
+            samples or classes, which objectives do not know.
         """
+        for name in ("sample_weight", "class_weight"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"expected fit() without {name}: the objective weighs all images alike")
         self._check(x, y)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
@@ -139,7 +143,9 @@ class EnergyClassifier(keras.Model):
             first = next(iter(x.take(1)), None)
             if first is None:
                 raise ValueError("expected a dataset of (images, labels), received an empty one")
-            x, y = first[:2]
+            if len(first) != 2:
+                raise ValueError(f"expected elements (images, labels), received {len(first)} parts")
+            x, y = first
         elif not isinstance(x, (np.ndarray, tf.Tensor)):
             return  # a generator: looking would consume it
         elif y is None:

@@ -51,6 +51,9 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
     """
     define_flags(kind)
     dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings and stop")
+    for name in (*leaves(kind), "dry_run"):
+        # --help lists the flags of the program's own module; these are defined here.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:

@@ -164,12 +164,20 @@ def test_prepare_counts_every_image(tmp_path, digits):
     assert summary["splits"]["train"]["pixel_std"] == pytest.approx(pixels.std(), rel=1e-5)
 
 
+def call(verb, *arguments):
+    command = [sys.executable, "-m", f"jeat_tf.{verb}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
 def test_a_refusal_on_the_command_line_is_one_line_and_a_status():
-    command = [sys.executable, "-m", "jeat_tf.train", "--epsilon=8", "--model_dir=/tmp/never"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = call("train", "--epsilon=8", "--model_dir=/tmp/never")
     assert done.returncode == 1
     assert "error: expected epsilon in [0, 1] pixel units, received 8" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_lists_the_settings():
+    assert "--chain_steps: K, gradient steps of a chain" in call("train", "--help").stdout
 
 
 def test_a_dry_run_prints_settings_that_are_a_flagfile(tmp_path, capsys):

@@ -252,7 +252,6 @@ def cifar_like(tmp_path_factory):
         features=features,
         split_datasets={"train": data, "test": data},
         data_dir=str(tmp_path_factory.mktemp("cifar")),
-        supervised_keys=("image", "label"),
     )
     return str(builder.data_path)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-import difflib
+import functools
 import os
 import re
 import time
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from jeat_tf import build, cli
 from jeat_tf.artifacts import net_file, provenance, writable_folder, write_arrays, write_json
 from jeat_tf.attacks import cross_entropy, fgsm, joint_energy
-from jeat_tf.config import EvaluateConfig, check_epsilon
+from jeat_tf.config import EvaluateConfig, check_epsilon, nearest
 from jeat_tf.data import evaluation_batches
 from jeat_tf.evaluation import Verdicts, attacked_verdicts, clean_verdicts, wilson_interval
 from jeat_tf.norms import linf
@@ -98,21 +98,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def _attack(name: str, epsilon: float) -> _Named | None:
     if name == "clean":
         return None
-    ball = linf(epsilon)
     if name == "fgsm":
         return _Named(
             name,
             cross_entropy,
-            lambda loss_fn, x, *, seed: fgsm(loss_fn, x, seed=seed, ball=ball),
+            functools.partial(fgsm, ball=linf(epsilon)),
             "one step of epsilon on the cross-entropy, from x",
         )
-    match = re.fullmatch(r"(pgd|energy)(\d*)", name)
-    if match is None or match[2] == "0" or (match[1] == "pgd" and not match[2]):
-        near = difflib.get_close_matches(name, _NAMES, n=2)
-        raise ValueError(
-            f'unknown attack "{name}"; '
-            + (f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(_NAMES)}")
-        )
+    match = re.fullmatch(r"(pgd(?=\d)|energy)([1-9]\d*)?", name)
+    if match is None:
+        raise ValueError(f'unknown attack "{name}"; {nearest(name, _NAMES)}')
     steps = int(match[2] or _ENERGY_STEPS)
     on, surrogate = ("cross-entropy", cross_entropy) if match[1] == "pgd" else ("E(x, y)", joint_energy)
     return _Named(

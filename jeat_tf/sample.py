@@ -96,12 +96,13 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         "provenance": provenance(),
     }
     if judge is not None:
+        real = classifier_features(judge, training()[0])
         report["judge"] = {
             "net": net_file(config.judge),
             "weights_sha256": weights_sha256(judge),
-            "reference": f"{len(training()[0])} training images",
-            **_judged(judge, images, labels, training()[0]),
-            "start_alone": _judged(judge, starts, labels, training()[0]),
+            "reference": f"{len(real)} training images",
+            **_judged(judge, images, labels, real),
+            "start_alone": _judged(judge, starts, labels, real),
         }
     write_arrays(os.path.join(folder, "samples.npz"), images=images, labels=labels.astype(np.int64), **traces)
     write_image(os.path.join(folder, "grid.png"), _class_grid(images, labels, data.num_classes))
@@ -200,9 +201,7 @@ def _diagnostics(
 def _judged(judge: keras.Model, images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> dict[str, float]:
     return {
         "agreement": agreement(judge, images, labels),
-        "frechet_classifier_distance": frechet_distance(
-            classifier_features(judge, images), classifier_features(judge, real)
-        ),
+        "frechet_classifier_distance": frechet_distance(classifier_features(judge, images), real),
     }
 
 

@@ -19,7 +19,7 @@ from jeat_tf.artifacts import (
     write_json,
     write_text,
 )
-from jeat_tf.config import TrainConfig, differences, from_json, leaves, to_json
+from jeat_tf.config import TrainConfig, differences, leaves, to_json
 from jeat_tf.data import (
     AUGMENTATIONS,
     ImageData,
@@ -33,6 +33,7 @@ from jeat_tf.data import (
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, StopOnDivergence
 from jeat_tf.methods.monitoring import ChainBoard
+from jeat_tf.trained import run_config
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
@@ -104,10 +105,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
 def _refuse_another_run(folder: str, config: TrainConfig) -> None:
     """Raises ValueError unless the folder is empty of runs, or holds this one and may go on with it."""
-    path = os.path.join(folder, "config.json")
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as f:
-            found = from_json(TrainConfig, f.read())
+    found = run_config(folder)
+    if found is not None:
         changed = differences(found, config)
         if changed:
             raise ValueError(

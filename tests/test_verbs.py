@@ -80,6 +80,7 @@ class TestEvaluate:
         [
             ({"attacks": "clean,pgdd20"}, "did you mean pgd20"),
             ({"attacks": "pgd0"}, "unknown attack"),
+            ({"attacks": "pgd00"}, "unknown attack"),
             ({"epsilon": 8.0}, "8/255"),
             ({"num_images": 1000}, "at most 397"),
             ({"split": "tset"}, "no split"),

@@ -73,14 +73,16 @@ def writable_folder(path: str, flag: str) -> str:
 
 
 def load_net(path: str) -> keras.Model:
-    """The net in a .keras file, or in the folder of a training run (its net.keras), with safe mode on.
+    """The net in a .keras file, in the folder of a training run (its net.keras), or in a SavedModel; safe mode on.
 
     Raises:
-      ValueError: nothing there, not a readable .keras file, or a net that is not images -> logits [B, K].
+      ValueError: nothing there, not a readable net, or a net that is not images -> logits [B, K].
     """
     import jeat_tf.energy  # noqa: F401  registers the energy layers
 
     file = net_file(path)
+    if os.path.isdir(file):
+        return _saved_model(file)
     try:
         net = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
@@ -96,22 +98,45 @@ def load_net(path: str) -> keras.Model:
     return net
 
 
+def _saved_model(folder: str) -> keras.Model:
+    """A SavedModel's serving function as a Keras model."""
+    try:
+        signature = tf.saved_model.load(folder).signatures["serving_default"]
+        (images,), (logits,) = signature.structured_input_signature[1].values(), signature.structured_outputs.items()
+        inputs = keras.Input(images.shape[1:], name="images")
+        outputs = keras.layers.TFSMLayer(folder, call_endpoint="serving_default")(inputs)
+    except Exception as error:
+        raise ValueError(
+            f"cannot use the SavedModel in {folder}: {error}; expected one with a signature serving_default of images "
+            "-> logits, as net.export(...) writes it"
+        ) from error
+    return keras.Model(inputs, outputs[logits[0]] if isinstance(outputs, dict) else outputs)
+
+
 def net_file(path: str) -> str:
-    """The .keras file that --model means.
+    """The .keras file, or the folder of a SavedModel, that --model means.
 
     Raises:
       ValueError: no path given, or nothing there.
     """
     if not path:
         raise ValueError("expected a net, received nothing; set --model to a run's folder or a .keras file")
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        return path
     file = os.path.join(path, "net.keras") if os.path.isdir(path) else path
     if not os.path.isfile(file):
-        raise ValueError(f"no net at {file}; expected the folder of a finished training run or a .keras file")
+        raise ValueError(
+            f"no net at {file}; expected the folder of a finished training run, a .keras file or a SavedModel"
+        )
     return file
 
 
 def sha256(path: str) -> str:
-    """Digest of a file, in hexadecimal."""
+    """Digest of a file, or of all files in a folder with their names, in hexadecimal."""
+    if os.path.isdir(path):
+        files = sorted(os.path.join(root, name) for root, _, names in os.walk(path) for name in names)
+        listing = "".join(f"{os.path.relpath(file, path)} {sha256(file)}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 

@@ -174,17 +174,44 @@ class PrepareConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class Audit:
+    """Checks that the attacks mean what they seem to mean."""
+
+    audit_images: int = setting(64, "images for the gradient-masking checks; 0: none")
+    transfer_from: str = setting("", "another net for the same images, to transfer attacks from")
+    eot_samples: int = setting(20, "passes that are averaged if the net's output is random")
+    refine_steps: int = setting(0, "classify after so many steps down E(x), as JEM does, and attack through them")
+    refine_step_size: float = setting(0.25, "factor of the energy gradient in these steps, in pixels")
+    refine_noise_std: float = setting(0.005, "standard deviation of their noise, in pixels")
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """Settings of `python -m jeat_tf.evaluate`."""
 
     data: Data = Data(dataset="")
-    model: str = setting("", "folder of a training run, or a .keras file")
-    attacks: str = setting("clean,fgsm,pgd20,pgd50,energy", "comma-separated: clean, fgsm, pgdN, energy, energyN")
-    epsilon: float = setting(0.0, "radius of the l-inf ball, in pixels; 0: the run's own")
+    audit: Audit = Audit()
+    model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
+    attacks: str = setting(
+        "clean,fgsm,pgd20,pgd50,energy",
+        "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, cw_l2, "
+        "cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
+        "autoattack-plus, autoattack-rand",
+    )
+    norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))
+    epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
     split: str = setting("test", "TFDS split")
     num_images: int = setting(0, "evaluate the first so many images; 0: all")
-    batch_size: int = setting(200, "images in a batch", identity=False)
-    seed: int = setting(0, "of random starts")
+    batch_size: int = setting(200, "images in a batch")
+    seed: int = setting(0, "of random starts and searches")
+    gradients: str = setting(
+        "float32",
+        "precision of the attacks' gradients; success is decided in float32 always",
+        choices=("float32", "bfloat16"),
+    )
+    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
+    save_adversarial: bool = setting(False, "also write the adversarial images", identity=False)
+    resume: bool = setting(True, "go on with an evaluation that was interrupted", identity=False)
     output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)
 
 

@@ -1,6 +1,7 @@
 """The gradient with respect to images, and the one graph loop of the package."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,20 +22,20 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
     return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def repeat(step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int) -> tf.Tensor:
-    """x after `num_steps` times x = step(x, seed_i), as one graph loop; no gradient flows through the result.
+def advance(step: Callable[[Any, tf.Tensor], Any], state: Any, start: int | tf.Tensor, stop: int | tf.Tensor) -> Any:
+    """The state after state = step(state, i) for i = start .. stop - 1, as one graph loop.
 
     A `tf.while_loop` because Keras traces `train_step` without autograph, and because unrolling a chain costs
-    many times more to trace than to run.
+    many times more to trace than to run. The state is a tensor or any nest of tensors.
     """
-
-    def body(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return i + 1, step(x, fold_in(seed, i))
-
-    _, x = tf.while_loop(
-        cond=lambda i, x: i < num_steps,
-        body=body,
-        loop_vars=(tf.constant(0), x),
-        maximum_iterations=num_steps,
+    _, state = tf.while_loop(
+        cond=lambda i, state: i < stop,
+        body=lambda i, state: (i + 1, step(state, i)),
+        loop_vars=(tf.convert_to_tensor(start), state),
     )
-    return tf.stop_gradient(x)
+    return state
+
+
+def repeat(step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int) -> tf.Tensor:
+    """x after `num_steps` times x = step(x, seed_i); no gradient flows through the result."""
+    return tf.stop_gradient(advance(lambda x, i: step(x, fold_in(seed, i)), x, 0, num_steps))

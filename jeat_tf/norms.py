@@ -1,7 +1,7 @@
 """Balls around an image: where an attack may start, which way is up, and how to come back inside."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -18,6 +18,7 @@ class Ball(NamedTuple):
       name: "linf" or "l2".
       epsilon: radius.
       random_start: (x, seed) -> a uniformly drawn point of the ball around x.
+      random_direction: (shape, seed) -> a random offset of length one, for a start on the ball's surface.
       ascent: gradient -> steepest-ascent direction of length one in the ball's norm.
       project: (x, center) -> the nearest point of the ball around center.
       distance: (x, center) -> float[B].
@@ -26,6 +27,7 @@ class Ball(NamedTuple):
     name: str
     epsilon: float
     random_start: Callable[[Images, Seed], Images]
+    random_direction: Callable[[Any, Seed], tf.Tensor]
     ascent: Callable[[tf.Tensor], tf.Tensor]
     project: Callable[[Images, Images], Images]
     distance: Callable[[Images, Images], tf.Tensor]
@@ -47,10 +49,15 @@ def linf(epsilon: float) -> Ball:
     def random_start(x: Images, seed: Seed) -> Images:
         return x + tf.random.stateless_uniform(tf.shape(x), seed, -epsilon, epsilon, alg="philox")
 
+    def random_direction(shape: Any, seed: Seed) -> tf.Tensor:
+        uniform = tf.random.stateless_uniform(shape, seed, -1.0, 1.0, alg="philox")
+        return uniform / tf.maximum(tf.reduce_max(tf.abs(uniform), axis=(-3, -2, -1), keepdims=True), _TINY)
+
     return Ball(
         name="linf",
         epsilon=epsilon,
         random_start=random_start,
+        random_direction=random_direction,
         ascent=tf.sign,
         project=lambda x, center: tf.clip_by_value(x, center - epsilon, center + epsilon),
         distance=lambda x, center: tf.reduce_max(tf.abs(x - center), axis=(1, 2, 3)),
@@ -65,9 +72,12 @@ def l2(epsilon: float) -> Ball:
     """
     _check_radius(epsilon)
 
+    def random_direction(shape: Any, seed: Seed) -> tf.Tensor:
+        return _unit(tf.random.stateless_normal(shape, seed, alg="philox"))
+
     def random_start(x: Images, seed: Seed) -> Images:
         direction_seed, radius_seed = split(seed)
-        direction = _unit(tf.random.stateless_normal(tf.shape(x), direction_seed, alg="philox"))
+        direction = random_direction(tf.shape(x), direction_seed)
         size = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
         uniform = tf.random.stateless_uniform([tf.shape(x)[0], 1, 1, 1], radius_seed, alg="philox")
         return x + epsilon * uniform ** (1.0 / size) * direction
@@ -80,6 +90,7 @@ def l2(epsilon: float) -> Ball:
         name="l2",
         epsilon=epsilon,
         random_start=random_start,
+        random_direction=random_direction,
         ascent=_unit,
         project=project,
         distance=lambda x, center: _norm(x - center)[:, 0, 0, 0],
@@ -92,7 +103,7 @@ def _check_radius(epsilon: float) -> None:
 
 
 def _norm(x: tf.Tensor) -> tf.Tensor:
-    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=(1, 2, 3), keepdims=True))
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=(-3, -2, -1), keepdims=True))
 
 
 def _unit(x: tf.Tensor) -> tf.Tensor:

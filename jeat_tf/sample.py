@@ -61,7 +61,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     net, data = trained.net, trained.data
     judge = load_net(config.judge) if config.judge else None
     if judge is not None:
-        check_fit(judge, data)
+        check_fit(judge, data.name, data.image_shape, data.num_classes)
     folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
 
     validation_percent, seed = (run.stream.validation_percent, run.run.seed) if (run := trained.config) else (0, 0)

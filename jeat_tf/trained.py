@@ -52,7 +52,7 @@ def open_trained(model: str, data: Data) -> Trained:
     if config is not None and not data.dataset:
         data = dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
     opened = build.dataset(data)
-    check_fit(net, opened)
+    check_fit(net, opened.name, opened.image_shape, opened.num_classes)
     return Trained(net, net_file(model), config, opened)
 
 
@@ -70,19 +70,18 @@ def output_folder(model: str, given: str, name: str) -> str:
     return given or os.path.join(_folder(model), name)
 
 
-def check_fit(net: keras.Model, data: ImageData) -> None:
-    """Raises ValueError unless the net takes the data's images and has one logit for each of its classes."""
-    expected = (None, *data.image_shape)
+def check_fit(net: keras.Model, name: str, image_shape: tuple[int, ...], num_classes: int | None) -> None:
+    """Raises ValueError unless the net takes such images and has one logit for each class of the data set `name`."""
+    expected = (None, *image_shape)
     fits = all(a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False))
-    if len(net.input_shape) != 4 or not fits:
+    if len(net.input_shape) != 4 or len(image_shape) != 3 or not fits:
         raise ValueError(
-            f"expected a net for images of shape {list(data.image_shape)} ({data.name}), received one for "
+            f"expected a net for images of shape {list(image_shape)} ({name}), received one for "
             f"{list(net.input_shape[1:])}"
         )
-    if net.output_shape[-1] != data.num_classes:
+    if num_classes is not None and net.output_shape[-1] != num_classes:
         raise ValueError(
-            f"expected a net with {data.num_classes} logits, the classes of {data.name}, received "
-            f"{net.output_shape[-1]}"
+            f"expected a net with {num_classes} logits, the classes of {name}, received {net.output_shape[-1]}"
         )
 
 

@@ -1,6 +1,7 @@
-"""Measures: functions of nets and arrays, without files or flags."""
+"""Measures: functions of nets and arrays, without flags."""
 
 from jeat_tf.evaluation.accuracy import Verdicts, attacked_verdicts, clean_verdicts, wilson_interval
+from jeat_tf.evaluation.refinement import refine
 from jeat_tf.evaluation.sample_quality import agreement, classifier_features, frechet_distance
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "classifier_features",
     "clean_verdicts",
     "frechet_distance",
+    "refine",
     "wilson_interval",
 ]

@@ -1,0 +1,360 @@
+"""Attacks in order, each on the images that still stand, and the lists that AutoAttack is made of."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.attacks import losses
+from jeat_tf.attacks.apgd import apgd
+from jeat_tf.attacks.fab import fab
+from jeat_tf.attacks.oracle import Oracle, Rows, as_oracle
+from jeat_tf.attacks.search import Search, predictions
+from jeat_tf.attacks.square import square
+from jeat_tf.data.checks import check_images, check_labels
+from jeat_tf.norms import Ball
+from jeat_tf.seeds import fold_in
+from jeat_tf.types import Images, Labels, LogitsFn, Seed
+
+STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke an image
+TOLERANCE = 1e-6  # rounding of x + epsilon in float32
+_TARGETS = 9  # classes that targeted attacks try, as published
+_RESTARTS = 5  # of AutoAttack's version "plus"
+_EOT_SAMPLES = 20  # of AutoAttack's version "rand"
+
+
+class Run(NamedTuple):
+    """One search among several.
+
+    Attributes:
+      name: what a report calls it; several runs may share a name.
+      search: the search.
+      ball: where a success counts.
+      passes: about how many forward passes it costs an image that stands, a gradient counted as two; for progress.
+      target: rank of the class that is pulled to among those other than the label, from 0; None: untargeted.
+      bounded: the search keeps to the ball, and leaving it is an error. False for searches of the least distance, whose
+        successes count when they lie inside.
+    """
+
+    name: str
+    search: Search
+    ball: Ball
+    passes: int
+    target: int | None = None
+    bounded: bool = True
+
+
+class Order(NamedTuple):
+    """(oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first."""
+
+    name: str
+    rank: Callable[[Oracle, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class Plan(NamedTuple):
+    """Runs in order, and the order of their targets."""
+
+    runs: tuple[Run, ...]
+    order: Order
+
+
+class Standing:
+    """Who stands after which run: all that has to be kept to go on after an interruption.
+
+    Attributes:
+      broken_by: int16[N]; STANDING, MISCLASSIFIED, or the index of the run that broke the image.
+      distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
+      forwards, gradients: int64[N], passes of the image through the net.
+      run, position: where to go on: this run is through with so many of its batches.
+      x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
+    """
+
+    ARRAYS = ("broken_by", "distance", "forwards", "gradients", "x_adv")
+
+    def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None):
+        """Starts with the images that are classified correctly; `keep` is the images, if x_adv is to be kept."""
+        self.broken_by = np.where(correct, STANDING, MISCLASSIFIED).astype(np.int16)
+        self.distance = np.zeros(len(correct), np.float32)
+        self.forwards = np.zeros(len(correct), np.int64)
+        self.gradients = np.zeros(len(correct), np.int64)
+        self.x_adv = None if keep is None else np.array(keep, np.float32)
+        self.run = self.position = 0
+
+
+class AutoAttackResult(NamedTuple):
+    """One entry for each image.
+
+    Attributes:
+      x_adv: float32[N, H, W, C]; the image itself where it stands or was misclassified from the start.
+      broken: bool[N], misclassified from the start or adversarial.
+      broken_by: str[N], name of the attack, "clean" where misclassified from the start, "" where it stands.
+      forwards, gradients: int64[N], passes of the image through the net.
+    """
+
+    x_adv: np.ndarray
+    broken: np.ndarray
+    broken_by: np.ndarray
+    forwards: np.ndarray
+    gradients: np.ndarray
+
+
+def autoattack(
+    net: LogitsFn | Oracle,
+    x: Images,
+    labels: Labels,
+    *,
+    seed: Seed,
+    ball: Ball,
+    attacks: str | Sequence[str] = "standard",
+    batch_size: int = 200,
+) -> AutoAttackResult:
+    """AutoAttack (Croce & Hein, 2020, https://arxiv.org/abs/2003.01690), native.
+
+    >>> result = autoattack(net, images, labels, seed=[0, 0], ball=linf(8 / 255))
+    >>> robust_accuracy = 1 - result.broken.mean()
+
+    Results do not depend on batch_size or on the order of the images, but for the rounding of a net's kernels.
+
+    Args:
+      net: images -> logits, for instance a Keras model that was built without softmax; or an oracle.
+      x: float32[N, H, W, C] in [0, 1].
+      labels: int[N].
+      seed: int32[2].
+      ball: `linf(epsilon)` or `l2(epsilon)`.
+      attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE and
+        APGD-T with targets in MALT's order), or names out of those in `ATTACKS`, a name for each restart.
+      batch_size: images in memory at a time.
+
+    Raises:
+      ValueError: images outside [0, 1], bad labels, an unknown attack, epsilon not above 0, or a net that does not give
+        finite logits.
+    """
+    if not ball.epsilon > 0:
+        raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
+    samples = _EOT_SAMPLES if attacks == "rand" and not isinstance(net, Oracle) else 1
+    oracle = as_oracle(net) if samples == 1 else Oracle(net, samples=samples)
+    x, labels = np.asarray(x, np.float32), np.asarray(labels)
+    plan = autoattack_plan(attacks, ball)
+    logits = clean_logits(oracle, x, labels, batch_size)
+    standing = Standing(logits.argmax(axis=-1) == labels, keep=x)
+    for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=seed, batch_size=batch_size):
+        pass
+    assert standing.x_adv is not None
+    return AutoAttackResult(
+        x_adv=standing.x_adv,
+        broken=standing.broken_by != STANDING,
+        broken_by=names_of(standing, plan),
+        forwards=standing.forwards,
+        gradients=standing.gradients,
+    )
+
+
+def names_of(standing: Standing, plan: Plan) -> np.ndarray:
+    """str[N], the name of the run that broke each image; "clean" where misclassified, "" where it stands."""
+    names = np.array([*(run.name for run in plan.runs), "clean", ""])
+    return names[standing.broken_by]  # -2 and -1 count from the end
+
+
+def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
+    """The runs of a version of AutoAttack, or of a list of attacks by name.
+
+    Raises:
+      ValueError: an unknown version or attack.
+    """
+    if isinstance(attacks, str):
+        if attacks not in VERSIONS:
+            raise ValueError(f'unknown version "{attacks}" of AutoAttack; expected one of {", ".join(VERSIONS)}')
+        names, order = VERSIONS[attacks], by_malt if attacks == "fast" else by_logit
+    else:
+        names, order = tuple(attacks), by_logit
+    runs: list[Run] = []
+    for i, name in enumerate(names):
+        if name not in ATTACKS:
+            raise ValueError(f'unknown attack "{name}"; expected one of {", ".join(ATTACKS)}')
+        runs.extend(ATTACKS[name](ball, name in names[:i]))
+    return Plan(tuple(runs), order)
+
+
+def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) -> np.ndarray:
+    """Logits float32[N, K] of the images as they are, once they were checked to be logits of such images.
+
+    Args:
+      x: N images float32[H, W, C] in [0, 1]; an array, or anything that gives arrays for slices.
+
+    Raises:
+      ValueError: images outside [0, 1], labels that are not classes of the net, or outputs that are not logits.
+    """
+    if len(x) != len(labels) or not len(x):
+        raise ValueError(f"expected a label for each of at least one image, received {len(labels)} for {len(x)}")
+    parts = []
+    for start in range(0, len(x), batch_size):
+        batch = x[start : start + batch_size]
+        check_images(batch)
+        parts.append(predictions(oracle, batch))
+    logits = np.concatenate(parts)
+    check_labels(labels, logits.shape[-1])
+    check_logits(logits)
+    return logits
+
+
+def check_logits(logits: np.ndarray) -> None:
+    """Raises ValueError unless float[N, K] are finite, of two classes at least, and not probabilities."""
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"expected logits of shape [B, K] with K >= 2, received shape {list(logits.shape)}")
+    if not np.isfinite(logits).all():
+        raise ValueError("expected finite logits, received NaN or infinity for images as they are")
+    if logits.min() >= 0 and np.abs(logits.sum(axis=-1) - 1).max() < 1e-4:
+        raise ValueError(
+            "expected logits, received probabilities (outputs are not negative and sum to 1): attacks on them look "
+            "weaker than they are, because gradients vanish where softmax saturates; remove the softmax from the net"
+        )
+
+
+def run_in_order(
+    oracle: Oracle,
+    plan: Plan,
+    x: Any,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    standing: Standing,
+    *,
+    seed: Seed,
+    batch_size: int,
+) -> Iterator[None]:
+    """Runs the plan from where `standing` is, and yields after every batch, when `standing` may be stored.
+
+    Args:
+      oracle: the net.
+      plan: what to run.
+      x: N images float32[H, W, C] in [0, 1]; an array, or anything that gives arrays for arrays of indices.
+      labels: int[N].
+      logits: float32[N, K], of `clean_logits`.
+      standing: who stands; changed in place.
+      seed: int32[2]; a run uses fold_in(seed, its index).
+      batch_size: images in a batch.
+
+    Raises:
+      RuntimeError: a bounded search left its ball, or any search the range [0, 1].
+    """
+    ranks = np.full((len(labels), logits.shape[-1] - 1), -1, np.int32)
+    while standing.run < len(plan.runs):
+        run = plan.runs[standing.run]
+        # Those that stood when this run began, so that a run that was interrupted goes on with the same batches.
+        queue = np.flatnonzero((standing.broken_by == STANDING) | (standing.broken_by == standing.run))
+        if run.target is not None and run.target >= ranks.shape[1]:
+            queue = queue[:0]
+        batches = np.array_split(queue, -(-len(queue) // batch_size)) if len(queue) else []
+        for position in range(standing.position, len(batches)):
+            batch = batches[position]
+            images, targets = x[batch], None
+            if run.target is not None:
+                unranked = batch[ranks[batch, 0] < 0]
+                if len(unranked):
+                    ranks[unranked] = plan.order.rank(oracle, x[unranked], labels[unranked], logits[unranked])
+                targets = ranks[batch, run.target]
+            found = run.search(
+                oracle, images, labels[batch], seed=fold_in(tf.constant(seed), standing.run), targets=targets
+            )
+            distance = run.ball.distance(tf.constant(found.x_adv), tf.constant(images)).numpy()
+            _check_place(run, found.x_adv, distance)
+            broken = found.broken & (distance <= run.ball.epsilon + (TOLERANCE if run.bounded else 0.0))
+            standing.broken_by[batch[broken]] = standing.run
+            standing.distance[batch[broken]] = distance[broken]
+            standing.forwards[batch] += found.forwards
+            standing.gradients[batch] += found.gradients
+            if standing.x_adv is not None:
+                standing.x_adv[batch[broken]] = found.x_adv[broken]
+            standing.position = position + 1
+            yield
+        standing.run, standing.position = standing.run + 1, 0
+
+
+def _check_place(run: Run, x_adv: np.ndarray, distance: np.ndarray) -> None:
+    outside = max(float(x_adv.max()) - 1, -float(x_adv.min()))
+    far = float(distance.max()) - run.ball.epsilon
+    if not outside <= 0 or (run.bounded and not far <= TOLERANCE):
+        raise RuntimeError(
+            f"{run.name} left its {run.ball.name} ball of {run.ball.epsilon:g} by {far:g} or the pixel range [0, 1] "
+            f"by {outside:g}"
+        )
+
+
+def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    del oracle, x
+    others = logits.astype(np.float64)
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.argsort(-others, axis=-1, kind="stable")[:, :-1].astype(np.int32)
+
+
+def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240)."""
+    others = _by_logit(oracle, x, labels, logits)
+    slope = oracle.compiled(functools.partial(_slope, oracle), _slope)
+    images, own, none = tf.constant(x), tf.constant(labels, tf.int32), tf.fill([len(x)], -1)
+    seeds = tf.zeros([len(x), 2], tf.int32)
+    rows = [Rows(images, own, tf.constant(others[:, k]), none, seeds) for k in range(others.shape[1])]
+    slopes = np.stack([slope(row).numpy() for row in rows], axis=1)
+    margins = logits[np.arange(len(labels)), labels][:, None] - np.take_along_axis(logits, others, axis=1)
+    return np.take_along_axis(others, np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable"), axis=1)
+
+
+def _slope(oracle: Oracle, rows: Rows) -> tf.Tensor:
+    """float32[B], l1 norm of the gradient of the target's logit minus the label's."""
+    return tf.reduce_sum(tf.abs(oracle.look(losses.targeted_margin, rows.x, rows).gradient), axis=(1, 2, 3))
+
+
+by_logit = Order("the largest logits of the image first", _by_logit)
+by_malt = Order("the least logit difference per l1 norm of its gradient first (MALT)", _by_malt)
+
+
+def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:
+    del restart  # a run's start depends on its place in the plan
+    return [Run(name, functools.partial(apgd, ball=ball, loss=loss), ball, passes=202)]
+
+
+def _apgd_t_runs(ball: Ball, restart: bool) -> list[Run]:
+    del restart
+    search = functools.partial(apgd, ball=ball, loss=losses.targeted_dlr)
+    return [Run("apgd-t", search, ball, passes=203, target=rank) for rank in range(_TARGETS)]
+
+
+def _fab_runs(ball: Ball, restart: bool) -> list[Run]:
+    return [Run("fab", functools.partial(fab, ball=ball, random_start=restart), ball, passes=1900, bounded=False)]
+
+
+def _fab_t_runs(ball: Ball, restart: bool) -> list[Run]:
+    search = functools.partial(fab, ball=ball, random_start=restart)
+    return [Run("fab-t", search, ball, passes=300, target=rank, bounded=False) for rank in range(_TARGETS)]
+
+
+def _square_runs(ball: Ball, restart: bool) -> list[Run]:
+    del restart
+    return [Run("square", functools.partial(square, ball=ball), ball, passes=5001)]
+
+
+ATTACKS: dict[str, Callable[[Ball, bool], list[Run]]] = {
+    "apgd-ce": functools.partial(_apgd_runs, "apgd-ce", losses.cross_entropy),
+    "apgd-dlr": functools.partial(_apgd_runs, "apgd-dlr", losses.dlr),
+    "apgd-t": _apgd_t_runs,
+    "fab": _fab_runs,
+    "fab-t": _fab_t_runs,
+    "square": _square_runs,
+}
+"""(ball, whether the list had the attack before) -> runs."""
+
+VERSIONS: dict[str, tuple[str, ...]] = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": (
+        *("apgd-ce",) * _RESTARTS,
+        *("apgd-dlr",) * _RESTARTS,
+        *("fab",) * _RESTARTS,
+        "square",
+        "apgd-t",
+        "fab-t",
+    ),
+    "rand": ("apgd-ce", "apgd-dlr"),
+    "fast": ("apgd-ce", "apgd-t"),
+}
+"""AutoAttack's versions as published, and "fast"."""

@@ -194,8 +194,8 @@ class EvaluateConfig:
     model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
-        "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, cw_l2, "
-        "cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
+        "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "
+        "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
         "autoattack-plus, autoattack-rand",
     )
     norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))

@@ -69,8 +69,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end.
 
     Returns:
-      results: a row for each attack and epsilon with accuracy, 95% Wilson interval, passes spent and protocol; the audit;
-        digests of net and data, settings and provenance.
+      results: a row for each attack and epsilon with accuracy, 95% Wilson interval, passes spent and protocol; the
+        audit; digests of net and data, settings and provenance.
 
     Raises:
       ValueError: bad settings, an unknown attack, an unreadable net or data set, a net that does not fit the data or
@@ -94,7 +94,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     plain = Oracle(
-        inference(net), coarse_fn=inference(in_bfloat16(net)) if config.gradients == "bfloat16" else None, jit_compile=jit
+        inference(net),
+        coarse_fn=inference(in_bfloat16(net)) if config.gradients == "bfloat16" else None,
+        jit_compile=jit,
     )
     logits = functools.cache(lambda oracle: clean_logits(oracle, data.images, data.labels, config.batch_size))
     logits(plain)  # refuses what are not logits, before anything is made of them
@@ -139,7 +141,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if "clean" in names:
         rows.append({"attack": "clean", "epsilon": 0.0, **_share(correct), "protocol": "images as they are"})
     worst = {ball.epsilon: correct.copy() for ball in balls}
-    for column in _columns(names, balls, oracle, plain, suspected):
+    blind = plain if config.audit.refine_steps else None
+    for column in _columns(names, balls, oracle, blind, suspected):
         row, found = _attacked(config, column, data, logits(column.oracle), state, identity)
         rows.append(row)
         arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
@@ -207,9 +210,7 @@ def _data(config: EvaluateConfig) -> LabelledImages:
     if not name:
         raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
     data_dir = data.data_dir or (trained_on.data_dir if trained_on and not data.dataset else "")
-    return open_labelled(
-        name, config.split, count=config.num_images, data_dir=data_dir or None, download=data.download
-    )
+    return open_labelled(name, config.split, count=config.num_images, data_dir=data_dir or None, download=data.download)
 
 
 def _audit(
@@ -234,8 +235,9 @@ def _audit(
 
 
 def _columns(
-    names: list[str], balls: list[Ball], oracle: Oracle, plain: Oracle, suspected: bool
+    names: list[str], balls: list[Ball], oracle: Oracle, blind: Oracle | None, suspected: bool
 ) -> Iterator[_Column]:
+    """The attacks in every ball; those of the least distance once."""
     for i, ball in enumerate(balls):
         for name in names:
             if name == "clean":
@@ -246,8 +248,8 @@ def _columns(
             if i and not attack.in_ball:
                 continue
             yield _Column(name, ball, attack, oracle, oracle)
-            if oracle is not plain and oracle.logits_fn is not plain.logits_fn and name:
-                yield _Column(f"{name} on the net alone", ball, attack, plain, oracle)
+            if blind is not None:
+                yield _Column(f"{name} on the net alone", ball, attack, blind, oracle)
 
 
 def _escalated(attack: Named, ball: Ball) -> Named:
@@ -363,7 +365,9 @@ def _main(config: EvaluateConfig) -> None:
         passes = f"{(row['forwards'] + 2 * row['gradients']) / row['images']:12.1f}" if "forwards" in row else ""
         seconds = f"{row['seconds']:12.1f}" if "seconds" in row else ""
         radius = row.get("epsilon_text", fraction_of_255(row["epsilon"]) if row["epsilon"] else "")
-        print(f"{row['attack']:24} {radius:>9} {row['accuracy']:9.2%}   {low:6.1%} ..{high:7.1%} {passes:>17} {seconds}")
+        print(
+            f"{row['attack']:24} {radius:>9} {row['accuracy']:9.2%}   {low:6.1%} ..{high:7.1%} {passes:>17} {seconds}"
+        )
     if report["expectation_over_transformation"] != "none":
         print(report["expectation_over_transformation"])
     for finding in report["checks"]:

@@ -1,7 +1,8 @@
 """Attacks.
 
 In training: pure graph functions (loss_fn, x, *, seed, ...) -> x_adv and the losses they raise (`pgd`, `surrogates`).
-In evaluation: searches (net, x, labels, *, seed, ...) -> Found, which drop an image once it is broken, and `autoattack`.
+In evaluation: searches (net, x, labels, *, seed, ...) -> Found, which drop an image once it is broken;
+`autoattack` is a list of them.
 """
 
 from jeat_tf.attacks import losses

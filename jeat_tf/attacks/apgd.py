@@ -51,8 +51,8 @@ def apgd(
     """One run of Auto-PGD (Algorithm 1 of Croce & Hein, 2020), which stops for an image at its first success.
 
     It starts on the surface of the ball with steps of 2 epsilon, and halves them at checkpoints where the loss rose too
-    rarely or its best value has not improved, going back to the best point. The authors' code, and this one, compares the
-    first step's loss with 0 and not with the start's.
+    rarely or its best value has not improved, going back to the best point. The authors' code, and this one, compares
+    the first step's loss with 0 and not with the start's.
 
     Args:
       net: images -> logits, or an oracle.
@@ -165,4 +165,3 @@ def _windows(num_steps: int) -> np.ndarray:
         window = max(window - shrink, least)
         step += window
     return at
-

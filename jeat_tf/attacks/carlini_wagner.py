@@ -1,7 +1,7 @@
 """Carlini & Wagner's searches for a near adversarial image (2017, https://arxiv.org/abs/1608.04644).
 
-Images are optimised as tanh(w) / 2 + 1 / 2, which stays in [0, 1]. Each image runs its own schedule of constants: one that
-is through with a constant goes on to its next at once, whatever the others in the batch do.
+Images are optimised as tanh(w) / 2 + 1 / 2, which stays in [0, 1]. Each image runs its own schedule of constants: one
+that is through with a constant goes on to its next at once, whatever the others in the batch do.
 """
 
 import functools
@@ -24,7 +24,7 @@ _LEAST_BOUND = 1 / 256
 
 
 class _Adam(NamedTuple):
-    """Adam for each image by itself: Keras' optimizer keeps one state for a whole variable, and rows leave the batch."""
+    """Adam for each image by itself: Keras' optimizer has one state for a whole variable, and rows leave the batch."""
 
     mean: tf.Tensor
     square: tf.Tensor
@@ -77,11 +77,11 @@ def carlini_wagner_l2(
 ) -> Found:
     """Near adversarial images in l2, without a bound: sec. VI-A of Carlini & Wagner.
 
-    Minimises |x_adv - x|^2 + c max(margin + confidence, 0) by Adam and searches c for each image: ten times larger until
-    a success, then by bisection.
+    Minimises |x_adv - x|^2 + c max(margin + confidence, 0) by Adam and searches c for each image: ten times larger
+    until a success, then by bisection.
 
-    `search_steps=1, constant=0.2` is the fixed-c form of some tables. It is no measure of robustness: where c is too small
-    for the net's logits the image keeps its label although an adversarial one lies near.
+    `search_steps=1, constant=0.2` is the fixed-c form of some tables. It is no measure of robustness: where c is too
+    small for the net's logits the image keeps its label although an adversarial one lies near.
 
     Args:
       net: images -> logits, or an oracle.
@@ -107,20 +107,21 @@ def carlini_wagner_l2(
             "expected num_steps, search_steps >= 1, learning_rate, constant > 0 and confidence >= 0, received "
             f"{num_steps}, {search_steps}, {learning_rate}, {constant}, {confidence}"
         )
-    settings = {
-        "loss": losses.margin if targets is None else losses.target_lead,
-        "num_steps": num_steps,
-        "learning_rate": learning_rate,
-        "search_steps": search_steps,
-        "confidence": confidence,
-    }
+    step = functools.partial(
+        _step_l2,
+        loss=losses.margin if targets is None else losses.target_lead,
+        num_steps=num_steps,
+        learning_rate=learning_rate,
+        search_steps=search_steps,
+        confidence=confidence,
+    )
     return search(
         net,
         x,
         labels,
         seed=seed,
         begin=functools.partial(_begin_l2, constant=constant),
-        step=functools.partial(_step_l2, **settings),
+        step=step,
         num_steps=num_steps * search_steps,
         begin_cost=Cost(forwards=0, gradients=0),
         step_cost=Cost(forwards=0, gradients=1),
@@ -257,19 +258,20 @@ def carlini_wagner_linf(
             "expected num_steps, max_gradients >= 1, learning_rate, constant > 0 and epsilon >= 0, received "
             f"{num_steps}, {max_gradients}, {learning_rate}, {constant}, {epsilon}"
         )
-    settings = {
-        "loss": losses.margin if targets is None else losses.target_lead,
-        "epsilon": epsilon,
-        "num_steps": num_steps,
-        "learning_rate": learning_rate,
-    }
+    step = functools.partial(
+        _step_linf,
+        loss=losses.margin if targets is None else losses.target_lead,
+        epsilon=epsilon,
+        num_steps=num_steps,
+        learning_rate=learning_rate,
+    )
     return search(
         net,
         x,
         labels,
         seed=seed,
         begin=functools.partial(_begin_linf, constant=constant),
-        step=functools.partial(_step_linf, **settings),
+        step=step,
         num_steps=max_gradients,
         begin_cost=Cost(forwards=0, gradients=0),
         step_cost=Cost(forwards=0, gradients=1),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
-from jeat_tf.attacks.oracle import Oracle, Rows, as_oracle
+from jeat_tf.attacks.oracle import Oracle, Rows
 from jeat_tf.attacks.search import Search, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.data.checks import check_images, check_labels
@@ -133,8 +133,7 @@ def autoattack(
     """
     if not ball.epsilon > 0:
         raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
-    samples = _EOT_SAMPLES if attacks == "rand" and not isinstance(net, Oracle) else 1
-    oracle = as_oracle(net) if samples == 1 else Oracle(net, samples=samples)
+    oracle = net if isinstance(net, Oracle) else Oracle(net, samples=_EOT_SAMPLES if attacks == "rand" else 1)
     x, labels = np.asarray(x, np.float32), np.asarray(labels)
     plan = autoattack_plan(attacks, ball)
     logits = clean_logits(oracle, x, labels, batch_size)

@@ -72,9 +72,7 @@ def named(name: str, ball: Ball) -> Named:
 def _one_step(name: str, factor: float, random_start: bool) -> Callable[[Ball], Named]:
     def make(ball: Ball) -> Named:
         step_size = factor * ball.epsilon
-        search = functools.partial(
-            pgd_search, ball=ball, step_size=step_size, num_steps=1, random_start=random_start
-        )
+        search = functools.partial(pgd_search, ball=ball, step_size=step_size, num_steps=1, random_start=random_start)
         start = "a random start" if random_start else "x"
         return _single(name, search, ball, 2, f"one step of {step_size:.5g} up the cross-entropy from {start}")
 
@@ -99,15 +97,15 @@ def _cw_l2_fixed(ball: Ball) -> Named:
         f"C&W l2 with c = {_FIXED_CONSTANT}, {_C_W_STEPS} Adam steps of 0.01, no search of c and no bound: images that "
         "stand are no evidence of robustness"
     )
-    search = functools.partial(
-        carlini_wagner_l2, num_steps=_C_W_STEPS, search_steps=1, constant=_FIXED_CONSTANT
-    )
+    search = functools.partial(carlini_wagner_l2, num_steps=_C_W_STEPS, search_steps=1, constant=_FIXED_CONSTANT)
     return _nearest("cw_l2_fixed", search, l2(float("inf")), 2 * _C_W_STEPS, words)
 
 
 def _cw_linf_min(ball: Ball) -> Named:
     del ball
-    words = f"least l-inf distance (Carlini & Wagner, sec. VI-C), at most {9 * _C_W_STEPS} Adam steps of 0.005, no bound"
+    words = (
+        f"least l-inf distance (Carlini & Wagner, sec. VI-C), at most {9 * _C_W_STEPS} Adam steps of 0.005, no bound"
+    )
     search = functools.partial(carlini_wagner_linf, num_steps=_C_W_STEPS, max_gradients=9 * _C_W_STEPS)
     return _nearest("cw_linf_min", search, linf(1.0), 2 * 9 * _C_W_STEPS, words)
 

@@ -53,7 +53,8 @@ class Oracle:
     Args:
       logits_fn: images float32[B, H, W, C] in [0, 1] -> logits [B, K].
       coarse_fn: the same net in bfloat16 (`models.in_bfloat16`), used for gradients; success is decided by `logits_fn`
-        all the same, on those images that the coarse logits put near the boundary. None: `logits_fn` gives the gradients.
+        all the same, on those images that the coarse logits put near the boundary. None: `logits_fn` gives the
+        gradients.
       samples: forward passes that are averaged, for a net with random output (expectation over transformation,
         Athalye et al., 2018, https://arxiv.org/abs/1802.00420).
       jit_compile: compile with XLA. Worth it on a GPU; on a CPU its convolutions are many times slower.
@@ -117,9 +118,7 @@ class Oracle:
         return tf.cast(self.coarse_fn(x), tf.float32)
 
     @staticmethod
-    def _gradient(
-        forward: LogitsFn, loss: LogitsLoss, x: Images, rows: Rows
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _gradient(forward: LogitsFn, loss: LogitsLoss, x: Images, rows: Rows) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = forward(x)

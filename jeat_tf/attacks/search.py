@@ -23,7 +23,8 @@ class Found(NamedTuple):
 
     Attributes:
       x_adv: float32[B, H, W, C]; the adversarial image, or the best attempt.
-      broken: bool[B]; the float32 logits of x_adv itself are not those of the label (targeted: are those of the target).
+      broken: bool[B]; the float32 logits of x_adv itself are not those of the label (targeted: are those of the
+        target).
       forwards, gradients: int32[B], passes of this image through the net, forwards without those of the gradients.
     """
 
@@ -145,9 +146,7 @@ def _confirmed(
     return broken
 
 
-def _rows(
-    oracle: Oracle, x: Images, labels: Labels, seed: Seed, targets: Labels | None, targeted: bool
-) -> Rows:
+def _rows(oracle: Oracle, x: Images, labels: Labels, seed: Seed, targets: Labels | None, targeted: bool) -> Rows:
     x, labels = np.asarray(x), np.asarray(labels)
     check_images(x)
     check_labels(labels, oracle.num_classes(x))

@@ -45,8 +45,8 @@ def square(
 ) -> Found:
     """One run of the Square attack: keeps a random change of a square where it lowers the margin (Algorithms 1-3).
 
-    As in the authors' code a query's squares are the same for all images: they are drawn from the seed and the number of
-    the query. Its signs are too. The start is drawn for each image.
+    As in the authors' code a query's squares are the same for all images: they are drawn from the seed and the number
+    of the query. Its signs are too. The start is drawn for each image.
 
     Args:
       net: images -> logits, or an oracle.

@@ -26,7 +26,7 @@ def check_images(images: np.ndarray) -> None:
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None = None) -> None:
-    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1; the upper end is free without num_classes."""
+    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1, or without num_classes of 0 and above."""
     labels = np.asarray(labels)
     if labels.ndim != 1:
         hint = "; pass labels.argmax(-1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""

@@ -47,8 +47,8 @@ class LabelledImages(NamedTuple):
     def sha256(self) -> str:
         """Digest of images and labels."""
         digest = hashlib.sha256(str(self.images.images.dtype).encode())
-        digest.update(np.ascontiguousarray(self.images.images))
-        digest.update(np.ascontiguousarray(self.labels))
+        digest.update(self.images.images.tobytes())
+        digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Signs that an attack fails for another reason than robustness.
 
-After Athalye et al., 2018 (https://arxiv.org/abs/1802.00420), Carlini et al., 2019 (https://arxiv.org/abs/1902.06705) and
+After Athalye et al., 2018 (https://arxiv.org/abs/1802.00420), Carlini et al., 2019 (https://arxiv.org/abs/1902.06705)
+and
 the checks of AutoAttack, with those that they lack: its flags stay silent on nets whose true accuracy is far below.
 """
 
@@ -191,9 +192,7 @@ def report(findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def _gradients(
-    oracle: Oracle, x: np.ndarray, labels: np.ndarray, ball: Ball, seed: Seed
-) -> tuple[float, float, float]:
+def _gradients(oracle: Oracle, x: np.ndarray, labels: np.ndarray, ball: Ball, seed: Seed) -> tuple[float, float, float]:
     """Mean cosine between gradients of the margin near x, share of zero gradients of cross-entropy and of margin."""
 
     def at(loss: LogitsLoss, images: np.ndarray) -> np.ndarray:

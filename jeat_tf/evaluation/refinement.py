@@ -1,4 +1,4 @@
-"""Classification after a few steps down the energy, as JEM evaluates itself, and in a form that an attack sees through."""
+"""Classification after a few steps down the energy, as JEM evaluates itself, in a form that an attack sees through."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +21,9 @@ def refine(
 ) -> LogitsFn:
     """A classifier that moves its input down E(x) before it looks at it (sec. 5.4 of JEM, Grathwohl et al., 2020).
 
-    Its gradient is that of the net at the refined image, as if the chain were the identity: backward pass differentiable
-    approximation (Athalye et al., 2018, https://arxiv.org/abs/1802.00420). Its noise is new at every call: attack it
-    through an `Oracle` of several samples.
+    Its gradient is that of the net at the refined image, as if the chain were the identity: backward pass
+    differentiable approximation (Athalye et al., 2018, https://arxiv.org/abs/1802.00420). Its noise is new at every
+    call: attack it through an `Oracle` of several samples.
 
     Args:
       net: images -> logits.

@@ -72,7 +72,9 @@ class StoredStanding:
                 self.standing.run, self.standing.position = int(place["run"]), int(place["position"])
                 self._seconds = float(place["seconds"])
         except Exception as error:
-            raise ValueError(f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}") from error
+            raise ValueError(
+                f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}"
+            ) from error
         expected = json.loads(json.dumps(self._identity))
         changed = [
             f"{name}: {identity.get(name)!r} -> {expected.get(name)!r}"

@@ -56,7 +56,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         if logs is None or (epoch + 1) % self.every:
             return
         if self._measure is None:
-            net = getattr(self.model, "net", self.model)  # any Keras model, too
+            net = getattr(self.model, "net", None) or self.model  # an ordinary Keras model has no net inside
 
             @tf.function(autograph=False)
             def measure() -> tf.Tensor:

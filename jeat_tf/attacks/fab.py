@@ -19,7 +19,7 @@ _MOST_BIAS = 0.1  # alpha_max: weight of the step that starts at x itself
 _BACKWARD = 0.9  # beta: where to go on between x and an adversarial point
 _TINY = 1e-12
 # (steps, factor): an image whose nearest success is beyond factor * epsilon after so many steps is given up. The
-distance # after 10, 20 and 50 steps was at most 1.42, 1.13 and 1.06 times that after 100 (benchmarks/README.md).
+# distance after 10, 20 and 50 steps was at most 1.42, 1.13 and 1.06 times that after 100 (benchmarks/README.md).
 _HOPELESS = ((10, 2.0), (20, 1.5), (50, 1.2))
 _NEWTON_STEPS = 6
 

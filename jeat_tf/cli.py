@@ -1,6 +1,7 @@
 """absl flags from the settings, and the frame that every `python -m jeat_tf.<verb>` shares."""
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +60,7 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}")
         logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             config = from_flags(kind)
             if dry_run.value:
@@ -72,6 +74,10 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
             sys.exit(130)
 
     app.run(main)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def print_settings(config: Any) -> None:

@@ -146,7 +146,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         row, found = _attacked(config, column, data, logits(column.oracle), state, identity)
         rows.append(row)
         arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
-        if column.attack.in_ball and column.judge is column.oracle:
+        if column.attack.in_ball:
             worst[column.ball.epsilon] &= found["correct"]
     attacked = {row["epsilon"] for row in rows if row["attack"] != "clean" and row.get("in_ball")}
     for epsilon, standing in worst.items():

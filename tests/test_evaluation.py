@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import cross_entropy
-from jeat_tf.evaluation import agreement, attacked_verdicts, classifier_features, clean_verdicts, frechet_distance
-from jeat_tf.norms import linf
+from jeat_tf.energy import energy
+from jeat_tf.evaluation import agreement, classifier_features, frechet_distance, refine, wilson_interval
+from jeat_tf.loops import input_gradient
 from jeat_tf.pictures import grid
-from tests.conftest import tiny_cnn
+from jeat_tf.samplers import sgld
+from tests.conftest import seed, tiny_cnn
 
 X = np.random.default_rng(0).random((30, 8, 8, 1), np.float32)
-LABELS = np.arange(30) % 10
 
 
 def test_frechet_distance_of_gaussians_in_closed_form():
@@ -56,32 +56,28 @@ def test_features_are_what_the_last_dense_layer_reads():
         classifier_features(without, X)
 
 
-def test_verdicts_are_by_image_whatever_the_batches():
-    net = tiny_cnn()
-    for size in (30, 7):
-        batches = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(size)
-        np.testing.assert_array_equal(clean_verdicts(net, batches).correct, np.argmax(net(X), -1) == LABELS)
-        idle = attacked_verdicts(net, cross_entropy, lambda fn, x, *, seed: x, linf(0.1), batches, seed=0)
-        np.testing.assert_array_equal(idle.correct, np.argmax(net(X), -1) == LABELS)
-        assert idle.distance.max() == 0
+class TestRefine:
+    def test_no_steps_are_the_net_itself(self):
+        net = tiny_cnn()
+        np.testing.assert_array_equal(refine(net, num_steps=0)(X), net(X))
 
+    def test_moves_the_input_down_its_energy_with_new_noise_each_time(self):
+        net = tiny_cnn()
+        refined = refine(net, num_steps=5, step_size=0.05, noise_std=0.001)
+        assert np.mean(energy(refined(X))) < np.mean(energy(net(X)))
+        assert np.abs(refined(X) - refined(X)).max() > 0
 
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [(X * 255, LABELS, "divide by 255"), (X, LABELS - 1, "0..9"), (X, np.eye(10)[LABELS], "argmax")],
-)
-def test_bad_input_is_refused(images, labels, message):
-    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
-    with pytest.raises(ValueError, match=message):
-        clean_verdicts(tiny_cnn(), batches)
+    def test_its_gradient_is_that_of_the_net_at_the_refined_image(self):
+        weights = tf.constant(np.random.default_rng(0).normal(size=(64, 10)), tf.float32)
 
+        def net(x, training=False):
+            return tf.square(tf.matmul(tf.reshape(x, [-1, 64]), weights))
 
-@pytest.mark.parametrize("leaves", [lambda x: x + 0.2 * (0.5 - x), lambda x: x + 0.05])
-def test_an_attack_that_leaves_ball_or_bounds_is_caught(leaves):
-    images = np.concatenate([X, np.zeros_like(X[:1]), np.ones_like(X[:1])])
-    batches = tf.data.Dataset.from_tensor_slices((images, np.zeros(32, np.int64))).batch(8)
-    with pytest.raises(RuntimeError, match="left its linf ball"):
-        attacked_verdicts(tiny_cnn(), cross_entropy, lambda fn, x, *, seed: leaves(x), linf(0.06), batches, seed=0)
+        settings = {"step_size": 1e-4, "noise_std": 0.0, "num_steps": 1}
+        end = sgld(lambda x: energy(net(x)), tf.constant(X), seed=seed(), bounds=(0.0, 1.0), **settings)
+        expected = input_gradient(lambda x: net(x)[:, 0], end)
+        actual = input_gradient(lambda x: refine(net, **settings)(x)[:, 0], X)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_grid_places_each_image():
@@ -92,3 +88,9 @@ def test_a_grid_places_each_image():
         0, 51, 102, 153, 204, 255
     ]  # fmt: skip
     assert picture[0, 0, 0] == 128
+
+
+def test_wilson_interval_against_published_values():
+    # Newcombe, 1998, table I: 81 of 263 and 0 of 20.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)

@@ -9,15 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf.artifacts import load_net
 from jeat_tf.cli import print_settings
-from jeat_tf.config import EvaluateConfig, PrepareConfig, SampleConfig, TrainConfig, replace
-from jeat_tf.evaluate import evaluate
-from jeat_tf.evaluation import wilson_interval
+from jeat_tf.config import PrepareConfig, SampleConfig, TrainConfig, replace
 from jeat_tf.prepare import prepare
 from jeat_tf.sample import sample
 from jeat_tf.train import train
-from tests.conftest import linear_net, tiny_cnn
 from tests.test_config import parsed
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -29,80 +25,6 @@ def run(tmp_path_factory, data_dir):
     settings = {"method": "pgd_at", "epochs": 4, "learning_rate": 1e-2, "epsilon": 0.1, "robust_every": 0}
     train(replace(TrainConfig(), model_dir=folder, **settings))
     return folder
-
-
-class TestEvaluate:
-    @pytest.fixture(scope="class")
-    def report(self, run):
-        return evaluate(replace(EvaluateConfig(), model=run, attacks="clean,fgsm,pgd2,pgd20,energy,energy1"))
-
-    def test_writes_what_it_returns(self, report, run):
-        assert json.loads(pathlib.Path(run, "evaluation/results.json").read_text()) == json.loads(json.dumps(report))
-        assert {"command", "tensorflow", "keras", "cpus"} <= set(report["provenance"])
-
-    def test_accuracy_is_that_of_the_net(self, report, run, digits):
-        images, labels = digits.arrays("test")
-        predicted = np.argmax(load_net(run)(images / np.float32(255)), -1)
-        assert report["attacks"]["clean"]["accuracy"] == pytest.approx(np.mean(predicted == labels))
-        assert report["attacks"]["clean"]["images"] == 397
-
-    def test_attacks_hurt_in_the_order_they_should(self, report):
-        accuracy = {name: result["accuracy"] for name, result in report["attacks"].items()}
-        assert accuracy["clean"] > accuracy["fgsm"] >= accuracy["pgd20"]
-        assert accuracy["pgd2"] >= accuracy["pgd20"]
-        assert accuracy["energy1"] >= accuracy["energy"]
-
-    def test_every_image_has_a_verdict_inside_the_ball(self, report, run):
-        with np.load(pathlib.Path(run, "evaluation/verdicts.npz"), allow_pickle=False) as verdicts:
-            for name, result in report["attacks"].items():
-                assert verdicts[f"{name}_correct"].mean() == pytest.approx(result["accuracy"])
-                assert verdicts[f"{name}_distance"].max() <= 0.1 + 1e-6
-
-    def test_epsilon_comes_from_the_run_unless_given(self, report, run, tmp_path):
-        assert report["epsilon"] == 0.1
-        other = evaluate(
-            replace(EvaluateConfig(), model=run, epsilon=0.2, attacks="pgd20", output_dir=str(tmp_path), num_images=50)
-        )
-        assert other["epsilon"] == 0.2
-        assert other["attacks"]["pgd20"]["images"] == 50
-
-    def test_a_net_from_elsewhere_needs_data_and_epsilon(self, tmp_path):
-        linear_net().save(tmp_path / "theirs.keras")
-        config = replace(EvaluateConfig(), model=str(tmp_path / "theirs.keras"), attacks="clean")
-        with pytest.raises(ValueError, match="--epsilon"):
-            evaluate(config)
-        with pytest.raises(ValueError, match="--dataset"):
-            evaluate(replace(config, epsilon=0.1))
-        assert evaluate(replace(config, epsilon=0.1, dataset="digits"))["attacks"]["clean"]["images"] == 397
-
-    @pytest.mark.parametrize(
-        ("settings", "message"),
-        [
-            ({"attacks": "clean,pgdd20"}, "did you mean pgd20"),
-            ({"attacks": "pgd0"}, "unknown attack"),
-            ({"attacks": "pgd00"}, "unknown attack"),
-            ({"epsilon": 8.0}, "8/255"),
-            ({"num_images": 1000}, "at most 397"),
-            ({"split": "tset"}, "no split"),
-        ],
-    )
-    def test_bad_settings(self, settings, message, run):
-        with pytest.raises(ValueError, match=message):
-            evaluate(replace(EvaluateConfig(), model=run, **settings))
-
-    def test_a_net_that_does_not_fit(self, tmp_path):
-        tiny_cnn(num_classes=7).save(tmp_path / "seven.keras")
-        linear_net((9, 9, 1)).save(tmp_path / "nine.keras")
-        for name, message in (("seven", "10 logits"), ("nine", r"\[8, 8, 1\]")):
-            config = replace(EvaluateConfig(), model=str(tmp_path / f"{name}.keras"), epsilon=0.1, dataset="digits")
-            with pytest.raises(ValueError, match=message):
-                evaluate(config)
-
-
-def test_wilson_interval_against_published_values():
-    # Newcombe, 1998, table I: 81 of 263 and 0 of 20.
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
 class TestSample:

@@ -1,15 +1,12 @@
 """Measures: functions of nets and arrays, without flags."""
 
-from jeat_tf.evaluation.accuracy import Verdicts, attacked_verdicts, clean_verdicts, wilson_interval
+from jeat_tf.evaluation.accuracy import wilson_interval
 from jeat_tf.evaluation.refinement import refine
 from jeat_tf.evaluation.sample_quality import agreement, classifier_features, frechet_distance
 
 __all__ = [
-    "Verdicts",
     "agreement",
-    "attacked_verdicts",
     "classifier_features",
-    "clean_verdicts",
     "frechet_distance",
     "refine",
     "wilson_interval",

@@ -1,0 +1,212 @@
+"""Attacks in order, and AutoAttack."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from jeat_tf.attacks import Oracle, apgd, autoattack, inference, noise_search, pgd_search
+from jeat_tf.attacks.ensemble import (
+    MISCLASSIFIED,
+    STANDING,
+    Plan,
+    Run,
+    Standing,
+    autoattack_plan,
+    by_logit,
+    by_malt,
+    check_logits,
+    clean_logits,
+    run_in_order,
+)
+from jeat_tf.attacks.named import named
+from jeat_tf.norms import l2, linf
+from tests.conftest import seed
+from tests.test_searches import Linear
+
+COUNT = 60
+BALL = linf(0.06)
+
+
+@pytest.fixture(scope="module")
+def images(digit_arrays):
+    return digit_arrays[0][:COUNT], digit_arrays[1][:COUNT]
+
+
+@pytest.fixture(scope="module")
+def oracle(trained_net):
+    return Oracle(inference(trained_net))
+
+
+@pytest.fixture(scope="module")
+def result(oracle, images):
+    return autoattack(oracle, *images, seed=seed(), ball=BALL, attacks=["apgd-ce", "apgd-t", "fab-t"])
+
+
+class TestAutoAttack:
+    def test_every_verdict_is_that_of_the_net_on_the_image_returned(self, result, images, trained_net):
+        x, labels = images
+        predicted = trained_net(result.x_adv).numpy().argmax(-1)
+        np.testing.assert_array_equal(predicted != labels, result.broken)
+        assert np.abs(result.x_adv - x).max() <= BALL.epsilon + 1e-6
+        assert 0.1 < result.broken.mean() < 0.95
+
+    def test_says_which_attack_broke_which_image(self, result, images, trained_net):
+        x, labels = images
+        wrong = trained_net(x).numpy().argmax(-1) != labels
+        np.testing.assert_array_equal(result.broken_by == "clean", wrong)
+        np.testing.assert_array_equal(result.broken_by == "", ~result.broken)
+        assert set(result.broken_by) <= {"clean", "", "apgd-ce", "apgd-t", "fab-t"}
+        np.testing.assert_array_equal(result.x_adv[wrong], x[wrong])
+
+    def test_an_image_costs_nothing_once_it_is_broken(self, result):
+        assert (result.gradients[result.broken_by == "clean"] == 0).all()
+        early, standing = result.broken_by == "apgd-ce", result.broken_by == ""
+        assert result.gradients[early].max() <= 101
+        assert result.gradients[standing].min() >= 101 * 10
+
+    def test_does_not_depend_on_batches_or_order(self, result, oracle, images):
+        x, labels = images
+        order = np.random.default_rng(0).permutation(COUNT)
+        attacks = ["apgd-ce", "apgd-t", "fab-t"]
+        other = autoattack(oracle, x[order], labels[order], seed=seed(), ball=BALL, attacks=attacks, batch_size=17)
+        np.testing.assert_array_equal(other.broken_by, result.broken_by[order])
+
+    def test_standard_is_exact_on_linear_nets_of_any_width(self):
+        for classes in (2, 3, 4, 10):
+            linear = Linear(classes)
+            distances = np.sort(linear.distance["linf"])
+            ball = linf(float(distances[11] + distances[12]) / 2)
+            found = autoattack(
+                linear.net, linear.x, linear.labels, seed=seed(), ball=ball, attacks=["apgd-ce", "apgd-t", "fab-t"]
+            )
+            np.testing.assert_array_equal(found.broken, linear.distance["linf"] < ball.epsilon)
+
+    def test_versions_are_the_published_ones(self):
+        def names(version):
+            return [run.name for run in autoattack_plan(version, BALL).runs]
+
+        assert names("standard") == ["apgd-ce"] + ["apgd-t"] * 9 + ["fab-t"] * 9 + ["square"]
+        assert names("rand") == ["apgd-ce", "apgd-dlr"]
+        assert names("plus") == (
+            ["apgd-ce"] * 5 + ["apgd-dlr"] * 5 + ["fab"] * 5 + ["square"] + ["apgd-t"] * 9 + ["fab-t"] * 9
+        )
+        starts = [run.search.keywords["random_start"] for run in autoattack_plan("plus", BALL).runs[10:15]]
+        assert starts == [False, True, True, True, True]
+
+    def test_rand_averages_twenty_passes(self, trained_net, images):
+        x, labels = images[0][:8], images[1][:8]
+        found = autoattack(inference(trained_net), x, labels, seed=seed(), ball=linf(0.5), attacks="rand")
+        assert found.broken.all()
+        assert found.gradients.max() % 20 == 0
+
+    def test_fast_finds_what_the_gradient_attacks_find(self, oracle, images):
+        x, labels = images
+        slow = autoattack(oracle, x, labels, seed=seed(), ball=BALL, attacks=["apgd-ce", "apgd-t"])
+        fast = autoattack(oracle, x, labels, seed=seed(), ball=BALL, attacks="fast")
+        assert np.sum(fast.broken != slow.broken) <= 1
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"attacks": "standart"}, "expected one of standard"),
+            ({"attacks": ["apgd"]}, "expected one of apgd-ce"),
+            ({"ball": linf(0.0)}, "epsilon > 0"),
+            ({"labels": np.full(COUNT, 10)}, "0..9"),
+            ({"labels": np.zeros(3, int)}, "expected a label for each"),
+            ({"x": np.full((COUNT, 8, 8, 1), 100.0)}, "divide by 255"),
+        ],
+    )
+    def test_bad_input_is_refused(self, change, message, oracle, images):
+        given = {"x": images[0], "labels": images[1], "ball": BALL, **change}
+        with pytest.raises(ValueError, match=message):
+            autoattack(oracle, given.pop("x"), given.pop("labels"), seed=seed(), **given)
+
+    def test_probabilities_are_refused(self, trained_net, images):
+        with pytest.raises(ValueError, match="remove the softmax"):
+            autoattack(lambda x: tf.nn.softmax(trained_net(x)), *images, seed=seed(), ball=BALL)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [(np.full((3, 2), np.nan), "finite"), (np.zeros((3, 1)), "K >= 2"), (np.full((4, 5), 0.2), "probabilities")],
+)
+def test_what_are_no_logits(logits, message):
+    with pytest.raises(ValueError, match=message):
+        check_logits(logits)
+
+
+def test_targets_come_in_the_order_of_logits_or_of_distance():
+    linear = Linear(10)
+    logits = linear.net(linear.x).numpy()
+    by_size = by_logit.rank(linear.oracle, linear.x, linear.labels, logits)
+    np.testing.assert_array_equal(by_size, np.argsort(-logits, axis=-1)[:, 1:])
+    by_distance = by_malt.rank(linear.oracle, linear.x, linear.labels, logits)
+    np.testing.assert_array_equal(by_distance, np.argsort(linear.by_class["linf"], axis=-1)[:, :-1])
+
+
+class TestRunInOrder:
+    def runs(self):
+        ascent = functools.partial(pgd_search, ball=BALL, step_size=BALL.epsilon / 2, num_steps=2)
+        return Plan(
+            (
+                Run("noise", functools.partial(noise_search, ball=BALL, num_draws=3), BALL, 3),
+                Run("pgd", ascent, BALL, 4),
+                Run("apgd", functools.partial(apgd, ball=BALL, num_steps=20), BALL, 42),
+            ),
+            by_logit,
+        )
+
+    def start(self, oracle, images):
+        logits = clean_logits(oracle, *images, batch_size=50)
+        return logits, Standing(logits.argmax(-1) == images[1], keep=images[0])
+
+    def run(self, oracle, images, logits, standing):
+        return run_in_order(oracle, self.runs(), *images, logits, standing, seed=seed(), batch_size=7)
+
+    def test_an_interruption_after_any_batch_changes_nothing(self, oracle, images):
+        logits, whole = self.start(oracle, images)
+        batches = sum(1 for _ in self.run(oracle, images, logits, whole))
+        for stop in range(0, batches, 5):
+            _, standing = self.start(oracle, images)
+            for i, _ in enumerate(self.run(oracle, images, logits, standing)):
+                if i == stop:
+                    break
+            for _ in self.run(oracle, images, logits, standing):
+                pass
+            for name in Standing.ARRAYS:
+                np.testing.assert_array_equal(getattr(standing, name), getattr(whole, name))
+
+    def test_a_search_that_leaves_its_ball_is_caught(self, oracle, images):
+        logits, standing = self.start(oracle, images)
+        wide = functools.partial(pgd_search, ball=linf(0.2), step_size=0.2, num_steps=1)
+        plan = Plan((Run("wide", wide, BALL, 1),), by_logit)
+        with pytest.raises(RuntimeError, match="wide left its linf ball"):
+            list(run_in_order(oracle, plan, *images, logits, standing, seed=seed(), batch_size=50))
+        assert set(standing.broken_by) <= {STANDING, MISCLASSIFIED}
+
+
+class TestNamed:
+    @pytest.mark.parametrize("ball", [linf(0.1), l2(0.5)])
+    @pytest.mark.parametrize(
+        ("name", "runs"),
+        [
+            ("noise", 1), ("fgsm", 1), ("fgsm_rs", 1), ("pgd20", 1), ("pgd50x10", 10), ("energy", 1), ("energy1", 1),
+            ("cw_linf", 1), ("cw_l2", 1), ("cw_l2_fixed", 1), ("cw_linf_min", 1), ("apgd-ce", 1), ("apgd-t", 9),
+            ("fab", 1), ("square", 1), ("autoattack", 20), ("autoattack-fast", 10), ("autoattack-plus", 34),
+        ],
+    )  # fmt: skip
+    def test_known(self, name, runs, ball):
+        attack = named(name, ball)
+        assert len(attack.plan.runs) == runs
+        assert attack.protocol
+        assert attack.in_ball == (name not in ("cw_l2", "cw_l2_fixed", "cw_linf_min"))
+
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [("pgdd20", "pgd20"), ("autoatack", "autoattack"), ("autoattack-quick", "autoattack"), ("squares", "square")],
+    )
+    def test_unknown(self, name, nearest):
+        with pytest.raises(ValueError, match=f"did you mean .*{nearest}"):
+            named(name, linf(0.1))

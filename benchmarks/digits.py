@@ -33,7 +33,7 @@ def main(_: list[str]) -> None:
     _train("judge", judge, [])
     _verb("evaluate", judge, "evaluation/results.json", ["--attacks=clean"])
     table = {m: [_cell(m, seed, judge) for seed in _SEEDS.value] for m in _METHODS.value}
-    table["judge"] = [{"clean": _read(judge, "evaluation/results.json")["attacks"]["clean"]["accuracy"]}]
+    table["judge"] = [{"clean": _accuracies(judge)["clean"]}]
     with open(os.path.join(_RUNS.value, "table.json"), "w", encoding="utf-8") as f:
         json.dump(table, f, indent=2)
     print(f"| method | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 1)}")
@@ -55,9 +55,8 @@ def _cell(method: str, seed: str, judge: str) -> dict[str, float]:
     noise = os.path.join(folder, "from_noise")
     graded += ["--chain_start=uniform", "--chain_steps=200", f"--output_dir={noise}"]
     _verb("sample", folder, "from_noise/samples.json", graded)
-    attacks = _read(folder, "evaluation/results.json")["attacks"]
     near, far = (_read(folder, f"{name}/samples.json")["judge"] for name in ("samples", "from_noise"))
-    return {name: result["accuracy"] for name, result in attacks.items()} | {
+    return _accuracies(folder) | {
         "start_agreement": near["start_alone"]["agreement"],
         "start_frechet": near["start_alone"]["frechet_classifier_distance"],
         "agreement": near["agreement"],
@@ -66,6 +65,10 @@ def _cell(method: str, seed: str, judge: str) -> dict[str, float]:
         "noise_frechet": far["frechet_classifier_distance"],
         "train_seconds": _read(folder, "train.json")["seconds"],
     }
+
+
+def _accuracies(folder: str) -> dict[str, float]:
+    return {row["attack"]: row["accuracy"] for row in _read(folder, "evaluation/results.json")["results"]}
 
 
 def _train(preset: str, folder: str, extra: list[str]) -> None:

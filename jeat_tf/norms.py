@@ -1,5 +1,6 @@
 """Balls around an image: where an attack may start, which way is up, and how to come back inside."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ class Ball(NamedTuple):
     distance: Callable[[Images, Images], tf.Tensor]
 
 
+@functools.cache  # equal radii are one object, so that what is compiled for a ball is found again
 def linf(epsilon: float) -> Ball:
     """The l-inf ball of radius epsilon in [0, 1] pixel units, e.g. `linf(8 / 255)`.
 
@@ -64,6 +66,7 @@ def linf(epsilon: float) -> Ball:
     )
 
 
+@functools.cache
 def l2(epsilon: float) -> Ball:
     """The l2 ball of radius epsilon, the norm taken over all pixels of an image in [0, 1].
 

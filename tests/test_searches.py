@@ -299,10 +299,10 @@ def test_one_trace_whatever_the_batch(images):
         return tf.matmul(tf.reshape(z, [-1, 64]), weights)
 
     oracle = Oracle(net)
-    attack = functools.partial(apgd, ball=linf(0.05), num_steps=5)
-    attack(oracle, x, labels, seed=seed())
+    apgd(oracle, x, labels, seed=seed(), ball=linf(0.05), num_steps=5)
     after_one = len(traces)
     for count in (3, 7, 20):
+        attack = functools.partial(apgd, ball=linf(0.05), num_steps=5)
         attack(oracle, x[:count], labels[:count], seed=seed(count))
     assert len(traces) == after_one
 

@@ -204,6 +204,7 @@ class _LinfState(NamedTuple):
     adam: _Adam
     constant: tf.Tensor
     bound: tf.Tensor  # tau: pixels may move so far free of charge
+    checked: tf.Tensor  # loss at the last check for progress
     x_best: tf.Tensor
     distance: tf.Tensor  # of x_best; infinite before the first success
     done: tf.Tensor
@@ -230,7 +231,7 @@ def carlini_wagner_linf(
     """Near adversarial images in l-inf: sec. VI-C of Carlini & Wagner.
 
     Minimises c max(margin, 0) + sum_i max(|x_adv - x|_i - tau, 0) by Adam. A success lowers tau to 0.9 of what was
-    needed, a failure doubles c; an image is done at tau of 1/256, c of 20, or once it is within epsilon.
+    needed, a failure, or a loss that stops falling, doubles c; an image is done at tau of 1/256, c of 20, or once it is within epsilon.
 
     What robustness tables call C&W l-inf is mostly another attack: `pgd_search` with `losses.margin`.
 
@@ -288,6 +289,7 @@ def _begin_linf(oracle: Oracle, rows: Rows, *, constant: float) -> _LinfState:
         adam=_Adam(tf.zeros_like(rows.x), tf.zeros_like(rows.x), tf.zeros_like(rows.labels)),
         constant=constant * ones,
         bound=ones,
+        checked=float("inf") * ones,
         x_best=rows.x,
         distance=float("inf") * ones,
         done=tf.zeros_like(rows.labels, tf.bool),
@@ -318,7 +320,8 @@ def _step_linf(
     adam, move = state.adam.update(slope * gradient, learning_rate)
 
     solved = look.reached & (total < _SOLVED * state.constant)
-    failed = ~solved & (adam.steps >= num_steps)
+    check = adam.steps % max(num_steps // _CHECKS, 1) == 0
+    failed = ~solved & ((adam.steps >= num_steps) | (check & (total > _NO_PROGRESS * state.checked)))
     ended = solved | failed
     nearer = look.reached & (distance < state.distance) & ~state.done
     x_best = select_rows(nearer, x_adv, state.x_best)
@@ -331,6 +334,7 @@ def _step_linf(
         adam=adam.restarted(ended),
         constant=constant,
         bound=bound,
+        checked=tf.where(ended, float("inf"), tf.where(check, total, state.checked)),
         x_best=x_best,
         distance=best,
         done=state.done | (bound <= _LEAST_BOUND) | (constant > _LARGEST_CONSTANT) | (best <= epsilon),

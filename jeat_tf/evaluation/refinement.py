@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from jeat_tf.attacks import inference, marginal_energy
-from jeat_tf.samplers import sgld
+from jeat_tf.samplers.sgld import sgld
 from jeat_tf.types import Images, LogitsFn
 
 

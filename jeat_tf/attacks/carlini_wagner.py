@@ -231,7 +231,8 @@ def carlini_wagner_linf(
     """Near adversarial images in l-inf: sec. VI-C of Carlini & Wagner.
 
     Minimises c max(margin, 0) + sum_i max(|x_adv - x|_i - tau, 0) by Adam. A success lowers tau to 0.9 of what was
-    needed, a failure, or a loss that stops falling, doubles c; an image is done at tau of 1/256, c of 20, or once it is within epsilon.
+    needed; a failure, or a loss that stops falling, doubles c. An image is done at tau of 1/256, c of 20, or once it is
+    within epsilon.
 
     What robustness tables call C&W l-inf is mostly another attack: `pgd_search` with `losses.margin`.
 

@@ -105,8 +105,8 @@ def _cw_l2_fixed(ball: Ball) -> Named:
 def _cw_linf_min(ball: Ball) -> Named:
     del ball
     words = (
-        f"least l-inf distance (Carlini & Wagner, sec. VI-C), c from {_LINF_CONSTANT}, at most {9 * _C_W_STEPS} Adam steps "
-        "of 0.005, no bound"
+        f"least l-inf distance (Carlini & Wagner, sec. VI-C), c from {_LINF_CONSTANT}, "
+        f"at most {9 * _C_W_STEPS} Adam steps of 0.005, no bound"
     )
     search = functools.partial(
         carlini_wagner_linf, num_steps=_C_W_STEPS, max_gradients=9 * _C_W_STEPS, constant=_LINF_CONSTANT

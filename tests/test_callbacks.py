@@ -49,6 +49,17 @@ class TestRobustAccuracy:
         assert history["val_robust_accuracy"][0] == pytest.approx(expected)
         assert 0 < expected < 1
 
+    def test_serves_an_ordinary_keras_model(self, trained_net, digit_arrays):
+        images, labels = digit_arrays[0][:100], digit_arrays[1][:100]
+        ball = linf(0.1)
+        attack = functools.partial(pgd, ball=ball, step_size=0.02, num_steps=10)
+        net = keras.models.clone_model(trained_net)
+        net.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        net.set_weights(trained_net.get_weights())
+        measured = RobustAccuracy(images, labels, attack)
+        history = net.fit(images, labels, epochs=1, verbose=0, callbacks=[measured]).history
+        assert 0 < history["val_robust_accuracy"][0] < np.mean(net(images).numpy().argmax(-1) == labels)
+
     def test_is_measured_every_so_many_epochs(self, tmp_path):
         keep = Checkpoints(str(tmp_path))
         compiled().fit(X, LABELS, epochs=4, verbose=0, callbacks=[RobustAccuracy(X, LABELS, attack(), every=2), keep])

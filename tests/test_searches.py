@@ -307,6 +307,26 @@ def test_one_trace_whatever_the_batch(images):
     assert len(traces) == after_one
 
 
+@pytest.mark.parametrize("name", ["apgd", "fab"])
+def test_under_xla_the_same_images_are_broken(name):
+    linear = Linear(4)
+    found = SEARCHES[name](linear.oracle, linear.x, linear.labels, seed=seed())
+    compiled = SEARCHES[name](Oracle(linear.net, jit_compile=True), linear.x, linear.labels, seed=seed())
+    np.testing.assert_array_equal(found.broken, compiled.broken)
+    assert np.isfinite(compiled.x_adv).all()
+
+
+def test_a_hundred_classes():
+    linear = Linear(100)
+    distances = np.sort(linear.distance["linf"])
+    ball = linf(float(distances[COUNT // 2 - 1] + distances[COUNT // 2]) / 2)
+    breakable = linear.distance["linf"] < ball.epsilon
+    for search in (functools.partial(apgd, loss=losses.dlr, num_steps=40), functools.partial(fab, num_steps=15)):
+        found = search(linear.oracle, linear.x, linear.labels, seed=seed(), ball=ball)
+        inside = found.broken & (measured(found, linear.x, "linf") <= ball.epsilon + 1e-6)
+        np.testing.assert_array_equal(inside, breakable)
+
+
 @pytest.mark.parametrize("num_steps", [1, 7, 100])
 def test_looks_cover_all_steps_once(num_steps):
     stretches = list(_looks(num_steps))

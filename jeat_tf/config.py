@@ -31,7 +31,10 @@ def setting(default: Any, help: str, *, choices: tuple[str, ...] = (), identity:
 class Data:
     """Which images."""
 
-    dataset: str = setting("digits", "digits, any TFDS image classification name, or a prepared TFDS folder")
+    dataset: str = setting(
+        "digits",
+        "digits, any TFDS image classification name, a prepared TFDS folder; to evaluate on, also an .npz file",
+    )
     data_dir: str = setting("", "TFDS data folder; empty: TFDS' default", identity=False)
     download: bool = setting(False, "fetch and prepare a data set that data_dir lacks", identity=False)
 

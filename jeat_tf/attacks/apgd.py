@@ -10,7 +10,6 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.norms import Ball
-from jeat_tf.seeds import draw_each
 from jeat_tf.types import Images, Labels, LogitsFn, Seed
 
 _MOMENTUM = 0.75  # alpha of Algorithm 1
@@ -86,8 +85,7 @@ def apgd(
 
 
 def _begin(oracle: Oracle, rows: Rows, *, ball: Ball, loss: LogitsLoss) -> _State:
-    direction = draw_each(functools.partial(ball.random_direction, tf.shape(rows.x)[1:]), rows.seeds)
-    x_adv = tf.clip_by_value(rows.x + ball.epsilon * tf.reshape(direction, tf.shape(rows.x)), 0.0, 1.0)
+    x_adv = tf.clip_by_value(rows.x + ball.epsilon * rows.draw(ball.random_direction), 0.0, 1.0)
     look = oracle.look(loss, x_adv, rows)
     return _State(
         x_adv=x_adv,

@@ -11,7 +11,6 @@ from jeat_tf.attacks.oracle import Look, Oracle, Rows, as_oracle, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.loops import advance
 from jeat_tf.norms import Ball
-from jeat_tf.seeds import draw_each
 from jeat_tf.types import Images, Labels, LogitsFn, Seed
 
 _OVERSHOOT = 1.05  # eta
@@ -99,9 +98,7 @@ def _begin(oracle: Oracle, rows: Rows, *, ball: Ball, random_start: bool) -> _St
     del oracle
     x_adv = rows.x
     if random_start:
-        direction = draw_each(functools.partial(ball.random_direction, tf.shape(rows.x)[1:]), rows.seeds)
-        offset = ball.epsilon / 2 * tf.reshape(direction, tf.shape(rows.x))
-        x_adv = tf.clip_by_value(rows.x + offset, 0.0, 1.0)
+        x_adv = tf.clip_by_value(rows.x + ball.epsilon / 2 * rows.draw(ball.random_direction), 0.0, 1.0)
     return _State(
         x_adv=x_adv,
         x_best=rows.x,

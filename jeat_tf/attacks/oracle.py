@@ -1,12 +1,14 @@
 """A net as an attack sees it: logits, gradients with respect to images, and compiled steps."""
 
+import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from jeat_tf.loops import advance
-from jeat_tf.types import Images, Labels, LogitsFn
+from jeat_tf.seeds import draw_each
+from jeat_tf.types import Images, Labels, LogitsFn, Seed
 
 LogitsLoss = Callable[[tf.Tensor, Labels, Labels], tf.Tensor]
 """(logits float32[B, K], labels, targets) -> loss float32[B]; see `losses`."""
@@ -35,6 +37,10 @@ class Rows(NamedTuple):
         """bool[B], whether the prediction is what the search is after."""
         predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
         return tf.where(self.goals < 0, predicted != self.labels, predicted == self.goals)
+
+    def draw(self, fn: Callable[[tuple[int, ...], Seed], tf.Tensor]) -> tf.Tensor:
+        """fn(shape of an image, seed), drawn for each image from its own seed."""
+        return draw_each(functools.partial(fn, tuple(self.x.shape[1:])), self.seeds)
 
 
 class Look(NamedTuple):

@@ -12,7 +12,7 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.norms import Ball
-from jeat_tf.seeds import draw_each, split
+from jeat_tf.seeds import split
 from jeat_tf.types import Images, Labels, LogitsFn, Seed
 
 # Queries after which the share of pixels that a square covers is halved; tuned by the authors for 10,000 queries and
@@ -86,7 +86,7 @@ def square(
 
 
 def _begin(oracle: Oracle, rows: Rows, *, ball: Ball, loss: LogitsLoss, first: Callable) -> _State:
-    x_adv = tf.clip_by_value(rows.x + first(tuple(rows.x.shape[1:]), rows.seeds, ball), 0.0, 1.0)
+    x_adv = tf.clip_by_value(rows.x + first(rows, ball), 0.0, 1.0)
     logits = oracle.logits(x_adv)
     return _State(x_adv, loss(logits, rows.labels, rows.targets), rows.reached(logits))
 
@@ -125,10 +125,9 @@ def _side(query: int, height: int, width: int, first_share: float, norm: str) ->
     return min(side, height, width)
 
 
-def _stripes(shape: tuple[int, int, int], seeds: tf.Tensor, ball: Ball) -> tf.Tensor:
+def _stripes(rows: Rows, ball: Ball) -> tf.Tensor:
     """+-epsilon for each image, column and channel."""
-    _, width, channels = shape
-    return ball.epsilon * draw_each(functools.partial(_signs, (1, width, channels)), seeds)
+    return ball.epsilon * rows.draw(lambda shape, seed: _signs((1, *shape[1:]), seed))
 
 
 def _linf_proposal(offset: tf.Tensor, phase: tf.Tensor, sides: tuple[int, ...], seed: Seed, ball: Ball) -> tf.Tensor:
@@ -140,17 +139,17 @@ def _linf_proposal(offset: tf.Tensor, phase: tf.Tensor, sides: tuple[int, ...], 
     return offset + 2 * ball.epsilon * window * _signs((1, 1, channels), sign_seed)
 
 
-def _bumps(shape: tuple[int, int, int], seeds: tf.Tensor, ball: Ball) -> tf.Tensor:
+def _bumps(rows: Rows, ball: Ball) -> tf.Tensor:
     """Tiles of bumps, a sign for each image, tile and channel, of l2 norm epsilon."""
-    height, width, channels = shape
+    height, width, channels = rows.x.shape[1:]
     side = height // 5
     first = (height - side * 5) // 2
-    rows, columns = height // side, width // side
-    signs = draw_each(functools.partial(_signs, (rows, columns, channels)), seeds)
+    down, across = height // side, width // side
+    signs = rows.draw(lambda shape, seed: _signs((down, across, channels), seed))
     tiles = tf.repeat(tf.repeat(signs, side, axis=1), side, axis=2)
-    tiles *= tf.constant(np.tile(_bump(side), (rows, columns)), tf.float32)[:, :, None]
+    tiles *= tf.constant(np.tile(_bump(side), (down, across)), tf.float32)[:, :, None]
     # The tiles start at `first`; what then lies beyond the image is cut off.
-    below, right = first + rows * side, first + columns * side
+    below, right = first + down * side, first + across * side
     tiles = tf.pad(tiles, [[0, 0], [first, max(height - below, 0)], [first, max(width - right, 0)], [0, 0]])
     return ball.epsilon * ball.ascent(tiles[:, :height, :width])
 

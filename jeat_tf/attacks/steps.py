@@ -9,7 +9,6 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.norms import Ball
-from jeat_tf.seeds import draw_each
 from jeat_tf.types import Images, Labels, LogitsFn, Seed
 
 
@@ -112,8 +111,7 @@ def _begin(oracle: Oracle, rows: Rows, *, ball: Ball, random_start: bool) -> _St
     del oracle
     x_adv = rows.x
     if random_start:
-        origin = tf.zeros([1, *rows.x.shape[1:]])
-        offsets = draw_each(lambda seed: ball.random_start(origin, seed)[0], rows.seeds)
+        offsets = rows.draw(lambda shape, seed: ball.random_start(tf.zeros([1, *shape]), seed)[0])
         x_adv = tf.clip_by_value(rows.x + offsets, 0.0, 1.0)
     return _State(x_adv, tf.zeros_like(rows.labels, tf.bool))
 

@@ -295,7 +295,7 @@ def _attacked(
     started = time.monotonic()
     with tqdm(total=total * len(correct), desc=f"{column.name}{radius}", bar_format=bar_format) as bar:
         for _ in runs:
-            bar.n = _progress(plan, standing, total)
+            bar.n = _progress(plan, standing, total, config.batch_size)
             bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} stand", refresh=False)
             bar.refresh()
             stored.save(time.monotonic() - started)
@@ -331,11 +331,12 @@ def _attacked(
     return row, found
 
 
-def _progress(plan: Plan, standing: Standing, total: int) -> int:
+def _progress(plan: Plan, standing: Standing, total: int, batch_size: int) -> int:
     """Passes that are done or that broken images no longer need."""
-    standing_count = int(np.sum(standing.broken_by == STANDING))
+    left = int(np.sum(standing.broken_by == STANDING))
     finished = sum(run.passes for run in plan.runs[: standing.run])
-    return (len(standing.broken_by) - standing_count) * total + standing_count * finished
+    at_hand = plan.runs[standing.run].passes * min(standing.position * batch_size, left)
+    return (len(standing.broken_by) - left) * total + left * finished + at_hand
 
 
 def _share(correct: np.ndarray) -> dict[str, Any]:

@@ -402,6 +402,12 @@ class TestBfloat16:
         assert np.mean(coarse.broken != exact.broken) <= 0.05
         assert exact.broken.mean() > 0.05
 
+    def test_a_net_inside_a_net_is_copied_too(self):
+        inputs = keras.Input((8, 8, 1))
+        net = keras.Model(inputs, keras.layers.Rescaling(2.0)(small_cnn((8, 8, 1), 10, widths=(4, 4))(inputs)))
+        x = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+        np.testing.assert_allclose(tf.cast(in_bfloat16(net)(x), tf.float32), net(x), atol=0.05)
+
     def test_the_copy_is_the_same_net(self):
         net = small_cnn((8, 8, 1), 10, widths=(4, 4), norm="batch")
         copy = in_bfloat16(net)

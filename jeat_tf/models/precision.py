@@ -16,6 +16,8 @@ def in_bfloat16(net: keras.Model) -> keras.Model:
     """
 
     def convert(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.Model):
+            return in_bfloat16(layer)
         config: dict[str, Any] = layer.get_config()
         return type(layer).from_config({**config, "dtype": "mixed_bfloat16"})
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -106,20 +107,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         masking.depends_on_batch(plain, shown),
         masking.normalised_outside(plain, shown, labels),
     ]
-    averaged = checks[0].fired or config.audit.refine_steps > 0
     oracle = plain
-    if averaged:
-        logits_fn = inference(net)
-        if config.audit.refine_steps:
-            logits_fn = refine(
-                net,
-                num_steps=config.audit.refine_steps,
-                step_size=config.audit.refine_step_size,
-                noise_std=config.audit.refine_noise_std,
-                seed=config.seed,
-            )
-        oracle = Oracle(logits_fn, samples=config.audit.eot_samples, jit_compile=jit)
-
+    if checks[0].fired or config.audit.refine_steps:
+        oracle = _averaged(config, net, jit)
     correct = logits(oracle).argmax(-1) == data.labels
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
@@ -132,8 +122,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "seed": config.seed,
         "batch_size": config.batch_size,
         "gradients": config.gradients,
-        "refine_steps": config.audit.refine_steps,
         "samples": oracle.samples,
+        "refine_steps": config.audit.refine_steps,
+        "refine_step_size": config.audit.refine_step_size if config.audit.refine_steps else None,
+        "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
         "model_sha256": sha256(net_file(config.model)),
     }
     rows: list[dict[str, Any]] = []
@@ -211,6 +203,19 @@ def _data(config: EvaluateConfig) -> LabelledImages:
         raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
     data_dir = data.data_dir or (trained_on.data_dir if trained_on and not data.dataset else "")
     return open_labelled(name, config.split, count=config.num_images, data_dir=data_dir or None, download=data.download)
+
+
+def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:
+    """The net, refined if that is asked for, with gradients and verdicts that are means over passes."""
+    audit = config.audit
+    logits_fn = refine(
+        net,
+        num_steps=audit.refine_steps,
+        step_size=audit.refine_step_size,
+        noise_std=audit.refine_noise_std,
+        seed=config.seed,
+    )
+    return Oracle(logits_fn, samples=audit.eot_samples, jit_compile=jit_compile)
 
 
 def _audit(

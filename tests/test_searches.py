@@ -47,7 +47,7 @@ class Linear:
         self.distance = {norm: distances.min(-1) for norm, distances in self.by_class.items()}
 
 
-@pytest.fixture(scope="module", params=[2, 3, 4, 10])
+@pytest.fixture(scope="module", params=[2, 3, 10])
 def linear(request):
     return Linear(request.param)
 
@@ -231,6 +231,13 @@ class TestAnySearch:
         found = SEARCHES[name](oracle, x[:3], wrong, seed=seed())
         assert found.broken.all()
 
+
+# One of each kind: what is not here shares its arithmetic with one that is.
+KINDS = ("pgd", "apgd_dlr_l2", "square_l2", "fab", "cw_l2", "cw_linf")
+
+
+@pytest.mark.parametrize("name", KINDS)
+class TestNumericalSafety:
     @pytest.mark.parametrize("scale", [1e4, 0.0])
     def test_huge_and_constant_logits_do_no_harm(self, name, scale, images):
         x, labels = images
@@ -307,11 +314,10 @@ def test_one_trace_whatever_the_batch(images):
     assert len(traces) == after_one
 
 
-@pytest.mark.parametrize("name", ["apgd", "fab"])
-def test_under_xla_the_same_images_are_broken(name):
+def test_under_xla_the_same_images_are_broken():
     linear = Linear(4)
-    found = SEARCHES[name](linear.oracle, linear.x, linear.labels, seed=seed())
-    compiled = SEARCHES[name](Oracle(linear.net, jit_compile=True), linear.x, linear.labels, seed=seed())
+    found = SEARCHES["apgd"](linear.oracle, linear.x, linear.labels, seed=seed())
+    compiled = SEARCHES["apgd"](Oracle(linear.net, jit_compile=True), linear.x, linear.labels, seed=seed())
     np.testing.assert_array_equal(found.broken, compiled.broken)
     assert np.isfinite(compiled.x_adv).all()
 

@@ -28,14 +28,14 @@ from jeat_tf.attacks import Oracle, inference
 from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, clean_logits, names_of, run_in_order
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.search import predictions
-from jeat_tf.config import EvaluateConfig, check_epsilon, numbers
+from jeat_tf.config import EvaluateConfig, TrainConfig, check_epsilon, numbers
 from jeat_tf.data import LabelledImages, open_labelled
 from jeat_tf.evaluation import gradient_masking as masking
 from jeat_tf.evaluation import refine, wilson_interval
 from jeat_tf.evaluation.stored_standing import StoredStanding
 from jeat_tf.models import in_bfloat16
 from jeat_tf.norms import Ball, l2, linf
-from jeat_tf.trained import check_fit, output_folder, run_config
+from jeat_tf.trained import check_fit, data_of_run, output_folder, run_config
 from jeat_tf.units import fraction_of_255
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
@@ -79,13 +79,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
       FileNotFoundError: the data set is not prepared.
     """
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
-    balls = _balls(config)
+    run = run_config(config.model)
+    balls = _balls(config, run)
     names = [name.strip() for name in config.attacks.split(",") if name.strip()]
     for name in names:
         if name != "clean":
             named(name, balls[0])
     _check(config, names)
-    net, data = load_net(config.model), _data(config)
+    net, data = load_net(config.model), _data(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
@@ -110,7 +111,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     oracle = plain
     if checks[0].fired or config.audit.refine_steps:
         oracle = _averaged(config, net, jit)
-    correct = logits(oracle).argmax(-1) == data.labels
+    predicted = logits(oracle).argmax(-1)
+    correct = predicted == data.labels
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
         audit = _audit(config, oracle, data, correct, balls[0], plain_net and Oracle(inference(plain_net)))
@@ -129,7 +131,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "model_sha256": sha256(net_file(config.model)),
     }
     rows: list[dict[str, Any]] = []
-    arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": logits(oracle).argmax(-1)}
+    arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
     if "clean" in names:
         rows.append({"attack": "clean", "epsilon": 0.0, **_share(correct), "protocol": "images as they are"})
     worst = {ball.epsilon: correct.copy() for ball in balls}
@@ -165,9 +167,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return report
 
 
-def _balls(config: EvaluateConfig) -> list[Ball]:
+def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
     """The balls, the largest first."""
-    run = run_config(config.model)
     radii = numbers(config.epsilon) or ((run.method.epsilon,) if run and config.norm == "linf" else ())
     if not radii:
         known = "an l2 radius has no default" if run else "the net comes without the settings of a run"
@@ -195,14 +196,13 @@ def _check(config: EvaluateConfig, names: list[str]) -> None:
             raise ValueError(f"expected --{flag} >= {least}, received {value}")
 
 
-def _data(config: EvaluateConfig) -> LabelledImages:
-    data, run = config.data, run_config(config.model)
-    trained_on = run.data if run else None
-    name = data.dataset or (trained_on.dataset if trained_on else "")
-    if not name:
+def _data(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
+    data = data_of_run(config.data, run)
+    if not data.dataset:
         raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
-    data_dir = data.data_dir or (trained_on.data_dir if trained_on and not data.dataset else "")
-    return open_labelled(name, config.split, count=config.num_images, data_dir=data_dir or None, download=data.download)
+    return open_labelled(
+        data.dataset, config.split, count=config.num_images, data_dir=data.data_dir or None, download=data.download
+    )
 
 
 def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:

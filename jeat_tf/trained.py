@@ -49,11 +49,16 @@ def open_trained(model: str, data: Data) -> Trained:
       FileNotFoundError: the data set is not prepared.
     """
     net, config = load_net(model), run_config(model)
-    if config is not None and not data.dataset:
-        data = dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
-    opened = build.dataset(data)
+    opened = build.dataset(data_of_run(data, config))
     check_fit(net, opened.name, opened.image_shape, opened.num_classes)
     return Trained(net, net_file(model), config, opened)
+
+
+def data_of_run(data: Data, config: TrainConfig | None) -> Data:
+    """The data set asked for, or where none is, that of the run."""
+    if config is None or data.dataset:
+        return data
+    return dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
 
 
 def run_config(model: str) -> TrainConfig | None:

@@ -30,6 +30,10 @@ class _Adam(NamedTuple):
     square: tf.Tensor
     steps: tf.Tensor  # int32[B]
 
+    @classmethod
+    def new(cls, rows: Rows) -> "_Adam":
+        return cls(tf.zeros_like(rows.x), tf.zeros_like(rows.x), tf.zeros_like(rows.labels))
+
     def update(self, gradient: tf.Tensor, learning_rate: float) -> tuple["_Adam", tf.Tensor]:
         steps = self.steps + 1
         mean = _BETA_1 * self.mean + (1 - _BETA_1) * gradient
@@ -137,7 +141,7 @@ def _begin_l2(oracle: Oracle, rows: Rows, *, constant: float) -> _L2State:
     never = tf.zeros_like(rows.labels, tf.bool)
     return _L2State(
         w=_inverse(rows.x),
-        adam=_Adam(tf.zeros_like(rows.x), tf.zeros_like(rows.x), tf.zeros_like(rows.labels)),
+        adam=_Adam.new(rows),
         constant=constant * ones,
         low=0 * ones,
         high=infinite,
@@ -287,7 +291,7 @@ def _begin_linf(oracle: Oracle, rows: Rows, *, constant: float) -> _LinfState:
     ones = tf.ones_like(rows.labels, tf.float32)
     return _LinfState(
         w=_inverse(rows.x),
-        adam=_Adam(tf.zeros_like(rows.x), tf.zeros_like(rows.x), tf.zeros_like(rows.labels)),
+        adam=_Adam.new(rows),
         constant=constant * ones,
         bound=ones,
         checked=float("inf") * ones,

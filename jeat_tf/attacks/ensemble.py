@@ -10,8 +10,8 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
-from jeat_tf.attacks.oracle import Oracle, Rows
-from jeat_tf.attacks.search import Search, predictions
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.data.checks import check_images, check_labels
 from jeat_tf.norms import Ball
@@ -290,18 +290,10 @@ def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndar
 def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240)."""
     others = _by_logit(oracle, x, labels, logits)
-    slope = oracle.compiled(functools.partial(_slope, oracle), _slope)
-    images, own, none = tf.constant(x), tf.constant(labels, tf.int32), tf.fill([len(x)], -1)
-    seeds = tf.zeros([len(x), 2], tf.int32)
-    rows = [Rows(images, own, tf.constant(others[:, k]), none, seeds) for k in range(others.shape[1])]
-    slopes = np.stack([slope(row).numpy() for row in rows], axis=1)
+    toward = (gradients(oracle, losses.targeted_margin, x, labels, targets) for targets in others.T)
+    slopes = np.stack([np.abs(gradient).sum(axis=(1, 2, 3)) for gradient in toward], axis=1)
     margins = logits[np.arange(len(labels)), labels][:, None] - np.take_along_axis(logits, others, axis=1)
     return np.take_along_axis(others, np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable"), axis=1)
-
-
-def _slope(oracle: Oracle, rows: Rows) -> tf.Tensor:
-    """float32[B], l1 norm of the gradient of the target's logit minus the label's."""
-    return tf.reduce_sum(tf.abs(oracle.look(losses.targeted_margin, rows.x, rows).gradient), axis=(1, 2, 3))
 
 
 by_logit = Order("the largest logits of the image first", _by_logit)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.attacks.oracle import Oracle, Rows, as_oracle
+from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, as_oracle
 from jeat_tf.data.checks import check_images, check_labels
 from jeat_tf.loops import advance
 from jeat_tf.seeds import fold_in, per_image
@@ -71,7 +71,7 @@ def search(
     labels: Labels,
     *,
     seed: Seed,
-    begin: Callable[[Oracle, Rows], Any],
+    begin: Callable[[Oracle, Rows], State],
     step: Callable[[Oracle, Rows, Any, tf.Tensor, Seed], Any],
     num_steps: int,
     begin_cost: Cost,
@@ -129,6 +129,21 @@ def predictions(net: LogitsFn | Oracle, x: Images) -> np.ndarray:
     """Logits float32[B, K] of a batch, by the same compiled function that decides every success."""
     oracle = as_oracle(net)
     return oracle.compiled(oracle.logits, "logits")(tf.convert_to_tensor(x)).numpy()
+
+
+def gradients(
+    oracle: Oracle, loss: LogitsLoss, x: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+) -> np.ndarray:
+    """float32, like x: the gradient of each image's loss."""
+    none = tf.fill([len(x)], -1)
+    rows = Rows(
+        x=tf.constant(x),
+        labels=tf.constant(labels, tf.int32),
+        targets=none if targets is None else tf.constant(targets, tf.int32),
+        goals=none,
+        seeds=tf.zeros([len(x), 2], tf.int32),
+    )
+    return oracle.compiled(lambda rows: oracle.look(loss, rows.x, rows).gradient, ("gradient", loss))(rows).numpy()
 
 
 def _confirmed(

@@ -1,8 +1,7 @@
 """Signs that an attack fails for another reason than robustness.
 
 After Athalye et al., 2018 (https://arxiv.org/abs/1802.00420), Carlini et al., 2019 (https://arxiv.org/abs/1902.06705)
-and
-the checks of AutoAttack, with those that they lack: its flags stay silent on nets whose true accuracy is far below.
+and the checks of AutoAttack, with those that they lack: its flags stay silent on nets whose true accuracy is far below.
 """
 
 import functools
@@ -13,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks import losses
-from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows
-from jeat_tf.attacks.search import Search, predictions
+from jeat_tf.attacks.oracle import LogitsLoss, Oracle
+from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import pgd_search
 from jeat_tf.norms import Ball, l2, linf
-from jeat_tf.seeds import fold_in, per_image
+from jeat_tf.seeds import fold_in
 from jeat_tf.types import Seed
 
 _STEPS = 40
@@ -196,10 +195,7 @@ def _gradients(oracle: Oracle, x: np.ndarray, labels: np.ndarray, ball: Ball, se
     """Mean cosine between gradients of the margin near x, share of zero gradients of cross-entropy and of margin."""
 
     def at(loss: LogitsLoss, images: np.ndarray) -> np.ndarray:
-        none = tf.fill([len(x)], -1)
-        rows = Rows(tf.constant(images), tf.constant(labels, tf.int32), none, none, tf.constant(per_image(seed, x)))
-        look = oracle.compiled(lambda rows: oracle.look(loss, rows.x, rows).gradient, ("gradient", loss))
-        return look(rows).numpy().reshape(len(x), -1)
+        return gradients(oracle, loss, images, labels).reshape(len(x), -1)
 
     noise = (ball.random_start(tf.constant(x), tf.constant(seed)) - x) / 10
     here, there = at(losses.margin, x), at(losses.margin, np.clip(x + noise, 0, 1).astype(np.float32))

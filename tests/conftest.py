@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from jeat_tf.config import TrainConfig, replace
 from jeat_tf.data import ImageData, as_floats, open_dataset
+from jeat_tf.train import train
 
 # Two logical devices, for the test under tf.distribute; they must be named before TensorFlow starts.
 tf.config.set_logical_device_configuration(
@@ -46,6 +48,15 @@ def trained_net(digit_arrays: tuple[np.ndarray, np.ndarray]) -> keras.Model:
     net.optimizer.learning_rate = 0.02
     net.fit(*digit_arrays, epochs=8, batch_size=64, verbose=0)
     return net
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, data_dir: str) -> str:
+    """Folder of a finished run: adversarial training on digits, long enough to be robust to something."""
+    folder = str(tmp_path_factory.mktemp("runs") / "run")
+    settings = {"method": "pgd_at", "epochs": 4, "learning_rate": 1e-2, "epsilon": 0.1, "robust_every": 0}
+    train(replace(TrainConfig(), model_dir=folder, **settings))
+    return folder
 
 
 def linear_net(image_shape: tuple = (8, 8, 1), num_classes: int = 10) -> keras.Model:

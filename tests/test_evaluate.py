@@ -14,22 +14,13 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.artifacts import load_net
-from jeat_tf.config import EvaluateConfig, TrainConfig, replace
+from jeat_tf.config import EvaluateConfig, replace
 from jeat_tf.data import as_floats
 from jeat_tf.evaluate import evaluate
 from jeat_tf.evaluation import stored_standing
-from jeat_tf.train import train
 from tests.conftest import linear_net, tiny_cnn
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data_dir):
-    folder = str(tmp_path_factory.mktemp("evaluate") / "run")
-    settings = {"method": "pgd_at", "epochs": 4, "learning_rate": 1e-2, "epsilon": 0.1, "robust_every": 0}
-    train(replace(TrainConfig(), model_dir=folder, **settings))
-    return folder
 
 
 def config(run, folder, **settings):

@@ -13,18 +13,9 @@ from jeat_tf.cli import print_settings
 from jeat_tf.config import PrepareConfig, SampleConfig, TrainConfig, replace
 from jeat_tf.prepare import prepare
 from jeat_tf.sample import sample
-from jeat_tf.train import train
 from tests.test_config import parsed
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data_dir):
-    folder = str(tmp_path_factory.mktemp("verbs") / "run")
-    settings = {"method": "pgd_at", "epochs": 4, "learning_rate": 1e-2, "epsilon": 0.1, "robust_every": 0}
-    train(replace(TrainConfig(), model_dir=folder, **settings))
-    return folder
 
 
 class TestSample:

@@ -1,89 +1,130 @@
 """What do the digits presets reach over seeds: accuracy, robustness, and samples as a judge sees them?
 
-    python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2]
+    python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4]
 
-Trains each preset of configs/digits for each seed, evaluates it on the test split, and draws 1,000 fresh chains
-twice: 50 steps from class Gaussians, and 200 steps from uniform noise. An independently trained standard net
-(configs/digits/judge.flags) grades them: share classified as asked, and Frechet distance between its features of
-the samples and of the training images (a classifier distance, not FID). `start_*` grades the class Gaussians
-before the chain. Finished runs are not repeated. Writes <runs>/table.json and prints a Markdown table of mean and
-standard deviation. Small scale: 8x8 images, 1,260 training images, a 98,000-weight net.
+Trains each preset of configs/digits for each seed, evaluates it on the test split, and draws 500 fresh chains
+twice: 50 steps from class Gaussians, and 200 steps from uniform noise (a flow is sampled exactly instead). An
+independently trained standard net (configs/digits/judge.flags) grades them: share classified as asked, and Frechet
+distance between its features of the samples and of the training images (a classifier distance, not FID). `start_*`
+grades the class Gaussians before the chain. All in one process; finished cells are not repeated, and a cell that
+fails or diverges is reported and does not stop the others. Writes <runs>/table.json, with every cell that is
+finished, and prints a Markdown table of mean and standard deviation. Small scale: 8x8 images, 1,260 training images, a
+98,000-weight net.
 """
 
 import json
 import os
-import subprocess
-import sys
+import pathlib
+from collections.abc import Callable
 
+import keras
 import numpy as np
 from absl import app, flags
 
+from jeat_tf import cli
+from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig, replace
+from jeat_tf.evaluate import evaluate
+from jeat_tf.sample import sample
+from jeat_tf.train import train
+
+_PRESETS = pathlib.Path(__file__).parents[1] / "configs" / "digits"
 _RUNS = flags.DEFINE_string("runs", "runs/digits", "folder of the runs")
-_METHODS = flags.DEFINE_list(
-    "methods", ["standard", "noise", "pgd_at", "pre_jeat", "jem", "jeat", "robust_jem"], "presets"
-)
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds")
-_ACCURACY = ("clean", "fgsm", "pgd20", "pgd50", "energy")
+_METHODS = flags.DEFINE_list("methods", [], "presets; empty: all")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
+_AUDIT = flags.DEFINE_integer("audit_images", 0, "images for evaluate's audit")
+_ACCURACY = ("clean", "fgsm", "pgd20", "energy")
 _SAMPLES = ("start_agreement", "start_frechet", "agreement", "frechet", "noise_agreement", "noise_frechet")
-_COLUMNS = (*_ACCURACY, *_SAMPLES, "train_seconds")
+_COST = ("recoveries", "train_seconds", "forward", "backward")
+_COLUMNS = (*_ACCURACY, *_SAMPLES, *_COST)
 
 
 def main(_: list[str]) -> None:
+    methods = _METHODS.value or sorted(path.stem for path in _PRESETS.glob("*.flags") if path.stem != "judge")
     judge = os.path.join(_RUNS.value, "judge")
-    _train("judge", judge, [])
-    _verb("evaluate", judge, "evaluation/results.json", ["--attacks=clean"])
-    table = {m: [_cell(m, seed, judge) for seed in _SEEDS.value] for m in _METHODS.value}
-    table["judge"] = [{"clean": _accuracies(judge)["clean"]}]
+    _once(judge, "train.json", lambda: train(_preset("judge", judge)))
+    failed = []
+    for seed in _SEEDS.value:
+        for method in methods:
+            try:
+                _cell(method, seed, judge)
+            except (ValueError, ArithmeticError) as error:
+                failed.append(f"{method}, seed {seed}: {error}")
+    table = {m: [_numbers(m, seed) for seed in _SEEDS.value if _finished(m, seed)] for m in methods}
     with open(os.path.join(_RUNS.value, "table.json"), "w", encoding="utf-8") as f:
         json.dump(table, f, indent=2)
-    print(f"| method | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 1)}")
+    print(f"| method | seeds | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 2)}")
     for method, cells in table.items():
         shown = []
         for column in _COLUMNS:
             values = [cell[column] for cell in cells if column in cell]
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             shown.append(f"{np.mean(values):.3f}{spread}" if values else "-")
-        print(f"| {method} | {' | '.join(shown)} |")
+        print(f"| {method} | {len(cells)} | {' | '.join(shown)} |")
+    for line in failed:
+        print(f"failed: {line}")
 
 
-def _cell(method: str, seed: str, judge: str) -> dict[str, float]:
-    folder = os.path.join(_RUNS.value, f"{method}-{seed}")
-    _train(method, folder, [f"--seed={seed}"])
-    _verb("evaluate", folder, "evaluation/results.json", [])
-    graded = [f"--judge={judge}", f"--seed={seed}"]
-    _verb("sample", folder, "samples/samples.json", graded)
-    noise = os.path.join(folder, "from_noise")
-    graded += ["--chain_start=uniform", "--chain_steps=200", f"--output_dir={noise}"]
-    _verb("sample", folder, "from_noise/samples.json", graded)
-    near, far = (_read(folder, f"{name}/samples.json")["judge"] for name in ("samples", "from_noise"))
-    return _accuracies(folder) | {
-        "start_agreement": near["start_alone"]["agreement"],
-        "start_frechet": near["start_alone"]["frechet_classifier_distance"],
+def _cell(method: str, seed: str, judge: str) -> None:
+    folder = _folder(method, seed)
+    _once(folder, "train.json", lambda: train(replace(_preset(method, folder), seed=int(seed))))
+    attacks = replace(EvaluateConfig(), model=folder, attacks=",".join(_ACCURACY), audit_images=_AUDIT.value)
+    _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
+    graded = replace(SampleConfig(), model=folder, num=500, judge=judge, seed=int(seed))
+    if method == "flow":
+        exact = replace(graded, chain_start="flow", chain_steps=0)
+        _once(folder, "samples/samples.json", lambda: sample(exact))
+        return
+    _once(folder, "samples/samples.json", lambda: sample(graded))
+    far = replace(graded, chain_start="uniform", chain_steps=200, output_dir=os.path.join(folder, "from_noise"))
+    _once(folder, "from_noise/samples.json", lambda: sample(far))
+
+
+def _numbers(method: str, seed: str) -> dict[str, float]:
+    folder = _folder(method, seed)
+    run = _read(folder, "train.json")
+    near = _read(folder, "samples/samples.json")["judge"]
+    numbers = {row["attack"]: row["accuracy"] for row in _read(folder, "evaluation/results.json")["results"]}
+    numbers |= {
         "agreement": near["agreement"],
         "frechet": near["frechet_classifier_distance"],
-        "noise_agreement": far["agreement"],
-        "noise_frechet": far["frechet_classifier_distance"],
-        "train_seconds": _read(folder, "train.json")["seconds"],
+        "recoveries": len(run["guard"]["events"]),
+        "train_seconds": run["seconds"],
+        "forward": run["passes_per_step"]["forward"],
+        "backward": run["passes_per_step"]["input_backward"] + run["passes_per_step"]["weight_backward"],
     }
+    if method != "flow":
+        far = _read(folder, "from_noise/samples.json")["judge"]
+        numbers |= {
+            "start_agreement": near["start_alone"]["agreement"],
+            "start_frechet": near["start_alone"]["frechet_classifier_distance"],
+            "noise_agreement": far["agreement"],
+            "noise_frechet": far["frechet_classifier_distance"],
+        }
+    return numbers
 
 
-def _accuracies(folder: str) -> dict[str, float]:
-    return {row["attack"]: row["accuracy"] for row in _read(folder, "evaluation/results.json")["results"]}
+def _preset(name: str, folder: str) -> TrainConfig:
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "", flag_values=values)
+    cli.define_flags(TrainConfig, values)
+    values(["digits.py", f"--flagfile={_PRESETS / name}.flags"])
+    return replace(cli.from_flags(TrainConfig, values), model_dir=folder)
 
 
-def _train(preset: str, folder: str, extra: list[str]) -> None:
-    if not os.path.exists(os.path.join(folder, "train.json")):
-        _run("train", [f"--flagfile=configs/digits/{preset}.flags", f"--model_dir={folder}", *extra])
-
-
-def _verb(verb: str, folder: str, output: str, extra: list[str]) -> None:
+def _once(folder: str, output: str, work: Callable[[], object]) -> None:
     if not os.path.exists(os.path.join(folder, output)):
-        _run(verb, [f"--model={folder}", *extra])
+        print(f"{folder}: {output}", flush=True)
+        keras.backend.clear_session()
+        work()
 
 
-def _run(verb: str, arguments: list[str]) -> None:
-    print(f"$ python -m jeat_tf.{verb} {' '.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, "-m", f"jeat_tf.{verb}", *arguments], check=True)
+def _finished(method: str, seed: str) -> bool:
+    last = "samples" if method == "flow" else "from_noise"
+    return os.path.exists(os.path.join(_folder(method, seed), last, "samples.json"))
+
+
+def _folder(method: str, seed: str) -> str:
+    return os.path.join(_RUNS.value, f"{method}-{seed}")
 
 
 def _read(folder: str, name: str) -> dict:

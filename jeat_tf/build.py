@@ -1,5 +1,6 @@
 """Settings -> objects. The only place where a string picks an object, and where settings are checked."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 
 from jeat_tf import attacks, models, units
+from jeat_tf.artifacts import load_net
 from jeat_tf.config import (
     Chain,
     Data,
@@ -20,11 +22,13 @@ from jeat_tf.config import (
 )
 from jeat_tf.data import ImageData, open_dataset
 from jeat_tf.methods import recipes
-from jeat_tf.methods.inner import Persistent
+from jeat_tf.methods.adjustments import Adjustments
+from jeat_tf.methods.inner import Curriculum, Fresh, Negatives, Persistent, SplitPersistent
 from jeat_tf.methods.objective import Objective, clean, perturbed
-from jeat_tf.norms import linf
-from jeat_tf.samplers import ReplayBuffer, Steps, class_gaussians, coupled, sgld, uniform
-from jeat_tf.types import Attack, Sampler, Start, Surrogate
+from jeat_tf.methods.updates import Free, Update, awp, descend, sam
+from jeat_tf.norms import Ball, gaussian_start, l2, linf
+from jeat_tf.samplers import ReplayBuffer, Steps, class_gaussians, coupled, sgld, split_sgld, uniform
+from jeat_tf.types import Attack, Images, Start, Surrogate
 
 ImagesAndLabels = tuple[np.ndarray, np.ndarray]
 
@@ -32,13 +36,21 @@ _METHODS: dict[str, Callable[..., Objective]] = {
     "standard": recipes.standard,
     "noise": recipes.noise,
     "pgd_at": recipes.pgd_at,
+    "trades": recipes.trades,
+    "weat": recipes.weat,
     "pre_jeat": recipes.pre_jeat,
     "jem": recipes.jem,
     "jeat": recipes.jeat,
     "robust_jem": recipes.robust_jem,
+    "dat": recipes.dat,
+    "igebm": recipes.igebm,
+    "flow": recipes.flow,
 }
-_ATTACKING = ("pgd_at", "pre_jeat", "jeat", "robust_jem")
+_ATTACKING = ("pgd_at", "trades", "weat", "pre_jeat", "jeat", "robust_jem", "dat")
+_CONSISTENT = ("trades", "weat")
 _JOINT = ("jem", "jeat", "robust_jem")
+_PERSISTENT = (*_JOINT, "igebm")
+_GENERATIVE = (*_PERSISTENT, "dat")
 _SURROGATES: dict[str, Surrogate] = {
     "joint": attacks.joint_energy,
     "cross_entropy": attacks.cross_entropy,
@@ -52,7 +64,7 @@ def check(config: TrainConfig) -> None:
     method, stream, run = config.method, config.stream, config.run
     if method.method not in _METHODS:
         raise ValueError(f'unknown method "{method.method}"; {nearest(method.method, _METHODS)}')
-    check_epsilon(method.epsilon)
+    check_epsilon(method.epsilon, method.attack_norm)
     if method.literal and method.method != "jeat":
         raise ValueError(f"--literal is JEAT's Algorithm 1 to the letter; the method is {method.method}")
     at_least_one = {
@@ -60,6 +72,7 @@ def check(config: TrainConfig) -> None:
         "--epochs": run.epochs,
         "--chain_steps": config.chain.chain_steps,
         "--buffer_size": config.buffer.buffer_size,
+        "--accumulate_steps": config.optimizer.accumulate_steps,
     }
     for flag, value in at_least_one.items():
         if value < 1:
@@ -73,21 +86,72 @@ def check(config: TrainConfig) -> None:
         "--chain_noise_std": config.chain.chain_noise_std,
         "--coupled_alpha": config.chain.coupled_alpha,
         "--learning_rate": config.optimizer.learning_rate,
+        "--beta": method.beta,
+        "--joint_weight": method.joint_weight,
+        "--energy_l2": method.energy_l2,
+        "--class_weight": method.class_weight,
+        "--awp_gamma": config.update.awp_gamma,
+        "--sam_rho": config.update.sam_rho,
+        "--free_replays": config.update.free_replays,
+        "--split_steps": config.buffer.split_steps,
+        "--guard_recoveries": run.guard_recoveries,
+        "--guard_energy_l2": run.guard_energy_l2,
     }
     for flag, number in at_least_zero.items():
         if not number >= 0:
             raise ValueError(f"expected {flag} >= 0, received {number:g}")
     if not 0 <= config.buffer.restart_probability <= 1:
         raise ValueError(f"expected --restart_probability in [0, 1], received {config.buffer.restart_probability:g}")
-    if method.method in _JOINT and stream.batch_size > config.buffer.buffer_size:
+    if not 0 <= config.optimizer.ema_momentum < 1:
+        raise ValueError(f"expected --ema_momentum in [0, 1), received {config.optimizer.ema_momentum:g}")
+    if not 1 <= stream.labelled_percent <= 100:
+        raise ValueError(f"expected --labelled_percent in 1..100, received {stream.labelled_percent}")
+    if not 0 < stream.extra_share < 1:
+        raise ValueError(f"expected --extra_share in (0, 1), received {stream.extra_share:g}")
+    if stream.pseudo_labels and not has_unlabelled(config):
+        raise ValueError(
+            "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
+        )
+    _check_update(config)
+    if config.chain.chain_start == "flow":
+        raise ValueError(
+            "--chain_start=flow draws from a trained flow; in training chains start at uniform or class_gaussian"
+        )
+    if (config.net.net == "glow") != (method.method == "flow"):
+        raise ValueError(
+            f"--net=glow and --method=flow belong together, received --net={config.net.net} --method={method.method}"
+        )
+    if method.method in _PERSISTENT and stream.batch_size > config.buffer.buffer_size:
         raise ValueError(
             f"expected --buffer_size of at least the batch ({stream.batch_size}), received {config.buffer.buffer_size}"
         )
-    if stream.separate_marginal and _positive(method) is not clean:
+    if stream.separate_marginal and (method.method not in (*_JOINT, "dat") or _positive(method) is not clean):
         raise ValueError(
             "--separate_marginal needs a joint method whose positive phase is clean images: "
-            "jem, robust_jem, or jeat with --positive=clean"
+            "jem, robust_jem, dat, or jeat with --positive=clean"
         )
+    if method.joint_weight and (stream.separate_marginal or not config.buffer.class_conditional):
+        raise ValueError(
+            "--joint_weight contrasts images of a class: it needs --class_conditional chains and no --separate_marginal"
+        )
+
+
+def has_unlabelled(config: TrainConfig) -> bool:
+    """Whether there are training images whose labels are not known, or not used."""
+    return config.stream.labelled_percent < 100 or bool(config.stream.extra_dataset)
+
+
+def _check_update(config: TrainConfig) -> None:
+    update = config.update
+    chosen = [n for n in ("awp_gamma", "sam_rho", "free_replays") if getattr(update, n)]
+    if len(chosen) > 1:
+        raise ValueError(f"expected one way to move the weights, received --{' and --'.join(chosen)}")
+    if update.free_replays and config.method.method != "standard":
+        raise ValueError(
+            f"--free_replays makes its own x_adv of --method=standard; the method is {config.method.method}"
+        )
+    if update.free_replays and has_unlabelled(config):
+        raise ValueError("--free_replays does not serve images without labels")
 
 
 def dataset(config: Data) -> ImageData:
@@ -98,55 +162,79 @@ def dataset(config: Data) -> ImageData:
 
 
 def net(config: Net, image_shape: tuple[int, int, int], num_classes: int, precision: str) -> keras.Model:
-    """A new net, its weights drawn from Keras' global seed."""
+    """A new net, its weights drawn from Keras' global seed, or those of `init_from`.
+
+    Raises:
+      ValueError: the net of `init_from` has other weights.
+    """
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        if config.net == "small_cnn":
-            return models.small_cnn(
-                image_shape,
-                num_classes,
-                norm=config.norm,
-                activation=config.activation,
-                head=config.head,
-            )
-        return models.wide_resnet(
-            image_shape,
-            num_classes,
-            depth=config.depth,
-            width=config.width,
-            norm=config.norm,
-            activation=config.activation,
-            dropout=config.dropout,
-        )
+        new = _net(config, image_shape, num_classes)
     finally:
         keras.config.set_dtype_policy(default)
+    if config.init_from:
+        weights = load_net(config.init_from).get_weights()
+        expected = [tuple(w.shape) for w in new.weights]
+        if [w.shape for w in weights] != expected:
+            raise ValueError(f"the net in --init_from={config.init_from} is not the one that the settings describe")
+        new.set_weights(weights)
+    return new
+
+
+def _net(config: Net, image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    if config.net == "glow":
+        return models.glow(
+            image_shape,
+            num_classes,
+            levels=config.flow_levels,
+            depth=config.flow_steps,
+            width=config.flow_width,
+        )
+    shared: dict = {
+        "norm": config.norm,
+        "activation": config.activation,
+        "dropout": config.dropout,
+        "spectral_norm": config.spectral_norm,
+    }
+    if config.net == "small_cnn":
+        return models.small_cnn(image_shape, num_classes, head=config.head, **shared)
+    if config.net == "pre_act_resnet18":
+        return models.pre_act_resnet18(image_shape, num_classes, **shared)
+    return models.wide_resnet(image_shape, num_classes, depth=config.depth, width=config.width, **shared)
+
+
+def ball(config: Method) -> Ball:
+    """The ball of the training attack, and of the attack that robust accuracy is followed with."""
+    return (l2 if config.attack_norm == "l2" else linf)(config.epsilon)
 
 
 def attack(config: Method) -> Attack:
-    """The training attack: PGD from a random start; one full step of epsilon is Fast training's attack."""
+    """The training attack: PGD; one step of epsilon from a random start is Fast training's attack."""
     bounds = (0.0, 1.0) if config.attack_clip_pixels else None
-    ball = linf(config.epsilon)
+    around = ball(config)
     if config.literal:
-        return functools.partial(attacks.fgsm_beside_noise, ball=ball, bounds=None)
+        return functools.partial(attacks.fgsm_beside_noise, ball=around, bounds=None)
+    start = config.attack_start
+    if start == "method":
+        start = "gaussian" if config.method in _CONSISTENT else "random"
     return functools.partial(
         attacks.pgd,
-        ball=ball,
-        start=ball.random_start,
+        ball=around,
+        start={"random": around.random_start, "gaussian": gaussian_start, "image": None}[start],
         step_size=config.attack_step_size or config.epsilon / max(config.attack_steps, 1),
         num_steps=config.attack_steps,
         bounds=bounds,
     )
 
 
-def pgd_attack(epsilon: float, num_steps: int, *, step_size: float | None = None) -> Attack:
+def pgd_attack(around: Ball, num_steps: int, *, step_size: float | None = None) -> Attack:
     """PGD for measuring: random start, steps of 2.5 epsilon / num_steps unless said."""
-    ball = linf(epsilon)
     return functools.partial(
         attacks.pgd,
-        ball=ball,
-        start=ball.random_start,
-        step_size=2.5 * epsilon / num_steps if step_size is None else step_size,
+        ball=around,
+        start=around.random_start,
+        step_size=2.5 * around.epsilon / num_steps if step_size is None else step_size,
         num_steps=num_steps,
     )
 
@@ -163,7 +251,7 @@ def chain_steps(config: Chain, *, literal: bool = False) -> Steps:
     return Steps(config.chain_step_size, config.chain_noise_std)
 
 
-def chain(config: Chain, *, literal: bool = False) -> Sampler:
+def chain(config: Chain, *, literal: bool = False) -> functools.partial[Images]:
     """The chain as a sampler."""
     steps = chain_steps(config, literal=literal)
     clip = config.chain_clip_gradient
@@ -199,31 +287,66 @@ def objective(config: TrainConfig, data: ImageData, training: Callable[[], Image
         arguments["std"] = method.noise_std
     if method.method in _ATTACKING:
         arguments["attack"] = attack(method)
-    if method.method in _JOINT:
+    if method.method in _CONSISTENT:
+        arguments["beta"] = method.beta
+    if method.method == "weat" and method.positive == "perturbed":
+        arguments["classified"] = perturbed
+    if method.method == "flow":
+        arguments |= {"num_values": method.pixel_values, "class_weight": method.class_weight}
+    if method.method in _GENERATIVE:
         arguments |= {
             "negatives": _negatives(config, data, training),
-            "positive": _positive(method),
-            "energy_weight": method.energy_weight,
             "input_noise_std": method.input_noise_std,
         }
-    return _METHODS[method.method](**arguments)
+    if method.method in _PERSISTENT:
+        arguments["energy_l2"] = method.energy_l2
+    if method.method in _JOINT:
+        arguments |= {"positive": _positive(method), "joint_weight": method.joint_weight}
+    if method.method in (*_JOINT, "dat"):
+        arguments["energy_weight"] = method.energy_weight
+    made = _METHODS[method.method](**arguments)
+    return dataclasses.replace(made, unlabelled=has_unlabelled(config) and not config.stream.pseudo_labels)
 
 
-def optimizer(config: Optimizer, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The Keras optimizer with warm-up and step decay as a schedule of the step."""
-    rate = config.learning_rate
-    boundaries = [round(epoch * steps_per_epoch) for epoch in numbers(config.decay_epochs)]
-    schedule: float | keras.optimizers.schedules.LearningRateSchedule = rate
-    if boundaries:
-        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
-            boundaries, [rate * config.decay_factor**i for i in range(len(boundaries) + 1)]
-        )
+def update(config: TrainConfig, image_shape: tuple[int, int, int], steps_per_epoch: int) -> Update:
+    """How the weights move."""
+    if config.update.awp_gamma:
+        return awp(config.update.awp_gamma, from_step=config.update.awp_warmup_epochs * steps_per_epoch)
+    if config.update.sam_rho:
+        return sam(config.update.sam_rho, adaptive=config.update.sam_adaptive)
+    if config.update.free_replays:
+        return Free(ball(config.method), batch_size=config.stream.batch_size, image_shape=image_shape)
+    return descend
+
+
+def optimizer(
+    config: Optimizer, steps_per_epoch: int, epochs: int, adjustments: Adjustments
+) -> keras.optimizers.Optimizer:
+    """The Keras optimizer, its rate a schedule of its own steps that a guard may scale."""
+    per_epoch = steps_per_epoch / config.accumulate_steps
+    total = max(1, round(per_epoch * epochs))
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    boundaries = [round(epoch * per_epoch) for epoch in numbers(config.decay_epochs)]
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, total)
+    elif config.schedule == "cyclic":
+        rate = _Cyclic(rate, total)
+    elif boundaries:
+        rates = [rate * config.decay_factor**i for i in range(len(boundaries) + 1)]
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     if config.warmup_steps:
-        schedule = _Warmup(schedule, config.warmup_steps)
-    shared = {"global_clipnorm": config.clip_norm or None, "weight_decay": config.weight_decay or None}
+        rate = _Warmup(rate, config.warmup_steps)
+    shared = {
+        "global_clipnorm": config.clip_norm or None,
+        "weight_decay": config.weight_decay or None,
+        "use_ema": config.ema_momentum > 0,
+        "ema_momentum": config.ema_momentum or 0.99,
+        "gradient_accumulation_steps": config.accumulate_steps if config.accumulate_steps > 1 else None,
+    }
+    scaled = adjustments.schedule(rate)
     if config.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=config.momentum, **shared)
-    return keras.optimizers.Adam(schedule, **shared)
+        return keras.optimizers.SGD(scaled, momentum=config.momentum, **shared)
+    return keras.optimizers.Adam(scaled, beta_1=config.momentum, **shared)
 
 
 class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
@@ -242,22 +365,45 @@ class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "warmup_steps": self.warmup_steps}
 
 
-def _positive(method: Method) -> Callable | None:
-    if method.method not in _JOINT:
-        return None
+class _Cyclic(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to the rate in the middle of the run, and down to 0: Fast adversarial training's."""
+
+    def __init__(self, rate: float, total: int):
+        super().__init__()
+        self.rate, self.total = rate, total
+
+    def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
+        place = 2.0 * (keras.ops.cast(step, "float32") + 0.5) / self.total
+        return self.rate * keras.ops.maximum(0.0, 1.0 - keras.ops.abs(place - 1.0))
+
+    def get_config(self) -> dict:
+        return {"rate": self.rate, "total": self.total}
+
+
+def _positive(method: Method) -> Callable:
     if method.positive == "method":
         return perturbed if method.method == "jeat" else clean
     return perturbed if method.positive == "perturbed" else clean
 
 
-def _negatives(config: TrainConfig, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Persistent:
+def _negatives(config: TrainConfig, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Negatives:
+    view = attacks.training if config.buffer.sampling_mode == "training" else attacks.inference
+    conditional = config.buffer.class_conditional or config.method.method == "igebm"
+    surrogate = attacks.joint_energy if conditional else attacks.marginal_energy
+    begin = start(config.chain, data, training)
+    if config.method.method == "dat":
+        climb = functools.partial(attacks.pgd, ball=l2(float("inf")), step_size=config.chain.chain_step_size)
+        return Fresh(begin, climb, data.num_classes, Curriculum(config.chain.chain_steps), view, surrogate)
     buffer = ReplayBuffer(
         config.buffer.buffer_size,
-        start(config.chain, data, training),
+        begin,
         image_shape=data.image_shape,
         num_classes=data.num_classes,
         seed=config.run.seed,
     )
-    view = attacks.training if config.buffer.sampling_mode == "training" else attacks.inference
     sampler = chain(config.chain, literal=config.method.literal)
-    return Persistent(buffer, sampler, config.buffer.restart_probability, view)
+    restart_probability, steps = config.buffer.restart_probability, config.buffer.split_steps
+    if not steps:
+        return Persistent(buffer, sampler, restart_probability, view, surrogate)
+    in_parts = functools.partial(split_sgld, inner_steps=steps, **sampler.keywords)
+    return SplitPersistent(buffer, in_parts, restart_probability, view, surrogate, config.buffer.split_layer or None)

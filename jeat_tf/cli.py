@@ -45,13 +45,15 @@ def from_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
     return replace(kind(), **{name: flag_values[name].value for name in leaves(kind)})
 
 
-def run(kind: type, verb: Callable[[Any], Any]) -> None:
+def run(kind: type, verb: Callable[[Any], Any], *, plan: Callable[[Any], Any] | None = None) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
+
+    --dry_run prints the settings, and calls `plan` in place of the verb.
 
     Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
     """
     define_flags(kind)
-    dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings and stop")
+    dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings, and what a run would cost, and stop")
     for name in (*leaves(kind), "dry_run"):
         # --help lists the flags of the program's own module; these are defined here.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
@@ -65,6 +67,8 @@ def run(kind: type, verb: Callable[[Any], Any]) -> None:
             config = from_flags(kind)
             if dry_run.value:
                 print_settings(config)
+                if plan is not None:
+                    plan(config)
             else:
                 verb(config)
         except (ValueError, OSError, ArithmeticError) as error:

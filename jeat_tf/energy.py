@@ -27,6 +27,12 @@ def cross_entropy(logits: tf.Tensor, labels: Labels) -> tf.Tensor:
     return energy(logits, labels) - energy(logits)
 
 
+def kl_divergence(logits: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """KL(softmax(logits) || softmax(other)), float32[B] (TRADES, Zhang et al., 2019, eq. 5)."""
+    log_p, log_q = (tf.nn.log_softmax(tf.cast(z, tf.float32)) for z in (logits, other))
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
 @keras.saving.register_keras_serializable("jeat_tf")
 class JointEnergy(keras.layers.Layer):
     """Turns logits float[B, K] into the joint energies E(x, y) float32[B, K] of all K classes."""

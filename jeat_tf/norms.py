@@ -100,6 +100,11 @@ def l2(epsilon: float) -> Ball:
     )
 
 
+def gaussian_start(x: Images, seed: Seed, *, std: float = 0.001) -> Images:
+    """x + N(0, std^2), std in pixels: where TRADES' attack begins, whatever the ball."""
+    return x + std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
+
+
 def _check_radius(epsilon: float) -> None:
     if not epsilon >= 0:
         raise ValueError(f"expected epsilon >= 0, received {epsilon}")

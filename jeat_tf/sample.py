@@ -29,6 +29,7 @@ from jeat_tf.config import SampleConfig
 from jeat_tf.data import ImageData, as_floats, split_names
 from jeat_tf.evaluation import agreement, classifier_features, frechet_distance
 from jeat_tf.loops import input_gradient
+from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import Stage, generate
 from jeat_tf.seeds import fold_in
@@ -119,7 +120,8 @@ def _chains(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """First and last images float32[N, H, W, C], and what was read on the way: arrays float32[readings]."""
     surrogate = build.surrogate(config.energy)
-    start = build.start(config.chain, data, training)
+    flow = config.chain.chain_start == "flow"
+    start = flow_samples(net) if flow else build.start(config.chain, data, training)
     lengths = list(_segments(config.chain.chain_steps))
     segments = {length: build.chain(dataclasses.replace(config.chain, chain_steps=length)) for length in set(lengths)}
 

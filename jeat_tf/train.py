@@ -1,17 +1,19 @@
 """`python -m jeat_tf.train`: trains one net by one method."""
 
+import dataclasses
 import datetime
-import functools
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from jeat_tf import build, cli
 from jeat_tf.artifacts import (
+    load_net,
     provenance,
     weights_sha256,
     whole_file,
@@ -19,88 +21,225 @@ from jeat_tf.artifacts import (
     write_json,
     write_text,
 )
-from jeat_tf.config import TrainConfig, differences, leaves, to_json
+from jeat_tf.config import TrainConfig, differences, leaves, replace, to_json
 from jeat_tf.data import (
     AUGMENTATIONS,
     ImageData,
     as_floats,
     check_labels,
     evaluation_batches,
+    open_labelled,
+    own_share,
     split_names,
     training_stream,
     usual_augmentation,
 )
 from jeat_tf.methods import EnergyClassifier
-from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, StopOnDivergence
+from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
+from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy
+from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.monitoring import ChainBoard
+from jeat_tf.models import initialize_flow
 from jeat_tf.trained import run_config
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
+_FLOW_IMAGES = 256  # that a flow's ActNorms are set by
+_TIMED_STEPS = 10  # of a dry run
+
+
+class _Images(NamedTuple):
+    """Training images with labels, those without (labels -1, or pseudo-labels) or None, validation or None."""
+
+    labelled: build.ImagesAndLabels
+    extra: build.ImagesAndLabels | None
+    held_out: build.ImagesAndLabels | None
+
+    @property
+    def everything(self) -> build.ImagesAndLabels:
+        if self.extra is None:
+            return self.labelled
+        images, labels = (np.concatenate(both) for both in zip(self.labelled, self.extra, strict=True))
+        return images, labels
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
     """Trains, or goes on training, the run in `config.run.model_dir`.
 
     Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
-    `last.weights.h5` (the state to go on from), `history.json`, `train.json` (result) and TensorBoard's `logs/`.
+    `last.weights.h5` (the state to go on from), `history.json`, `train.json` (result), TensorBoard's `logs/`;
+    `guard.json` if the run was recovered from divergence, and `teacher/` if it labels its own images.
 
     Returns:
-      result: last epoch's logs, steps, seconds of this call, seconds a step, weights' SHA-256, provenance.
+      result: last epoch's logs, steps, seconds of this call, seconds a step, what a step costs, the guard's
+        recoveries, weights' SHA-256, provenance.
 
     Raises:
       ValueError: bad settings, another run in model_dir, a damaged checkpoint, a batch larger than the data.
-      DivergenceError: the run diverged; the last good checkpoint is kept.
+      DivergenceError: the run diverged for good; the last good checkpoint is kept.
       KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after the step at hand was saved.
     """
     build.check(config)
     data = build.dataset(config.data)
-    training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
-    size = data.size(training)
-    if config.stream.batch_size > size:
-        raise ValueError(
-            f"expected --batch_size of at most {size}, the training images, received {config.stream.batch_size}"
-        )
+    images = _images(config, data)
+    steps_per_epoch = _steps_per_epoch(config, images)
     folder = writable_folder(config.run.model_dir, "model_dir")
     _refuse_another_run(folder, config)
+    if config.stream.pseudo_labels:
+        images = images._replace(extra=_pseudo_labelled(config, images, folder))
 
     keras.utils.set_random_seed(config.run.seed)
-    steps_per_epoch = size // config.stream.batch_size
-    examples = data.arrays(training)
-    check_labels(examples[1], data.num_classes)
-    model = _classifier(config, data, examples, steps_per_epoch)
+    model = _classifier(config, data, images, steps_per_epoch)
+    cost = _cost(config, model, data)
     monitor = config.run.monitor or ("val_robust_accuracy" if config.run.robust_every else "val_accuracy")
     checkpoints = Checkpoints(folder, monitor=monitor, every_steps=config.run.checkpoint_steps)
     first_step = checkpoints.restore(model)
     if first_step:
         print(f"going on from step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
-    held_out = data.arrays(validation) if validation else None
-    shown = held_out or (examples[0][:_ROBUST_IMAGES], examples[1][:_ROBUST_IMAGES])
-    callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if validation else 0)
-    augment = config.stream.augment
-    stream = functools.partial(
-        training_stream,
-        *examples,
-        batch_size=config.stream.batch_size,
-        seed=config.run.seed,
-        augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
-        separate_marginal=config.stream.separate_marginal,
-    )
+    held_out = images.held_out
+    shown = held_out or images.labelled
+    guard = _guard(config, folder)
+    callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if held_out else 0)
+    callbacks = [*([guard] if guard else []), *callbacks, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
-    started, logs = time.monotonic(), {}
+    started = time.monotonic()
+    logs: dict[str, Any] = {}
     for first_epoch, last_epoch, steps in _legs(first_step, steps_per_epoch, config.run.epochs):
+        if logs and config.optimizer.ema_momentum:
+            checkpoints.restore(model)  # the end of fit has put the average into the net
         history = model.fit(
-            stream(first_step=int(model.optimizer.iterations)),
+            _stream(config, data, images, first_step=int(model.step)),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             steps_per_epoch=steps,
             validation_data=held_out and evaluation_batches(tf.data.Dataset.from_tensor_slices(held_out), 256),
-            callbacks=[*callbacks, checkpoints],
+            callbacks=callbacks,
         )
         logs = {name: values[-1] for name, values in history.history.items()}
     logs = logs or (checkpoints.history[-1] if checkpoints.history else {})
-    return _finish(folder, config, model, logs, first_step, started)
+    events = [] if guard is None else guard.events
+    return _finish(
+        folder,
+        config,
+        model,
+        logs,
+        first_step,
+        started,
+        cost | {"guard": {"mode": config.run.guard, "events": events}},
+    )
+
+
+def plan(config: TrainConfig) -> dict[str, Any]:
+    """What a run would cost, from a few steps of it; nothing is written.
+
+    Returns:
+      plan: parameters, passes and FLOPs of a step, bytes of activations and buffer, seconds of the first step
+        (mostly tracing) and of a later one, steps of the run, and the hours that follow.
+
+    Raises:
+      ValueError: bad settings, a batch larger than the data.
+    """
+    build.check(config)
+    data = build.dataset(config.data)
+    images = _images(config, data)
+    steps_per_epoch = _steps_per_epoch(config, images)
+    keras.utils.set_random_seed(config.run.seed)
+    model = _classifier(config, data, images, steps_per_epoch)
+    cost = _cost(config, model, data)
+    clock = _StepClock()
+    model.fit(_stream(config, data, images, first_step=0), steps_per_epoch=_TIMED_STEPS, verbose=0, callbacks=[clock])
+    seconds = float(np.median(clock.seconds[1:]))
+    steps = steps_per_epoch * config.run.epochs
+    return cost | {
+        "seconds_first_step": clock.seconds[0],
+        "seconds_per_step": seconds,
+        "steps": steps,
+        "hours": (clock.seconds[0] + seconds * steps) / 3600,
+    }
+
+
+class _StepClock(keras.callbacks.Callback):
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.seconds.append(time.perf_counter() - self._begun)
+
+
+def _images(config: TrainConfig, data: ImageData) -> _Images:
+    """The training images, uint8; those whose labels are not used have label -1."""
+    training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
+    images, labels = data.arrays(training)
+    check_labels(labels, data.num_classes)
+    extra = []
+    if config.stream.labelled_percent < 100:
+        order = np.random.default_rng(config.run.seed).permutation(len(labels))
+        used, unused = np.split(order, [round(len(order) * config.stream.labelled_percent / 100)])
+        extra.append(images[np.sort(unused)])
+        images, labels = images[np.sort(used)], labels[np.sort(used)]
+    if config.stream.extra_dataset:
+        more = open_labelled(
+            config.stream.extra_dataset, "train", data_dir=config.data.data_dir or None, download=config.data.download
+        )
+        if more.image_shape != data.image_shape or more.images.images.dtype != np.uint8:
+            raise ValueError(
+                f"expected 8-bit images of shape {list(data.image_shape)} in --extra_dataset, received "
+                f"{more.images.images.dtype} of shape {list(more.image_shape)}"
+            )
+        extra.append(more.images.images)
+    unlabelled = None
+    if extra:
+        added = np.concatenate(extra)
+        unlabelled = (added, np.full(len(added), -1, labels.dtype))
+    return _Images((images, labels), unlabelled, data.arrays(validation) if validation else None)
+
+
+def _steps_per_epoch(config: TrainConfig, images: _Images) -> int:
+    batch, size = config.stream.batch_size, len(images.labelled[0])
+    own = batch if images.extra is None else own_share(batch, config.stream.extra_share)
+    others = 0 if images.extra is None else len(images.extra[0])
+    if own > size or batch - own > others:
+        limits = (
+            f"at most {size}, the training images"
+            if images.extra is None
+            else (f"at most {size} images with labels and {others} without in a batch")
+        )
+        raise ValueError(f"expected --batch_size of {limits}, received {batch}")
+    return size // own * max(1, config.update.free_replays)
+
+
+def _pseudo_labelled(config: TrainConfig, images: _Images, folder: str) -> build.ImagesAndLabels:
+    """The images without labels, labelled by a net (Carmon et al., 2019)."""
+    path = config.stream.pseudo_labels
+    if path == "self":
+        path = os.path.join(folder, "teacher")
+        plain = {"awp_gamma": 0.0, "sam_rho": 0.0, "joint_weight": 0.0, "energy_l2": 0.0, "separate_marginal": False}
+        train(replace(config, method="standard", pseudo_labels="", model_dir=path, literal=False, **plain))
+    assert images.extra is not None  # build.check asks for them
+    added = images.extra[0]
+    predicted = load_net(path).predict(
+        evaluation_batches(tf.data.Dataset.from_tensor_slices((added, images.extra[1])), 256), verbose=0
+    )
+    return added, predicted.argmax(-1).astype(images.extra[1].dtype)
+
+
+def _stream(config: TrainConfig, data: ImageData, images: _Images, *, first_step: int) -> tf.data.Dataset:
+    augment = config.stream.augment
+    return training_stream(
+        *images.labelled,
+        batch_size=config.stream.batch_size,
+        seed=config.run.seed,
+        first_step=first_step,
+        augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
+        separate_marginal=config.stream.separate_marginal,
+        extra=images.extra,
+        extra_share=config.stream.extra_share,
+        replays=max(1, config.update.free_replays),
+    )
 
 
 def _refuse_another_run(folder: str, config: TrainConfig) -> None:
@@ -119,27 +258,63 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
         raise ValueError(f"{folder} holds a checkpoint without config.json; use another --model_dir")
 
 
-def _classifier(
-    config: TrainConfig, data: ImageData, examples: build.ImagesAndLabels, steps_per_epoch: int
-) -> EnergyClassifier:
+def _classifier(config: TrainConfig, data: ImageData, images: _Images, steps_per_epoch: int) -> EnergyClassifier:
     net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
-    objective = build.objective(config, data, lambda: (as_floats(examples[0]), examples[1]))
-    model = EnergyClassifier(net, objective, seed=config.run.seed)
+
+    def for_starts() -> build.ImagesAndLabels:
+        return as_floats(images.labelled[0]), images.labelled[1]
+
+    objective = build.objective(config, data, for_starts)
+    if config.net.net == "glow" and not config.net.init_from:
+        some = np.random.default_rng(config.run.seed).permutation(len(images.labelled[0]))[:_FLOW_IMAGES]
+        x = objective.perturb(net, as_floats(images.labelled[0][some]), None, tf.constant([config.run.seed, 5]))
+        initialize_flow(net, x)
+    update = build.update(config, data.image_shape, steps_per_epoch)
+    model = EnergyClassifier(net, objective, update, seed=config.run.seed)
     jit = {"auto": "auto", "true": True, "false": False}[config.run.jit_compile]
-    model.compile(build.optimizer(config.optimizer, steps_per_epoch), metrics=["accuracy"], jit_compile=jit)
+    optimizer = build.optimizer(config.optimizer, steps_per_epoch, config.run.epochs, model.adjustments)
+    # Weighed by whether the label is known.
+    model.compile(optimizer, weighted_metrics=["accuracy"], jit_compile=jit)
     return model
 
 
+def _cost(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> dict[str, Any]:
+    batch_size = config.stream.batch_size
+    passes = count_passes(model.objective, model.update, data.image_shape, data.num_classes, batch_size)
+    flops = forward_flops(model.net)
+    return {
+        "parameters": model.net.count_params(),
+        "passes_per_step": dataclasses.asdict(passes),
+        "forward_flops_per_image": flops,
+        "flops_per_step": step_flops(passes, flops, batch_size),
+        "activation_bytes": activation_bytes(model.net, batch_size),
+        "buffer_bytes": buffer_bytes(model.objective),
+    }
+
+
+def _guard(config: TrainConfig, folder: str) -> Guard | None:
+    if config.run.guard == "off":
+        return None
+    return Guard(
+        recoveries=config.run.guard_recoveries if config.run.guard == "recover" else 0,
+        energy_l2=config.run.guard_energy_l2,
+        max_gap=config.run.max_gap,
+        max_gradient_norm=config.run.max_gradient_norm,
+        path=os.path.join(folder, "guard.json"),
+        log_dir=os.path.join(folder, "logs"),
+    )
+
+
 def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str, *, robust: int) -> list:
-    images, labels = as_floats(shown[0]), shown[1]
+    images, labels = as_floats(shown[0][:_ROBUST_IMAGES]), shown[1][:_ROBUST_IMAGES]
     logs = os.path.join(folder, "logs")
     measured = []
+    if config.optimizer.ema_momentum:
+        measured.append(keras.callbacks.SwapEMAWeights())  # validation is of the average
     if robust:
-        attack = build.pgd_attack(config.method.epsilon, _ROBUST_STEPS)
-        few = slice(0, _ROBUST_IMAGES)
-        measured = [RobustAccuracy(images[few], labels[few], attack, every=robust)]
+        attack = build.pgd_attack(build.ball(config.method), _ROBUST_STEPS)
+        measured.append(RobustAccuracy(images, labels, attack, every=robust))
     return [
-        StopOnDivergence(max_gap=config.run.max_gap, max_gradient_norm=config.run.max_gradient_norm),
         *measured,
         keras.callbacks.TensorBoard(logs, write_graph=False),
         ChainBoard(
@@ -163,10 +338,17 @@ def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, i
 
 
 def _finish(
-    folder: str, config: TrainConfig, model: EnergyClassifier, logs: dict, first_step: int, started: float
+    folder: str,
+    config: TrainConfig,
+    model: EnergyClassifier,
+    logs: dict,
+    first_step: int,
+    started: float,
+    more: dict[str, Any],
 ) -> dict[str, Any]:
     seconds = time.monotonic() - started
-    step = int(model.optimizer.iterations)
+    step = int(model.step)
+    model.optimizer.finalize_variable_values(model.net.trainable_variables)  # the average, if there is one
     result_path, net_path = os.path.join(folder, "train.json"), os.path.join(folder, "net.keras")
     with whole_file(net_path) as temporary:
         model.net.save(temporary)
@@ -174,12 +356,11 @@ def _finish(
         "method": config.method.method,
         "seed": config.run.seed,
         "steps": step,
-        "parameters": model.net.count_params(),
         "logs": {name: float(value) for name, value in logs.items()},
         "weights_sha256": weights_sha256(model.net),
         "date": datetime.date.today().isoformat(),
         "provenance": provenance(),
-    }
+    } | more
     if step > first_step:
         result |= {"seconds": seconds, "seconds_per_step": seconds / (step - first_step)}
         write_json(result_path, result)
@@ -195,8 +376,29 @@ def _main(config: TrainConfig) -> None:
         if name in result["logs"]
     )
     print(f"{config.method.method}: {result['steps']} steps, {seconds}; {shown}")
+    recoveries = len(result["guard"]["events"])
+    if recoveries:
+        print(f"recovered from divergence {recoveries} times; see {os.path.join(config.run.model_dir, 'guard.json')}")
     print(f"net in {os.path.join(config.run.model_dir, 'net.keras')}")
 
 
+def _print_plan(config: TrainConfig) -> None:
+    found = plan(config)
+    passes = found["passes_per_step"]
+    shown = {
+        "parameters": f"{found['parameters']:,}",
+        "passes per image and step": ", ".join(f"{name} {value:g}" for name, value in passes.items()),
+        "FLOPs per step": f"{found['flops_per_step']:.3g}",
+        "activations of a training pass": f"{found['activation_bytes'] / 2**20:,.0f} MiB (estimate)",
+        "replay buffer": f"{found['buffer_bytes'] / 2**20:,.0f} MiB",
+        "first step": f"{found['seconds_first_step']:.1f} s",
+        "seconds per step": f"{found['seconds_per_step']:.3f} (median of {_TIMED_STEPS - 1})",
+        "steps": f"{found['steps']:,}",
+        "hours": f"{found['hours']:.2f}, without validation",
+    }
+    for name, value in shown.items():
+        print(f"# {name}: {value}")
+
+
 if __name__ == "__main__":
-    cli.run(TrainConfig, _main)
+    cli.run(TrainConfig, _main, plan=_print_plan)

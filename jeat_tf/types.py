@@ -12,7 +12,7 @@ Images: TypeAlias = tf.Tensor
 """float32[B, H, W, C] in [0, 1]."""
 
 Labels: TypeAlias = tf.Tensor
-"""int[B], class indices."""
+"""int[B], class indices; -1 is an image whose class is not known, in training alone."""
 
 LogitsFn = Callable[[Images], tf.Tensor]
 """images -> logits float[B, K]."""
@@ -63,6 +63,7 @@ class Batch(NamedTuple):
       x_adv: the perturbed images; the same tensor as x where the method perturbs nothing.
       x_marginal: images for p(x); the same tensor as x unless a separate stream supplies them.
       x_neg: samples of the net's own density, or None.
+      labels_neg: int[B], the classes that x_neg were drawn for, or None.
     """
 
     x: Images
@@ -70,6 +71,7 @@ class Batch(NamedTuple):
     x_adv: Images
     x_marginal: Images
     x_neg: Images | None
+    labels_neg: Labels | None
 
 
 class LossOut(NamedTuple):

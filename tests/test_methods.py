@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import keras
@@ -5,27 +6,40 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import pgd, training
+from jeat_tf.attacks import joint_energy, pgd, training
 from jeat_tf.energy import energy
 from jeat_tf.methods import (
+    Curriculum,
     EnergyClassifier,
+    Free,
+    Fresh,
     Persistent,
+    SplitPersistent,
     adversarial,
+    awp,
     clean,
+    dat,
+    dequantized,
     descend,
+    flow,
     gaussian_noise,
+    igebm,
     jeat,
     jem,
     joint,
+    kl_attacked,
     noise,
     perturbed,
     pgd_at,
     pre_jeat,
     robust_jem,
+    sam,
     standard,
+    trades,
+    weat,
 )
-from jeat_tf.norms import linf
-from jeat_tf.samplers import ReplayBuffer, sgld, uniform
+from jeat_tf.norms import gaussian_start, l2, linf
+from jeat_tf.samplers import ReplayBuffer, sgld, split_sgld, uniform
 from tests.conftest import seed, tiny_cnn
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
@@ -37,29 +51,58 @@ def attack(epsilon=0.1, num_steps=2):
     return functools.partial(pgd, ball=ball, start=ball.random_start, step_size=epsilon / 2, num_steps=num_steps)
 
 
-def persistent(**kwargs):
+def kl_attack(epsilon=0.1, num_steps=2):
+    return functools.partial(pgd, ball=linf(epsilon), start=gaussian_start, step_size=epsilon / 2, num_steps=num_steps)
+
+
+def chain(**kwargs):
+    return functools.partial(sgld, **{"step_size": 0.25, "noise_std": 0.005, "num_steps": 2} | kwargs)
+
+
+def in_parts(sampler, inner_steps):
+    return functools.partial(split_sgld, inner_steps=inner_steps, **sampler.keywords)
+
+
+def persistent(kind=Persistent, sampler=None, **kwargs):
     buffer = ReplayBuffer(40, uniform((8, 8, 1)), image_shape=(8, 8, 1), num_classes=10)
-    return Persistent(buffer, functools.partial(sgld, step_size=0.25, noise_std=0.005, num_steps=2), **kwargs)
+    return kind(buffer, sampler or chain(), **kwargs)
+
+
+def fresh(max_steps=5):
+    climb = functools.partial(pgd, ball=l2(float("inf")), step_size=0.1)
+    return Fresh(uniform((8, 8, 1)), climb, 10, Curriculum(max_steps, patience=2))
 
 
 METHODS = {
     "standard": standard,
     "noise": lambda: noise(0.1),
     "pgd_at": lambda: pgd_at(attack()),
+    "trades": lambda: trades(kl_attack()),
+    "weat": lambda: weat(kl_attack()),
     "pre_jeat": lambda: pre_jeat(attack()),
     "jem": lambda: jem(persistent(), input_noise_std=0.01),
     "jeat": lambda: jeat(attack(), persistent()),
     "robust_jem": lambda: robust_jem(attack(), persistent()),
+    "dat": lambda: dat(attack(), fresh()),
+    "igebm": lambda: igebm(persistent(surrogate=joint_energy)),
+    "flow": lambda: flow(num_values=17),
 }
+UPDATES = {"descend": lambda: descend, "awp": lambda: awp(0.01), "sam": lambda: sam(0.05), "free": lambda: free(0.1)}
 
 
-def trained(objective, steps=2, seed=0, norm=False):
-    """The net's weights after a few steps from equal weights on equal batches."""
+def free(epsilon):
+    return Free(linf(epsilon), batch_size=16, image_shape=(8, 8, 1))
+
+
+def trained(objective, steps=2, update=descend):
+    """The net's weights after a few steps, run eagerly, from equal weights on equal batches."""
     keras.utils.set_random_seed(0)
-    model = EnergyClassifier(tiny_cnn(norm), objective, seed=seed)
-    model.compile(keras.optimizers.SGD(0.1))
-    model.fit(X, LABELS, batch_size=16, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return model.net.get_weights()
+    net, optimizer = tiny_cnn(), keras.optimizers.SGD(0.1)
+    optimizer.build(net.trainable_variables)
+    for i in range(steps):
+        rows = slice(16 * (i % 2), 16 * (i % 2 + 1))
+        update(net, objective, optimizer, tf.constant(X[rows]), tf.constant(LABELS[rows]), seed(i))
+    return net.get_weights()
 
 
 def assert_same(a, b, **kwargs):
@@ -89,9 +132,16 @@ def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name)
 
 @pytest.mark.parametrize("name", ["noise", "jeat"])
 def test_equal_seeds_give_equal_weights_and_others_do_not(name):
-    first = trained(METHODS[name]())
-    assert_same(first, trained(METHODS[name]()), rtol=0)
-    assert np.any(first[0] != trained(METHODS[name](), seed=1)[0])
+    def fitted(seed):
+        keras.utils.set_random_seed(0)
+        model = EnergyClassifier(tiny_cnn(), METHODS[name](), seed=seed)
+        model.compile(keras.optimizers.SGD(0.1))
+        model.fit(X, LABELS, batch_size=16, shuffle=False, verbose=0)
+        return model.net.get_weights()
+
+    first = fitted(0)
+    assert_same(first, fitted(0), rtol=0)
+    assert np.any(first[0] != fitted(1)[0])
 
 
 @functools.cache
@@ -113,8 +163,34 @@ class TestLimits:
         idle = functools.partial(pgd, ball=linf(0.1), step_size=0.1, num_steps=0)
         assert_same(trained(pgd_at(idle)), standard_weights(), rtol=0)
 
+    def test_zero_beta_and_zero_epsilon_make_trades_standard_training(self):
+        assert_same(trained(trades(kl_attack(), beta=0.0)), standard_weights(), rtol=0)
+        assert_same(trained(trades(kl_attack(epsilon=0.0))), standard_weights(), rtol=1e-5, atol=1e-6)
+
+    def test_weat_with_equal_weights_is_trades(self):
+        assert_same(trained(weat(kl_attack(), weigh=tf.ones_like)), trained(trades(kl_attack())), rtol=1e-6, atol=1e-7)
+
+    def test_weat_on_perturbed_images_without_divergence_is_adversarial_training(self):
+        objective = weat(kl_attack(), beta=0.0, classified=perturbed, weigh=tf.ones_like)
+        assert_same(trained(objective), trained(adversarial(kl_attacked(kl_attack()))), rtol=1e-6, atol=1e-7)
+
+    @pytest.mark.parametrize("name", ["standard", "trades", "jeat"])
+    def test_zero_gamma_and_zero_rho_are_plain_descent(self, name):
+        expected = trained(METHODS[name]())
+        for update in (awp(0.0), awp(0.5, from_step=100), sam(0.0), sam(0.0, adaptive=True)):
+            assert_same(trained(METHODS[name](), update=update), expected, rtol=0)
+
+    def test_free_with_zero_epsilon_is_standard_training(self):
+        assert_same(trained(standard(), update=free(0.0)), standard_weights(), rtol=0)
+
+    def test_free_with_one_replay_begins_with_a_standard_step(self):
+        """delta is zero before the first gradient; with m = 1 each delta is the answer to the batch before."""
+        assert_same(trained(standard(), steps=1, update=free(0.1)), trained(standard(), steps=1), rtol=0)
+
     def test_zero_energy_weight_is_the_discriminative_half(self):
         assert_same(trained(jem(persistent(), energy_weight=0.0)), standard_weights(), rtol=1e-5, atol=1e-7)
+        adversarial_weights = trained(pgd_at(attack()))
+        assert_same(trained(dat(attack(), fresh(), energy_weight=0.0)), adversarial_weights, rtol=1e-5, atol=1e-7)
 
     def test_jeat_without_energy_is_pre_jeat(self):
         assert_same(
@@ -128,6 +204,145 @@ class TestLimits:
         expected = trained(jem(persistent()))
         for recipe in (jeat, robust_jem):
             assert_same(trained(recipe(attack(epsilon=0.0), persistent())), expected, rtol=1e-5, atol=1e-6)
+
+    def test_energy_l2_of_zero_changes_nothing(self):
+        assert_same(trained(jem(persistent(), energy_l2=0.0)), trained(jem(persistent())), rtol=0)
+
+    def test_igebm_is_jem_with_all_its_weight_on_p_of_x_and_y(self):
+        negatives = {"surrogate": joint_energy}
+        expected = trained(joint(persistent(**negatives), class_weight=0.0, energy_weight=0.0, joint_weight=1.0))
+        assert_same(trained(igebm(persistent(**negatives), energy_l2=0.0)), expected, rtol=0)
+
+
+class TestUpdates:
+    def test_awp_takes_the_gradient_at_the_perturbed_kernels(self):
+        net, objective = tiny_cnn(), standard()
+        optimizer = keras.optimizers.SGD(1.0)
+        optimizer.build(net.trainable_variables)
+        start = net.get_weights()
+
+        def gradients():
+            with tf.GradientTape() as tape:
+                loss = objective.loss(net, objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())).loss
+            return [g.numpy() for g in tape.gradient(loss, net.trainable_variables)]
+
+        there = [
+            w + 0.1 * np.linalg.norm(w) * g / np.linalg.norm(g) if w.ndim > 1 else w
+            for w, g in zip(start, gradients(), strict=True)
+        ]
+        net.set_weights(there)
+        expected = [w - g for w, g in zip(start, gradients(), strict=True)]
+        net.set_weights(start)
+        awp(0.1)(net, objective, optimizer, tf.constant(X), tf.constant(LABELS), seed())
+        assert_same(net.get_weights(), expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("adaptive", [False, True])
+    def test_sam_moves_by_rho_before_it_looks(self, adaptive):
+        """On the loss sum(w^2) / 2 the gradient is w itself, and all is known in closed form."""
+        layer = keras.layers.Dense(10, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.5))
+        net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])
+        w = layer.kernel.numpy()
+        objective = joint(persistent(), energy_weight=0.0, class_weight=0.0)
+        optimizer = keras.optimizers.SGD(1.0)
+        optimizer.build(net.trainable_variables)
+        sam(0.3, adaptive=adaptive)(net, objective, optimizer, tf.constant(X), tf.constant(LABELS), seed())
+        scale = np.abs(w) if adaptive else np.ones_like(w)
+        moved = w + 0.3 * scale**2 * w / np.linalg.norm(scale * w)
+        np.testing.assert_allclose(layer.kernel.numpy(), w - moved, rtol=1e-4, atol=1e-6)
+
+    def test_free_keeps_delta_in_the_ball_and_raises_the_loss(self):
+        net, update = tiny_cnn(), free(0.1)
+        optimizer = keras.optimizers.SGD(0.0)
+        optimizer.build(net.trainable_variables)
+        batch = tf.constant(X[:16]), tf.constant(LABELS[:16])
+        losses = [float(update(net, standard(), optimizer, *batch, seed()).loss) for _ in range(4)]
+        assert losses[-1] > losses[0]
+        assert np.abs(update.delta.numpy()).max() == pytest.approx(0.1)
+
+    @pytest.mark.parametrize("name", ["awp", "sam", "free"])
+    def test_each_runs_in_fit_and_its_state_is_saved(self, name, tmp_path):
+        model = EnergyClassifier(tiny_cnn(), standard(), UPDATES[name]())
+        model.compile("adam")
+        history = model.fit(X, LABELS, batch_size=16, epochs=2, verbose=0).history
+        assert np.isfinite(history["gradient_norm"]).all()
+        model.save_weights(tmp_path / "state.weights.h5")
+        other = EnergyClassifier(tiny_cnn(), standard(), UPDATES[name]())
+        other.compile("adam")
+        other.load_weights(tmp_path / "state.weights.h5")
+        assert int(other.step) == 4
+        if name == "free":
+            np.testing.assert_array_equal(other.update.delta.numpy(), model.update.delta.numpy())
+            assert np.any(other.update.delta.numpy())
+
+
+class TestDat:
+    def test_the_loss_is_binary_cross_entropy_of_minus_energy(self):
+        net, objective = tiny_cnn(), dat(attack(), fresh())
+        batch = objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+        logits = -np.concatenate([energy(net(batch.x)), energy(net(batch.x_neg))])
+        expected = keras.losses.binary_crossentropy(
+            np.repeat([1.0, 0.0], 32).astype("float32"), logits.astype("float32"), from_logits=True
+        )
+        np.testing.assert_allclose(objective.loss(net, batch).terms["binary"], expected, rtol=1e-5)
+
+    def test_negatives_climb_as_far_as_the_curriculum_says(self):
+        net, negatives = tiny_cnn(), fresh()
+        for steps in (1, 3):
+            negatives.curriculum.steps.assign(steps)
+            first = negatives.start(tf.zeros([8], tf.int32), seed())
+            still = dataclasses.replace(negatives, start=lambda labels, seed, x=first: x)
+            x_neg = still(net, 8, seed()).x_neg
+            moved = np.linalg.norm((x_neg - first).numpy().reshape(8, -1), axis=1)
+            assert moved.max() <= 0.1 * steps + 1e-5
+            assert moved.max() > 0.1 * (steps - 1)
+
+    def test_the_curriculum_grows_where_negatives_are_easy(self):
+        curriculum = Curriculum(3, threshold=0.8, patience=2)
+        for auc in (0.7, 0.7):
+            curriculum.update(tf.constant(auc))
+        assert int(curriculum.steps) == 1
+        for auc in (0.95, 0.95, 0.9, 0.9, 1.0, 1.0, 1.0, 1.0):
+            curriculum.update(tf.constant(auc))
+        assert int(curriculum.steps) == 3
+
+
+class TestUnlabelled:
+    def test_images_without_labels_count_for_p_of_x_alone(self):
+        labels = np.where(np.arange(32) < 8, LABELS, -1)
+        net, objective = tiny_cnn(), dataclasses.replace(jem(persistent()), unlabelled=True)
+        batch = objective.prepare(net, tf.constant(X), tf.constant(labels), seed())
+        terms = objective.loss(net, batch).terms
+        expected = keras.losses.sparse_categorical_crossentropy(LABELS[:8], net(X[:8]), from_logits=True)
+        np.testing.assert_allclose(terms["cross_entropy"], np.mean(expected), rtol=1e-5)
+        np.testing.assert_allclose(terms["energy_pos"], np.mean(energy(net(X))), rtol=1e-5)
+
+    def test_they_are_attacked_from_the_class_that_the_net_sees(self):
+        net = tiny_cnn()
+        guess = net(X).numpy().argmax(-1)
+        idle = functools.partial(pgd, ball=linf(0.1), step_size=0.05, num_steps=2)
+        unknown = dataclasses.replace(pgd_at(idle), unlabelled=True)
+        x_adv = unknown.prepare(net, tf.constant(X), tf.constant(np.full(32, -1)), seed()).x_adv
+        np.testing.assert_allclose(
+            x_adv, pgd_at(idle).prepare(net, tf.constant(X), tf.constant(guess), seed()).x_adv, atol=1e-6
+        )
+
+    def test_fit_takes_them_only_where_the_objective_knows_them(self):
+        labels = np.where(np.arange(32) < 8, LABELS, -1)
+        model = EnergyClassifier(tiny_cnn(), standard())
+        model.compile("adam")
+        with pytest.raises(ValueError, match=r"0\.\.9"):
+            model.fit(X, labels, verbose=0)
+        model = EnergyClassifier(tiny_cnn(), dataclasses.replace(standard(), unlabelled=True))
+        model.compile(keras.optimizers.SGD(0.0), weighted_metrics=["accuracy"])
+        accuracy = np.mean(model.net(X[:8]).numpy().argmax(-1) == LABELS[:8])
+        assert model.fit(X, labels, batch_size=32, verbose=0).history["accuracy"][0] == pytest.approx(accuracy)
+
+
+def test_dequantised_pixels_fill_the_bins():
+    x = tf.constant(np.random.default_rng(0).integers(0, 17, (64, 8, 8, 1)) / 16, tf.float32)
+    filled = dequantized(17)(None, x, None, seed()).numpy()
+    np.testing.assert_array_equal(np.floor(filled * 17), np.round(x * 16))
+    assert (filled * 17 % 1).mean() == pytest.approx(0.5, abs=0.02)
 
 
 class TestJoint:
@@ -188,7 +403,7 @@ class TestPersistent:
     def test_negatives_stay_in_the_buffer(self):
         negatives = persistent(restart_probability=0.0)
         before = negatives.buffer.images.numpy()
-        x_neg = negatives(tiny_cnn(), 8, seed()).numpy()
+        x_neg = negatives(tiny_cnn(), 8, seed()).x_neg.numpy()
         after = negatives.buffer.images.numpy()
         changed = np.flatnonzero(np.any(after != before, axis=(1, 2, 3)))
         assert len(changed) == 8
@@ -207,6 +422,47 @@ class TestPersistent:
         negatives = persistent(restart_probability=probability)
         restarted = [np.mean(negatives.propose(tiny_cnn(), 40, seed(i)).restarted) for i in range(5)]
         assert np.mean(restarted) == pytest.approx(share, abs=0.15)
+
+    def test_class_conditional_chains_lower_the_energy_of_their_slots_class(self):
+        quiet = chain(noise_std=0.0, step_size=0.05)
+        negatives = persistent(sampler=quiet, surrogate=joint_energy, restart_probability=0.0)
+        net = tiny_cnn()
+        proposal = negatives.propose(net, 8, seed())
+        before = tf.gather(negatives.buffer.images.value, proposal.slots)
+        np.testing.assert_array_equal(proposal.labels, proposal.slots % 10)
+        assert np.all(energy(net(proposal.x_neg), proposal.labels) < energy(net(before), proposal.labels))
+
+    def test_two_rounds_are_twice_the_chain(self):
+        once = persistent(sampler=chain(noise_std=0.0, num_steps=4), restart_probability=0.0)
+        twice = persistent(sampler=chain(noise_std=0.0, num_steps=2), restart_probability=0.0)
+        net = tiny_cnn()
+        np.testing.assert_allclose(
+            once.propose(net, 8, seed()).x_neg, twice.propose(net, 8, seed(), rounds=2).x_neg, atol=1e-6
+        )
+
+    def test_the_published_split_chain_is_the_proximal_chain_where_the_first_block_is_linear(self):
+        """JEM++'s M x N loop (N = 5, inner size 0.2) is M steps of size 1: its inner gradient is constant."""
+        proximal = chain(step_size=1.0, noise_std=0.0, num_steps=4, clip_gradient=0.01, bounds=(0.0, 1.0))
+        net = tiny_cnn()
+        expected = persistent(sampler=proximal).propose(net, 8, seed()).x_neg
+        split = persistent(SplitPersistent, in_parts(proximal, 5)).propose(net, 8, seed()).x_neg
+        np.testing.assert_allclose(split, expected, atol=1e-5)
+        assert np.abs(expected - persistent(sampler=chain(num_steps=0)).propose(net, 8, seed()).x_neg).max() > 0.01
+
+    def test_one_inner_step_is_the_plain_chain_at_any_cut(self):
+        quiet = chain(noise_std=0.0)
+        net = tiny_cnn()
+        expected = persistent(sampler=quiet).propose(net, 8, seed()).x_neg
+        activation = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.LeakyReLU))
+        split = persistent(SplitPersistent, in_parts(quiet, 1), layer=activation).propose(net, 8, seed()).x_neg
+        np.testing.assert_allclose(split, expected, atol=1e-6)
+
+    def test_a_stem_that_is_not_linear_makes_inner_steps_differ(self):
+        quiet = chain(noise_std=0.0, step_size=50.0)
+        net = tiny_cnn()
+        activation = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.LeakyReLU))
+        split = persistent(SplitPersistent, in_parts(quiet, 5), layer=activation).propose(net, 8, seed()).x_neg
+        assert np.abs(split - persistent(sampler=quiet).propose(net, 8, seed()).x_neg).max() > 1e-3
 
 
 class TestBatchNormalisation:

@@ -25,15 +25,21 @@ def check_images(images: np.ndarray) -> None:
         raise ValueError(f"expected images in [0, 1], received values in [{low:g}, {high:g}]; {hint}")
 
 
-def check_labels(labels: np.ndarray, num_classes: int | None = None) -> None:
-    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1, or without num_classes of 0 and above."""
+def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabelled: bool = False) -> None:
+    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1, or without num_classes of 0 and above.
+
+    With `unlabelled` -1 is allowed too.
+    """
     labels = np.asarray(labels)
     if labels.ndim != 1:
         hint = "; pass labels.argmax(-1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
         raise ValueError(f"expected integer labels of shape [B], received shape {list(labels.shape)}{hint}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"expected integer labels, received {labels.dtype}")
-    if labels.size and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
+    if labels.size and (
+        labels.min() < (-1 if unlabelled else 0) or (num_classes is not None and labels.max() >= num_classes)
+    ):
         wanted = "of 0 and above" if num_classes is None else f"in 0..{num_classes - 1}"
         reason = "" if num_classes is None else f", one for each of the net's {num_classes} logits"
+        wanted += " or -1" if unlabelled else ""
         raise ValueError(f"expected labels {wanted}{reason}, received {labels.min()}..{labels.max()}")

@@ -21,6 +21,9 @@ def training_stream(
     first_step: int = 0,
     augment: Augment | None = None,
     separate_marginal: bool = False,
+    extra: tuple[np.ndarray, np.ndarray] | None = None,
+    extra_share: float = 0.5,
+    replays: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each epoch, from any step on.
 
@@ -36,6 +39,9 @@ def training_stream(
       augment: applied to each image.
       separate_marginal: pair each batch with a second, independently shuffled one without augmentation, for
         p(x) (SADA-JEM): x is then the pair (x, x_marginal).
+      extra: more images and labels (-1 where unknown), shuffled by themselves: the last `extra_share` of each batch.
+      extra_share: at least one image of a batch, and not all.
+      replays: times each batch is served in a row (Free adversarial training's m).
 
     Returns:
       dataset: elements (x float32[B, H, W, C] in [0, 1], labels int64[B]).
@@ -43,15 +49,42 @@ def training_stream(
     Raises:
       ValueError: batch_size is larger than the data set.
     """
-    if batch_size > len(images):
-        raise ValueError(f"expected a batch of at most {len(images)} images, the training set, received {batch_size}")
-    images, labels = tf.constant(images), tf.constant(labels)
-    shared = {"batch_size": batch_size, "first_step": first_step}
-    batches = _shuffled(images, labels, seed=(seed, 7), augment=augment, **shared)
+    first_batch, replayed = divmod(first_step, replays)
+    own = batch_size if extra is None else own_share(batch_size, extra_share)
+
+    def shuffled(
+        images: np.ndarray, labels: np.ndarray, size: int, salt: int, augment: Augment | None
+    ) -> tf.data.Dataset:
+        if size > len(images):
+            raise ValueError(f"expected a batch of at most {len(images)} images, the training set, received {size}")
+        return _shuffled(
+            tf.constant(images),
+            tf.constant(labels),
+            batch_size=size,
+            first_step=first_batch,
+            seed=(seed, salt),
+            augment=augment,
+        )
+
+    batches = shuffled(images, labels, own, 7, augment)
+    if extra is not None:
+        others = shuffled(*extra, batch_size - own, 9, augment)
+        batches = tf.data.Dataset.zip(batches, others).map(
+            lambda a, b: tuple(tf.concat(both, axis=0) for both in zip(a, b, strict=True))
+        )
     if separate_marginal:
-        marginal = _shuffled(images, labels, seed=(seed, 8), augment=None, **shared)
+        if extra is not None:
+            images, labels = np.concatenate([images, extra[0]]), np.concatenate([labels, extra[1]])
+        marginal = shuffled(images, labels, batch_size, 8, None)
         batches = tf.data.Dataset.zip(batches, marginal).map(lambda a, b: ((a[0], b[0]), a[1]))
+    if replays > 1:
+        batches = batches.flat_map(lambda *batch: tf.data.Dataset.from_tensors(batch).repeat(replays)).skip(replayed)
     return batches.prefetch(2)
+
+
+def own_share(batch_size: int, extra_share: float) -> int:
+    """How many images of a batch are not from `extra`."""
+    return min(batch_size - 1, max(1, round(batch_size * (1 - extra_share))))
 
 
 def _shuffled(

@@ -1,28 +1,76 @@
 """Methods: objectives, their inner problems, updates, and the Keras model that runs them."""
 
 from jeat_tf.methods.classifier import EnergyClassifier
-from jeat_tf.methods.inner import Persistent, attacked, gaussian_noise, unchanged
-from jeat_tf.methods.objective import Objective, adversarial, clean, joint, perturbed
-from jeat_tf.methods.recipes import jeat, jem, noise, pgd_at, pre_jeat, robust_jem, standard
-from jeat_tf.methods.updates import descend
+from jeat_tf.methods.inner import (
+    Curriculum,
+    Fresh,
+    Persistent,
+    SplitPersistent,
+    attacked,
+    dequantized,
+    gaussian_noise,
+    kl_attacked,
+    unchanged,
+)
+from jeat_tf.methods.objective import (
+    Objective,
+    adversarial,
+    clean,
+    consistent,
+    discriminated,
+    joint,
+    likelihood,
+    perturbed,
+)
+from jeat_tf.methods.recipes import (
+    dat,
+    flow,
+    igebm,
+    jeat,
+    jem,
+    noise,
+    pgd_at,
+    pre_jeat,
+    robust_jem,
+    standard,
+    trades,
+    weat,
+)
+from jeat_tf.methods.updates import Free, awp, descend, sam
 
 __all__ = [
+    "Curriculum",
     "EnergyClassifier",
+    "Free",
+    "Fresh",
     "Objective",
     "Persistent",
+    "SplitPersistent",
     "adversarial",
     "attacked",
+    "awp",
     "clean",
+    "consistent",
+    "dat",
+    "dequantized",
     "descend",
+    "discriminated",
+    "flow",
     "gaussian_noise",
+    "igebm",
     "jeat",
     "jem",
     "joint",
+    "kl_attacked",
+    "likelihood",
     "noise",
     "perturbed",
     "pgd_at",
     "pre_jeat",
     "robust_jem",
+    "sam",
     "standard",
+    "trades",
     "unchanged",
+    "weat",
 ]

@@ -1,9 +1,11 @@
-"""What watches a run: its progress, robust accuracy, divergence, checkpoints."""
+"""What watches a run: its progress, robust accuracy, checkpoints. `guard.py` watches for divergence."""
 
+import contextlib
 import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -19,7 +21,7 @@ from jeat_tf.types import Attack
 class Progress(keras.callbacks.ProgbarLogger):
     """Keras' progress bar without the logs that would make its line wrap; TensorBoard has them all."""
 
-    _hidden = ("cross_entropy", "energy_pos", "energy_neg", "gradient_norm", "latest_gap", "latest_gradient_norm")
+    _shown = ("loss", "accuracy", "gap", "learning_rate")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         super().on_train_batch_end(batch, self._short(logs))
@@ -28,7 +30,22 @@ class Progress(keras.callbacks.ProgbarLogger):
         super().on_epoch_end(epoch, self._short(logs))
 
     def _short(self, logs: dict | None) -> dict:
-        return {name: value for name, value in (logs or {}).items() if name not in self._hidden}
+        return {k: v for k, v in (logs or {}).items() if k in self._shown or k.startswith("val_")}
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """The model's weights are their average inside the block, if its optimizer keeps one (`use_ema`)."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
 
 
 class RobustAccuracy(keras.callbacks.Callback):
@@ -65,46 +82,8 @@ class RobustAccuracy(keras.callbacks.Callback):
                 return tf.reduce_mean(tf.cast(predicted == self.labels, tf.float32))
 
             self._measure = measure
-        logs["val_robust_accuracy"] = float(self._measure())
-
-
-class DivergenceError(ArithmeticError):
-    """Training left the range of finite, usable energies."""
-
-
-class StopOnDivergence(keras.callbacks.Callback):
-    """Raises `DivergenceError` at the first step whose loss, gap or gradient norm is out of hand.
-
-    Joint training of energies diverges without a warning in the loss: what runs away first is the gap
-    E(x_pos) - E(x_neg). The checkpoints written before stay as they are. A callback that recovers instead of
-    stopping belongs here and takes this one's place.
-    """
-
-    def __init__(self, *, max_gap: float = 1e3, max_gradient_norm: float = 1e5):
-        """
-        Args:
-          max_gap: bound on the step's |E(x_pos) - E(x_neg)|; 0 does not look.
-          max_gradient_norm: bound on the step's gradient norm; 0 does not look.
-        """
-        super().__init__()
-        self.limits = {"latest_gap": max_gap, "latest_gradient_norm": max_gradient_norm}
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        logs = logs or {}
-        for name in ("loss", *self.limits):
-            value = logs.get(name)
-            if value is None:
-                continue
-            limit = self.limits.get(name, 0.0)
-            if np.isfinite(value) and not (limit and abs(value) > limit):
-                continue
-            bound = f", beyond the limit of {limit:g}" if np.isfinite(value) else ""
-            raise DivergenceError(
-                f"training diverged at step {int(self.model.optimizer.iterations)}: "
-                f"{name.removeprefix('latest_')} is {value:g}{bound}. The last good checkpoint is kept. Known "
-                "remedies: another seed, a lower learning rate, more chain steps, chains that start at class "
-                "Gaussians, an uncoupled chain"
-            )
+        with averaged(self.model):
+            logs["val_robust_accuracy"] = float(self._measure())
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -146,7 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"cannot read the checkpoint {path} ({os.path.getsize(path)} bytes): {error}; it is damaged or of "
                 "another net. Remove it to start this run again"
             ) from error
-        step = int(model.optimizer.iterations)
+        step = int(model.step)
         if os.path.exists(self._path("history.json")):
             with open(self._path("history.json"), encoding="utf-8") as f:
                 self.history = [entry for entry in json.load(f) if entry["step"] <= step]
@@ -165,7 +144,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch + 1 == self.params.get("steps"):
             return  # the epoch's end is next: it saves, with its validation and its line of history
-        if self.every_steps and int(self.model.optimizer.iterations) % self.every_steps == 0:
+        if self.every_steps and int(self.model.step) % self.every_steps == 0:
             self._save_state()
         if self._signal is not None:
             self._save_state()
@@ -174,12 +153,12 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         earlier = [entry[self.monitor] for entry in self.history if self.monitor in entry]
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.step)
         self.history.append({"epoch": epoch + 1, "step": step} | logs)
         # The state goes last: a run killed in between repeats this epoch and writes the same files again.
         write_json(self._path("history.json"), self.history)
         if self.monitor in logs and logs[self.monitor] > max(earlier, default=-np.inf):
-            with whole_file(self._path("best.keras")) as temporary:
+            with whole_file(self._path("best.keras")) as temporary, averaged(self.model):
                 self.model.net.save(temporary)
         self._save_state()
         if self._signal is not None:
@@ -188,7 +167,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _stop(self, number: int) -> None:
         self.on_train_end()
         raise KeyboardInterrupt(
-            f"{signal.Signals(number).name} at step {int(self.model.optimizer.iterations)}; saved in "
+            f"{signal.Signals(number).name} at step {int(self.model.step)}; saved in "
             f"{self.folder}, the same command goes on"
         )
 

@@ -1,5 +1,6 @@
 """The one Keras model with the one train_step."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -8,10 +9,13 @@ import tensorflow as tf
 
 from jeat_tf.data.checks import check_images, check_labels
 from jeat_tf.energy import cross_entropy
+from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.callbacks import Progress
-from jeat_tf.methods.objective import Objective
+from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.updates import Update, descend
 from jeat_tf.seeds import fold_in
+
+_WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
 
 
 class EnergyClassifier(keras.Model):
@@ -25,9 +29,15 @@ class EnergyClassifier(keras.Model):
       model.compile("adam", metrics=["accuracy"])
       model.fit(images, labels, batch_size=64, epochs=10)
 
-    Training logs hold the mean of the loss, of each of the objective's terms and of `gradient_norm`, the
-    latest step's gap and gradient norm (`latest_gap`, `latest_gradient_norm`), and the compiled metrics on the
-    images that the loss classifies, x_adv where the method perturbs. Validation is on the images as given.
+    Training logs hold the mean of the loss, of each of the objective's terms and of `gradient_norm`; the latest step's
+    gap, gradient norm, saturation and accuracy (`latest_gap`, ...); and the compiled metrics on the images that the
+    loss classifies, x_adv where the method perturbs. Validation is on the images as given.
+
+    Attributes:
+      step: int64[], training steps taken, whatever the optimizer makes of them.
+      adjustments: what a guard may change between steps.
+      replay_buffer: the objective's persistent chains, or None.
+      curriculum: of the objective's negatives, or None.
     """
 
     def __init__(self, net: keras.Model, objective: Objective, update: Update = descend, seed: int = 0):
@@ -49,11 +59,23 @@ class EnergyClassifier(keras.Model):
                 + (f"output shape {net.output_shape}" if net.built else "a net without input shape")
             )
         self.net = net
-        self.objective = objective
         self.update = update
         self.seed = seed
-        # A direct attribute: only then do checkpoints of this model carry it.
+        self.step = self.add_weight(
+            name="step",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        # Direct attributes: only then do checkpoints of this model carry them.
+        self.adjustments = Adjustments(objective.energy_l2)
         self.replay_buffer = None if objective.negatives is None else objective.negatives.buffer
+        self.curriculum = None if objective.negatives is None else objective.negatives.curriculum
+        self.objective = dataclasses.replace(
+            objective, energy_l2=self.adjustments.energy_l2, chain_rounds=self.adjustments.chain_rounds
+        )
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", *objective.terms, "gradient_norm")]
         self.built = True
 
@@ -94,7 +116,7 @@ class EnergyClassifier(keras.Model):
         for name in ("sample_weight", "class_weight"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"expected fit() without {name}: the objective weighs all images alike")
-        self._check(x, y)
+        self._check(x, y, unlabelled=self.objective.unlabelled)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._check(validation[0], validation[1])
@@ -112,8 +134,14 @@ class EnergyClassifier(keras.Model):
         out = self.update(self.net, self.objective, self.optimizer, x, labels, self._step_seed())
         for mean in self._means:
             mean.update_state(out.loss if mean.name == "loss" else out.terms[mean.name])
-        self.compute_metrics(x, labels, out.logits)
-        latest = {f"latest_{name}": out.terms[name] for name in ("gap", "gradient_norm") if name in out.terms}
+        known = tf.cast(labels >= 0, tf.float32) if self.objective.unlabelled else None
+        self.compute_metrics(x, labels, out.logits, sample_weight=known)
+        if self.curriculum is not None:
+            self.curriculum.update(out.terms["auc"])
+        self.step.assign_add(1)
+        right = tf.argmax(out.logits, axis=-1, output_type=labels.dtype) == labels
+        terms = out.terms | {"accuracy": mean_over_labelled(tf.cast(right, tf.float32), labels)}
+        latest = {f"latest_{name}": terms[name] for name in _WATCHED if name in terms}
         return self.get_metrics_result() | latest
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -132,13 +160,13 @@ class EnergyClassifier(keras.Model):
         )
 
     def _step_seed(self) -> tf.Tensor:
-        seed = fold_in(tf.constant([self.seed, 0]), self.optimizer.iterations.value)
+        seed = fold_in(tf.constant([self.seed, 0]), self.step.value)
         replicas = tf.distribute.get_replica_context()
         if replicas is None or replicas.num_replicas_in_sync == 1:
             return seed
         return fold_in(seed, replicas.replica_id_in_sync_group)
 
-    def _check(self, x: Any, y: Any) -> None:
+    def _check(self, x: Any, y: Any, *, unlabelled: bool = False) -> None:
         if isinstance(x, tf.data.Dataset):
             first = next(iter(x.take(1)), None)
             if first is None:
@@ -152,4 +180,4 @@ class EnergyClassifier(keras.Model):
             raise ValueError("expected labels with the images, received y=None")
         for images in x if isinstance(x, (tuple, list)) else [x]:
             check_images(np.asarray(images))
-        check_labels(np.asarray(y), self.num_classes)
+        check_labels(np.asarray(y), self.num_classes, unlabelled=unlabelled)

@@ -4,14 +4,19 @@ All run before the outer gradient tape. With the default view, inference, they l
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
+import keras
 import tensorflow as tf
 
-from jeat_tf.attacks import inference, marginal_energy
-from jeat_tf.samplers import ReplayBuffer, random_labels
-from jeat_tf.seeds import split
-from jeat_tf.types import Attack, Images, Labels, Perturb, Sampler, Seed, Surrogate, View
+from jeat_tf.attacks import inference, joint_energy, marginal_energy
+from jeat_tf.energy import kl_divergence
+from jeat_tf.loops import advance
+from jeat_tf.models import split as split_net
+from jeat_tf.samplers import ReplayBuffer
+from jeat_tf.seeds import fold_in, split
+from jeat_tf.types import Attack, Images, Labels, Perturb, Sampler, Seed, Start, Surrogate, View
 
 
 def unchanged(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
@@ -30,6 +35,20 @@ def gaussian_noise(std: float) -> Perturb:
     return perturb
 
 
+def dequantized(num_values: int = 256) -> Perturb:
+    """Images on a grid of `num_values` pixel values, spread uniformly over the bins of that grid: what a density needs.
+
+    (x (n - 1) + u) / n with u uniform in [0, 1): 256 for 8-bit images, 17 for scikit-learn's digits.
+    """
+
+    def perturb(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
+        del net, labels
+        noise = tf.random.stateless_uniform(tf.shape(x), seed, alg="philox")
+        return (x * (num_values - 1) + noise) / num_values
+
+    return perturb
+
+
 def attacked(surrogate: Surrogate, attack: Attack, view: View = inference) -> Perturb:
     """The attack's x_adv, which raises surrogate(net, labels)."""
 
@@ -39,48 +58,189 @@ def attacked(surrogate: Surrogate, attack: Attack, view: View = inference) -> Pe
     return perturb
 
 
+def kl_attacked(attack: Attack, view: View = inference) -> Perturb:
+    """The attack's x_adv, which raises KL(p(y | x) || p(y | x_adv)) (TRADES); needs no labels.
+
+    Its gradient is zero at x itself: the attack has to start beside it (`norms.gaussian_start`).
+    """
+
+    def perturb(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
+        del labels
+        logits_fn = view(net)
+        logits = tf.stop_gradient(logits_fn(x))
+        return attack(lambda x_adv: kl_divergence(logits, logits_fn(x_adv)), x, seed=seed)
+
+    return perturb
+
+
 class Proposal(NamedTuple):
-    """One round of persistent chains before it is written back.
+    """One round of chains before it is written back.
 
     Attributes:
       x_neg: float32[B, H, W, C].
-      slots: int32[B], where the chains live in the buffer.
+      labels: int32[B], the classes that the chains were started, and perhaps run, for.
+      slots: int32[B], where the chains live in the buffer; None without one.
       restarted: bool[B], chains that began afresh.
     """
 
     x_neg: Images
-    slots: tf.Tensor
+    labels: Labels
+    slots: tf.Tensor | None
     restarted: tf.Tensor
+
+
+class Negatives(Protocol):
+    """Samples of the net's own density: `Persistent`, `SplitPersistent`, `Fresh`.
+
+    Attributes:
+      buffer: where chains live, None for those that always begin afresh.
+      curriculum: a number of steps that grows with training, or None.
+    """
+
+    @property
+    def buffer(self) -> ReplayBuffer | None: ...
+
+    @property
+    def curriculum(self) -> "Curriculum | None": ...
+
+    def propose(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
+        """Runs each chain `rounds` times; leaves the buffer as it is."""
+
+    def __call__(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
+        """Runs each chain `rounds` times; the buffer keeps the result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Persistent:
-    """Negatives by persistent contrastive divergence: a buffer, a chain on E(x), and a few restarts.
+    """Negatives by persistent contrastive divergence: a buffer, a chain down an energy, and a few restarts.
 
     Attributes:
       buffer: where chains live between steps, and where fresh ones start.
       sampler: (energy_fn, x, seed) -> x.
       restart_probability: chance that a chain begins afresh (rho of JEAT Algorithm 1; 0.05 in JEM).
       view: how the chain calls the net; `attacks.training` is JEM++'s way with batch normalisation.
+      surrogate: what the chain lowers: `marginal_energy`, or `joint_energy` for chains of p(x | y), y being the
+        class of the slot.
     """
 
     buffer: ReplayBuffer
     sampler: Sampler
     restart_probability: float = 0.05
     view: View = inference
+    surrogate: Surrogate = marginal_energy
 
-    def propose(self, net: Any, count: int | tf.Tensor, seed: Seed) -> Proposal:
-        """Runs one round without changing the buffer."""
-        slot_seed, label_seed, start_seed, restart_seed, chain_seed = split(seed, 5)
-        stored, slots = self.buffer.draw(count, slot_seed)
-        labels = random_labels(count, self.buffer.num_classes, label_seed)
+    curriculum = None
+
+    def propose(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
+        """Runs each chain `rounds` times without changing the buffer."""
+        slot_seed, start_seed, restart_seed, chain_seed = split(seed, 4)
+        stored, slots, labels = self.buffer.draw(count, slot_seed)
         restarted = tf.random.stateless_uniform([count], restart_seed, alg="philox") < self.restart_probability
         x = tf.where(restarted[:, None, None, None], self.buffer.start(labels, start_seed), stored)
-        x_neg = self.sampler(marginal_energy(self.view(net)), x, seed=chain_seed)
-        return Proposal(x_neg, slots, restarted)
 
-    def __call__(self, net: Any, count: int | tf.Tensor, seed: Seed) -> Images:
-        """x_neg float32[count, H, W, C]; the buffer keeps them."""
-        proposal = self.propose(net, count, seed)
+        def run(x: Images, i: tf.Tensor) -> Images:
+            return self._chain(net, x, labels, fold_in(chain_seed, i))
+
+        return Proposal(tf.stop_gradient(advance(run, x, 0, rounds)), labels, slots, restarted)
+
+    def __call__(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
+        """Runs each chain `rounds` times; the buffer keeps the result."""
+        proposal = self.propose(net, count, seed, rounds)
         self.buffer.write(proposal.slots, proposal.x_neg, proposal.restarted)
-        return proposal.x_neg
+        return proposal
+
+    def _chain(self, net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
+        return self.sampler(self.surrogate(self.view(net), labels), x, seed=seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPersistent(Persistent):
+    """`Persistent` whose chain runs the whole net once in N steps, and only its first layers in between.
+
+    The split-network chain of JEM++ (after YOPO, Zhang et al., 2019): an outer step takes p = dE/dh at h = stem(x);
+    the inner steps lower sum(p * stem(x)). With a linear stem the inner gradient is constant and the whole is one
+    proximal step of N times the size; it is of use where the stem is not linear.
+
+    Attributes:
+      sampler: (stem_fn, head_energy_fn, x, seed) -> x: `split_sgld` with num_steps M and inner_steps N.
+      layer: last layer of the stem (`models.split`); None is the first convolution.
+    """
+
+    sampler: Callable[..., Images]
+    layer: str | None = None
+
+    def _chain(self, net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
+        stem, head = split_net(net, self.layer)
+        return self.sampler(self.view(stem), self.surrogate(self.view(head), labels), x, seed=seed)
+
+
+class Curriculum(keras.layers.Layer):
+    """A number of steps that grows by one whenever negatives have become easy to tell from data (DAT).
+
+    Saved with the weights of the classifier that holds it.
+
+    Attributes:
+      steps: int32[], from 1 to max_steps.
+      auc: float32[], running mean since the last growth.
+    """
+
+    def __init__(self, max_steps: int, *, threshold: float = 0.8, patience: int = 8):
+        """
+        Args:
+          max_steps: where growth ends.
+          threshold: AUC of energies, data against negatives, from which on the number grows.
+          patience: training steps that the AUC is averaged over, at the least, before it counts.
+        """
+        super().__init__(name="curriculum", dtype="float32", trainable=False)
+        self.max_steps, self.threshold, self.patience = max_steps, threshold, patience
+        self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="ones", trainable=False)
+        self.auc = self.add_weight(name="auc", shape=(), initializer="zeros", trainable=False)
+        self.seen = self.add_weight(name="seen", shape=(), dtype="int32", initializer="zeros", trainable=False)
+        self.built = True
+
+    def update(self, auc: tf.Tensor) -> None:
+        """Takes one training step's AUC into account."""
+        seen = self.seen + 1
+        mean = self.auc + (auc - self.auc) / tf.cast(seen, tf.float32)
+        grows = (seen >= self.patience) & (mean >= self.threshold)
+        self.steps.assign(tf.minimum(self.max_steps, self.steps + tf.cast(grows, tf.int32)))
+        self.auc.assign(tf.where(grows, 0.0, mean))
+        self.seen.assign(tf.where(grows, 0, seen))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fresh:
+    """Negatives that begin afresh at each step and climb to low energy: DAT's, without a chain or a buffer.
+
+    Attributes:
+      start: (labels, seed) -> images; DAT's own are withdrawn web images, here noise or class Gaussians.
+      attack: raises -E(x), e.g. `pgd` in an l2 ball without bound; called with num_steps.
+      num_classes: K.
+      curriculum: how many steps.
+      view: how the attack calls the net.
+      surrogate: the energy that it lowers.
+    """
+
+    start: Start
+    attack: Callable[..., Images]
+    num_classes: int
+    curriculum: Curriculum
+    view: View = inference
+    surrogate: Surrogate = joint_energy
+
+    buffer = None
+
+    def propose(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
+        """x_neg after rounds times the curriculum's steps."""
+        label_seed, start_seed, attack_seed = split(seed, 3)
+        labels = tf.random.stateless_uniform([count], label_seed, 0, self.num_classes, tf.int32, alg="philox")
+        energy_fn = self.surrogate(self.view(net), labels)
+        x_neg = self.attack(
+            lambda x: -energy_fn(x),
+            self.start(labels, start_seed),
+            seed=attack_seed,
+            num_steps=self.curriculum.steps.value * rounds,
+        )
+        return Proposal(x_neg, labels, None, tf.ones([count], tf.bool))
+
+    __call__ = propose

@@ -78,9 +78,9 @@ class ChainBoard(Callback):
     def _write_images(self) -> None:
         net, seed = self.model.net, tf.constant([0, 4])
         self._write_grid("images/x_adv", self._perturb(net, self.images, self.labels, seed))
+        if self.model.objective.negatives is not None:
+            self._write_grid("images/negatives", self._propose(net, len(self.images), seed).x_neg)
         if self.model.replay_buffer is not None:
-            proposal = self._propose(net, min(_SHOWN, self.model.replay_buffer.size), seed)
-            self._write_grid("images/negatives", proposal.x_neg)
             self._write_grid("images/buffer", self.model.replay_buffer.images.value[:_SHOWN])
 
     def _write_grid(self, name: str, images: tf.Tensor) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from jeat_tf.energy import cross_entropy, energy
-from jeat_tf.methods.inner import Persistent, unchanged
+from jeat_tf.attacks import inference
+from jeat_tf.energy import cross_entropy, energy, kl_divergence
+from jeat_tf.methods.inner import Negatives, unchanged
 from jeat_tf.seeds import split
 from jeat_tf.types import Batch, Images, Labels, LossOut, Perturb, Seed
 
 Positive = Callable[[Batch], Images]
-"""Which images' energy is lowered: `perturbed` or `clean`."""
+"""Which images' energy is lowered, or which are classified: `perturbed` or `clean`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,15 +24,22 @@ class Objective:
       loss: (net, batch) -> LossOut; calls the net in training mode.
       terms: names of the scalars that `loss` returns.
       perturb: (net, x, labels, seed) -> x_adv.
-      negatives: (net, count, seed) -> x_neg, or None.
+      negatives: (net, count, seed, rounds) -> Proposal, or None.
       input_noise_std: Gaussian noise added to every image before all else, in [0, 1] pixels (JEM's sigma).
+      unlabelled: labels may be -1, unknown: such images count in no cross-entropy, serve p(x), and are attacked
+        from the class that the net gives them.
+      energy_l2: weight of the term `energy_squared`, where the loss has one (IGEBM; JEM's authors against divergence).
+      chain_rounds: how often each draw of negatives runs its chain.
     """
 
     loss: Callable[[Any, Batch], LossOut]
     terms: tuple[str, ...] = ()
     perturb: Perturb = unchanged
-    negatives: Persistent | None = None
+    negatives: Negatives | None = None
     input_noise_std: float = 0.0
+    unlabelled: bool = False
+    energy_l2: Any = 0.0
+    chain_rounds: Any = 1
 
     def prepare(self, net: Any, x: Images | tuple[Images, Images], labels: Labels, seed: Seed) -> Batch:
         """Solves the inner problem.
@@ -45,13 +53,29 @@ class Objective:
         noise_seed, marginal_seed, attack_seed, chain_seed = split(seed, 4)
         x, x_marginal = x if isinstance(x, (tuple, list)) else (x, None)
         x = self._noisy(x, noise_seed)
+        attacked_labels = labels
+        if self.unlabelled:
+            guess = tf.argmax(inference(net)(x), axis=-1, output_type=labels.dtype)
+            attacked_labels = tf.where(labels < 0, guess, labels)
+        proposal = None
+        if self.negatives is not None:
+            proposal = self.negatives(net, tf.shape(x)[0], chain_seed, self.chain_rounds)
         return Batch(
             x=x,
             labels=labels,
-            x_adv=self.perturb(net, x, labels, attack_seed),
+            x_adv=self.perturb(net, x, attacked_labels, attack_seed),
             x_marginal=x if x_marginal is None else self._noisy(x_marginal, marginal_seed),
-            x_neg=None if self.negatives is None else self.negatives(net, tf.shape(x)[0], chain_seed),
+            x_neg=None if proposal is None else proposal.x_neg,
+            labels_neg=None if proposal is None else proposal.labels,
         )
+
+    def total(self, net: Any, batch: Batch) -> LossOut:
+        """The loss with everything that is added to any objective: the net's own penalties, L2 on energies."""
+        out = self.loss(net, batch)
+        loss = out.loss + tf.add_n(net.losses) if net.losses else out.loss
+        if "energy_squared" in out.terms:
+            loss += self.energy_l2 * out.terms["energy_squared"]
+        return out._replace(loss=loss)
 
     def _noisy(self, x: Images, seed: Seed) -> Images:
         if not self.input_noise_std:
@@ -69,36 +93,83 @@ def clean(batch: Batch) -> Images:
     return batch.x_marginal
 
 
+def mean_over_labelled(values: tf.Tensor, labels: Labels) -> tf.Tensor:
+    """Mean float32[] of the values float32[B] whose label is known; 0 where none is."""
+    known = tf.cast(labels >= 0, tf.float32)
+    return tf.reduce_sum(values * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def classification_loss(logits: tf.Tensor, labels: Labels, weights: tf.Tensor | float = 1.0) -> tf.Tensor:
+    """Mean cross-entropy float32[] of the images whose label is known, each times its weight."""
+    return mean_over_labelled(weights * cross_entropy(logits, tf.maximum(labels, 0)), labels)
+
+
 def adversarial(perturb: Perturb = unchanged) -> Objective:
     """Cross-entropy of the perturbed images: standard, noise-injected and adversarial training (JEAT eq. 1)."""
 
     def loss(net: Any, batch: Batch) -> LossOut:
         logits = net(batch.x_adv, training=True)
-        value = tf.reduce_mean(cross_entropy(logits, batch.labels))
+        value = classification_loss(logits, batch.labels)
         return LossOut(value, logits, {"cross_entropy": value})
 
     return Objective(loss, terms=("cross_entropy",), perturb=perturb)
 
 
+def consistent(
+    perturb: Perturb,
+    *,
+    beta: float,
+    classified: Positive = clean,
+    weigh: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> Objective:
+    """w CE(x) + beta w KL(p(y | x) || p(y | x_adv)): TRADES, and WEAT where images are weighed.
+
+    Two forward passes in training mode, of x and of x_adv.
+
+    Args:
+      perturb: usually `kl_attacked(attack)`.
+      beta: weight of the second term (1 / lambda in TRADES); 0 leaves the cross-entropy.
+      classified: whose cross-entropy: `clean` (TRADES) or `perturbed`.
+      weigh: energies E(x) float32[B] -> weights w float32[B], taken as constants; None is 1.
+    """
+
+    def loss(net: Any, batch: Batch) -> LossOut:
+        logits, logits_adv = net(batch.x, training=True), net(batch.x_adv, training=True)
+        weights = 1.0 if weigh is None else tf.stop_gradient(weigh(energy(logits)))
+        shown = logits if classified is clean else logits_adv
+        classification = classification_loss(shown, batch.labels, weights)
+        divergence = tf.reduce_mean(weights * kl_divergence(logits, logits_adv))
+        terms = {"cross_entropy": classification, "divergence": divergence}
+        return LossOut(classification + beta * divergence, shown, terms)
+
+    return Objective(loss, terms=("cross_entropy", "divergence"), perturb=perturb)
+
+
 def joint(
-    negatives: Persistent,
+    negatives: Negatives,
     *,
     perturb: Perturb = unchanged,
     positive: Positive = clean,
     energy_weight: float = 1.0,
+    joint_weight: float = 0.0,
+    class_weight: float = 1.0,
+    energy_l2: float = 0.0,
     input_noise_std: float = 0.0,
 ) -> Objective:
-    """-log p(y | x_adv) - w log p(x): CE(x_adv) + w (mean E(x_pos) - mean E(x_neg)).
+    """-c log p(y | x_adv) - w log p(x) - v log p(x, y), by contrast of images and negatives.
 
-    The likelihood term's gradient is that of JEAT Algorithm 1; its eq. 20 prints the sign of the second
-    expectation wrong. With x_pos = x_adv and w = 1 the energies of x_adv cancel and the loss is
-    mean E(x_adv, y) - mean E(x_neg).
+    c CE(x_adv) + w (mean E(x_pos) - mean E(x_neg)) + v (mean E(x_pos, y) - mean E(x_neg, y_neg)). The gradient is that
+    of JEAT Algorithm 1; its eq. 20 prints the sign of the second expectation wrong. With x_pos = x_adv, c = w = 1
+    and v = 0 the energies of x_adv cancel and the loss is mean E(x_adv, y) - mean E(x_neg).
 
     Args:
-      negatives: samples of exp(-E(x)).
+      negatives: samples of exp(-E(x)), or of exp(-E(x, y)) for joint_weight.
       perturb: what the classifier is trained on.
       positive: whose energy is lowered, `perturbed` or `clean`.
       energy_weight: w; 0 leaves the discriminative half.
+      joint_weight: v (JEM's code: p_x_y_weight).
+      class_weight: c; 0 leaves an energy-based model whose logits are class-conditional energies (IGEBM).
+      energy_l2: weight of mean E(x_pos)^2 + mean E(x_neg)^2.
       input_noise_std: see `Objective`.
     """
 
@@ -106,25 +177,112 @@ def joint(
         logits = net(batch.x_adv, training=True)
         x_pos = positive(batch)
         logits_pos = logits if x_pos is batch.x_adv else net(x_pos, training=True)
-        classification = tf.reduce_mean(cross_entropy(logits, batch.labels))
-        energy_pos = tf.reduce_mean(energy(logits_pos))
-        energy_neg = tf.reduce_mean(energy(net(batch.x_neg, training=True)))
+        logits_neg = net(batch.x_neg, training=True)
+        classification = classification_loss(logits, batch.labels)
+        each_pos, each_neg = energy(logits_pos), energy(logits_neg)
+        energy_pos, energy_neg = tf.reduce_mean(each_pos), tf.reduce_mean(each_neg)
         gap = energy_pos - energy_neg
+        value = class_weight * classification + energy_weight * gap
+        if joint_weight:
+            of_class = mean_over_labelled(energy(logits_pos, tf.maximum(batch.labels, 0)), batch.labels)
+            value += joint_weight * (of_class - tf.reduce_mean(energy(logits_neg, batch.labels_neg)))
         return LossOut(
-            classification + energy_weight * gap,
+            value,
             logits,
             {
                 "cross_entropy": classification,
                 "energy_pos": energy_pos,
                 "energy_neg": energy_neg,
                 "gap": gap,
+                "energy_squared": tf.reduce_mean(each_pos**2) + tf.reduce_mean(each_neg**2),
+                "saturation": saturation(batch.x_neg, x_pos),
             },
         )
 
     return Objective(
         loss,
-        terms=("cross_entropy", "energy_pos", "energy_neg", "gap"),
+        terms=("cross_entropy", "energy_pos", "energy_neg", "gap", "energy_squared", "saturation"),
         perturb=perturb,
         negatives=negatives,
+        energy_l2=energy_l2,
         input_noise_std=input_noise_std,
     )
+
+
+def discriminated(
+    negatives: Negatives,
+    *,
+    perturb: Perturb = unchanged,
+    energy_weight: float = 1.0,
+    input_noise_std: float = 0.0,
+) -> Objective:
+    """CE(x_adv) + w BCE: -E(x) is the logit of a binary classifier of data against negatives (DAT).
+
+    BCE is the mean over both halves of softplus(E(x)) for data and softplus(-E(x_neg)) for negatives: bounded below,
+    unlike a difference of energies.
+
+    Args:
+      negatives: `Fresh`; their curriculum, if any, is fed by the term `auc`.
+      perturb: what the classifier is trained on.
+      energy_weight: w; 0 leaves the discriminative half.
+      input_noise_std: see `Objective`.
+    """
+
+    def loss(net: Any, batch: Batch) -> LossOut:
+        logits = net(batch.x_adv, training=True)
+        classification = classification_loss(logits, batch.labels)
+        each_pos = energy(net(batch.x_marginal, training=True))
+        each_neg = energy(net(batch.x_neg, training=True))
+        binary = (tf.reduce_mean(tf.nn.softplus(each_pos)) + tf.reduce_mean(tf.nn.softplus(-each_neg))) / 2
+        energy_pos, energy_neg = tf.reduce_mean(each_pos), tf.reduce_mean(each_neg)
+        ordered = tf.cast(each_pos[:, None] < each_neg[None], tf.float32)
+        ties = tf.cast(each_pos[:, None] == each_neg[None], tf.float32)
+        return LossOut(
+            classification + energy_weight * binary,
+            logits,
+            {
+                "cross_entropy": classification,
+                "binary": binary,
+                "auc": tf.reduce_mean(ordered + ties / 2),
+                "energy_pos": energy_pos,
+                "energy_neg": energy_neg,
+                "gap": energy_pos - energy_neg,
+                "energy_squared": tf.reduce_mean(each_pos**2) + tf.reduce_mean(each_neg**2),
+                "saturation": saturation(batch.x_neg, batch.x_marginal),
+            },
+        )
+
+    terms = ("cross_entropy", "binary", "auc", "energy_pos", "energy_neg", "gap", "energy_squared", "saturation")
+    return Objective(loss, terms=terms, perturb=perturb, negatives=negatives, input_noise_std=input_noise_std)
+
+
+def likelihood(perturb: Perturb, *, class_weight: float = 0.0) -> Objective:
+    """-log p(x | y) / (H W C) + c CE(x): for a net whose logits are log p(x | y), as a flow's are (`models.glow`).
+
+    Args:
+      perturb: dequantisation, without which a density on pixels grows without bound: `dequantized(256)`.
+      class_weight: c; Glow's hybrid weight is 0.01.
+    """
+
+    def loss(net: Any, batch: Batch) -> LossOut:
+        logits = net(batch.x_adv, training=True)
+        classification = classification_loss(logits, batch.labels)
+        size = tf.cast(tf.reduce_prod(tf.shape(batch.x_adv)[1:]), tf.float32)
+        nats = mean_over_labelled(energy(logits, tf.maximum(batch.labels, 0)), batch.labels) / size
+        terms = {"cross_entropy": classification, "nats": nats}
+        return LossOut(nats + class_weight * classification, logits, terms)
+
+    return Objective(loss, terms=("cross_entropy", "nats"), perturb=perturb)
+
+
+_NEAR_AN_END = 1 / 32
+
+
+def saturation(x: Images, data: Images) -> tf.Tensor:
+    """Share float32[] of x's pixels near 0 or 1, or beyond, in excess of the data's: 0 as in data, 1 all of them."""
+
+    def at_ends(images: Images) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast((images < _NEAR_AN_END) | (images > 1 - _NEAR_AN_END), tf.float32))
+
+    of_data = at_ends(data)
+    return (at_ends(x) - of_data) / tf.maximum(1.0 - of_data, _NEAR_AN_END)

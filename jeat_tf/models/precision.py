@@ -19,6 +19,9 @@ def in_bfloat16(net: keras.Model) -> keras.Model:
         if isinstance(layer, keras.Model):
             return in_bfloat16(layer)
         config: dict[str, Any] = layer.get_config()
+        if isinstance(layer, keras.layers.Wrapper):
+            inner = keras.saving.serialize_keras_object(convert(layer.layer))
+            return type(layer).from_config({**config, "layer": inner})
         return type(layer).from_config({**config, "dtype": "mixed_bfloat16"})
 
     try:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from jeat_tf.models.layers import activate, images_in, logits_out, normalize
+from jeat_tf.models.layers import activate, images_in, linear, logits_out, normalize
 
 
 def small_cnn(
@@ -15,6 +15,8 @@ def small_cnn(
     norm: str = "none",
     activation: str = "leaky_relu",
     head: str = "flatten",
+    dropout: float = 0.0,
+    spectral_norm: bool = False,
 ) -> keras.Model:
     """3x3 convolutions, all but the first with stride 2, then one dense layer.
 
@@ -27,6 +29,8 @@ def small_cnn(
       norm: see `layers.NORMS`.
       activation: see `layers.ACTIVATIONS`.
       head: "flatten" keeps places apart, "average" pools them (features of the last width).
+      dropout: rate before the dense layer.
+      spectral_norm: see `layers.linear`; for all layers, the last too.
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
@@ -35,7 +39,9 @@ def small_cnn(
         raise ValueError(f'expected head "flatten" or "average", received "{head}"')
     inputs, x = images_in(image_shape)
     for i, width in enumerate(widths):
-        x = keras.layers.Conv2D(width, 3, strides=1 if i == 0 else 2, padding="same")(x)
-        x = activate(normalize(x, norm), activation)
+        layer = keras.layers.Conv2D(width, 3, strides=1 if i == 0 else 2, padding="same")
+        x = activate(normalize(linear(x, layer, spectral_norm), norm), activation)
     x = keras.layers.Flatten()(x) if head == "flatten" else keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, logits_out(x, num_classes), name="small_cnn")
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return keras.Model(inputs, logits_out(x, num_classes, spectral_norm=spectral_norm), name="small_cnn")

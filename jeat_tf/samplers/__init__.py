@@ -1,8 +1,8 @@
 """Samplers: chains, where they start, what they remember, and how stages are put together."""
 
 from jeat_tf.samplers.generate import Stage, generate
-from jeat_tf.samplers.replay_buffer import ReplayBuffer, random_labels
-from jeat_tf.samplers.sgld import Steps, coupled, sgld
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.sgld import Steps, coupled, sgld, split_sgld
 from jeat_tf.samplers.starts import class_gaussians, uniform
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "class_gaussians",
     "coupled",
     "generate",
-    "random_labels",
     "sgld",
+    "split_sgld",
     "uniform",
 ]

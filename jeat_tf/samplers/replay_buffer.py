@@ -3,14 +3,14 @@
 import keras
 import tensorflow as tf
 
-from jeat_tf.seeds import split
 from jeat_tf.types import Images, Labels, Seed, Start
 
 
 class ReplayBuffer(keras.layers.Layer):
     """A store of past samples from which chains go on (Du & Mordatch, 2019; JEM; JEAT Algorithm 1).
 
-    A layer, so that a model that holds it as a direct attribute saves and restores it with its weights.
+    A layer, so that a model that holds it as a direct attribute saves and restores it with its weights. Slot i belongs
+    to class i mod K: classes are balanced, and class-conditional chains keep their class.
 
     Attributes:
       images: float32[size, H, W, C], non-trainable.
@@ -26,13 +26,13 @@ class ReplayBuffer(keras.layers.Layer):
         num_classes: int,
         seed: int = 0,
     ):
-        """Fills all slots from `start`, with labels drawn uniformly.
+        """Fills all slots from `start`.
 
         Args:
           size: number of slots.
           start: (labels, seed) -> images.
           image_shape: (H, W, C).
-          num_classes: K, of the labels handed to `start`.
+          num_classes: K.
           seed: of the first fill.
         """
         super().__init__(name="replay_buffer", dtype="float32", trainable=False)
@@ -42,18 +42,21 @@ class ReplayBuffer(keras.layers.Layer):
 
         def initial(shape: tuple, dtype: str | None = None) -> Images:
             del shape, dtype
-            label_seed, image_seed = split(tf.constant([seed, 1]))
-            return start(random_labels(size, num_classes, label_seed), image_seed)
+            return start(self.labels(tf.range(size)), tf.constant([seed, 1]))
 
         self.images = self.add_weight(name="images", shape=(size, *image_shape), initializer=initial, trainable=False)
         self.age = self.add_weight(name="age", shape=(size,), dtype="int32", initializer="zeros", trainable=False)
         self.built = True
 
-    def draw(self, count: int | tf.Tensor, seed: Seed) -> tuple[Images, tf.Tensor]:
-        """`count` different slots: their images float32[count, H, W, C] and their indices int32[count]."""
+    def labels(self, slots: tf.Tensor) -> Labels:
+        """int32[B], the classes of the slots."""
+        return slots % self.num_classes
+
+    def draw(self, count: int | tf.Tensor, seed: Seed) -> tuple[Images, tf.Tensor, Labels]:
+        """`count` different slots: images float32[count, H, W, C], indices int32[count], classes int32[count]."""
         order = tf.random.stateless_uniform([self.size], seed, alg="philox")
         slots = tf.math.top_k(order, k=count).indices
-        return tf.gather(self.images.value, slots), slots
+        return tf.gather(self.images.value, slots), slots, self.labels(slots)
 
     def write(self, slots: tf.Tensor, x: Images, restarted: tf.Tensor) -> None:
         """Puts chains back after one round.
@@ -67,8 +70,3 @@ class ReplayBuffer(keras.layers.Layer):
         # By `assign`, which also works for the replicas' own copies under tf.distribute.
         self.images.assign(tf.tensor_scatter_nd_update(self.images.value, slots[:, None], x))
         self.age.assign(tf.tensor_scatter_nd_update(self.age.value, slots[:, None], age))
-
-
-def random_labels(count: int | tf.Tensor, num_classes: int, seed: Seed) -> Labels:
-    """int32[count], uniform over the classes."""
-    return tf.random.stateless_uniform([count], seed, 0, num_classes, tf.int32, alg="philox")

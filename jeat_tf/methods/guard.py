@@ -1,0 +1,265 @@
+"""What keeps a run of energies from being lost: alarms, and the way back."""
+
+import json
+import math
+import os
+import statistics
+from collections import deque
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.artifacts import write_json
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the range of finite, usable energies."""
+
+
+class Guard(keras.callbacks.Callback):
+    """Goes back to a good state, and on more carefully, when training of an `EnergyClassifier` runs away.
+
+    Joint training of energies diverges without a warning in the loss: what runs away first is the gap
+    E(x_pos) - E(x_neg), or the chains, which end at the borders of the range. On an alarm the net, the optimizer's
+    moments, the replay buffer, the curriculum and the update's state become what they were; time does not: the steps,
+    the schedule, the stream of images and the seeds go on. The learning rate is halved, chains run twice as long, and
+    the weight of squared energies grows by `energy_l2`. After the last recovery, or with `recoveries=0` at once, an
+    alarm raises `DivergenceError`.
+
+    A state is good once `every` steps have passed after it without an alarm; two are held in host memory, each as large
+    as the checkpoint. Put the guard before callbacks that write checkpoints. A callback that sets the learning rate by
+    itself undoes the guard's.
+
+    Attributes:
+      events: the recoveries. Each has `step`, `reason`, `value` (None: not finite), `limit`, `restored_step`, and the
+        new `learning_rate`, `chain_rounds` and `energy_l2`.
+    """
+
+    def __init__(
+        self,
+        *,
+        recoveries: int = 5,
+        every: int = 50,
+        energy_l2: float = 0.0,
+        max_gap: float = 1e3,
+        max_gradient_norm: float = 1e5,
+        gap_factor: float = 50.0,
+        gap_floor: float = 25.0,
+        gradient_factor: float = 100.0,
+        gradient_floor: float = 100.0,
+        max_saturation: float = 0.6,
+        max_accuracy_drop: float = 0.2,
+        window: int = 200,
+        log_dir: str = "",
+        path: str = "",
+    ):
+        """What is not finite is an alarm always; a threshold of 0 does not look.
+
+        Args:
+          recoveries: how often to go back; 0 stops at the first alarm.
+          every: steps between snapshots.
+          energy_l2: what a recovery adds to the weight of `energy_squared`, in objectives that have this term.
+          max_gap: bound on the step's |E(x_pos) - E(x_neg)|.
+          max_gradient_norm: bound on the step's gradient norm.
+          gap_factor: bound on |gap| as a multiple of its running median.
+          gap_floor: |gap| up to which that does not count. A healthy gap passes through 0, so that its median may be as
+            small as one likes, and swings by some ten: `benchmarks/stability.py`.
+          gradient_factor: bound on the gradient norm as a multiple of its running median.
+          gradient_floor: norm up to which that does not count.
+          max_saturation: bound on the term `saturation`, mean of five steps: 0 is as many pixels of the negatives at
+            the ends of the range as in data, 1 all of them.
+          max_accuracy_drop: bound on the fall of the batches' accuracy, mean of ten steps, against the ten that lie 50
+            steps before; a fall within five standard errors of these means is noise of small batches.
+          window: steps that medians are taken over; fewer than twenty values do not count.
+          log_dir: TensorBoard folder of the run; events go to `<log_dir>/guard`. Empty writes none.
+          path: JSON file that keeps the events, so that a resumed run knows of them. Empty writes none.
+        """
+        super().__init__()
+        self.recoveries, self.every, self.energy_l2 = recoveries, every, energy_l2
+        self.max_gap, self.max_gradient_norm = max_gap, max_gradient_norm
+        self.gap_factor, self.gap_floor = gap_factor, gap_floor
+        self.gradient_factor, self.gradient_floor = gradient_factor, gradient_floor
+        self.max_saturation, self.max_accuracy_drop = max_saturation, max_accuracy_drop
+        self.log_dir, self.path = log_dir, path
+        self.events: list[dict[str, Any]] = []
+        self._windows: dict[str, deque[float]] = {
+            "gap": deque(maxlen=window),
+            "gradient_norm": deque(maxlen=window),
+            "saturation": deque(maxlen=_SATURATION_MEAN),
+            "accuracy": deque(maxlen=_DROP_WITHIN + _DROP_MEAN),
+        }
+        self._good: _Snapshot | None = None
+        self._candidate: _Snapshot | None = None
+        self._snapshot_step = 0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        model, step = self.model, int(_number(self.model.step))
+        if self.recoveries and not self._settable_rate() and not model.adjustments.scales_rate:
+            raise ValueError(
+                "expected a learning rate that can be changed, received an optimizer with a schedule; make it with "
+                "`model.adjustments.schedule(schedule)`"
+            )
+        if self.path and os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as f:
+                self.events = json.load(f)
+        self.events = [event for event in self.events if event["step"] <= step]
+        self._forget()
+        self._good, self._candidate, self._snapshot_step = None, None, step
+        if self.recoveries:
+            self._good = self._snapshot(step)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        alarm = self._look(logs or {})
+        step = int(_number(self.model.step))
+        if alarm is None:
+            if self._good is not None and step - self._snapshot_step >= self.every:
+                self._good = self._candidate or self._good
+                self._candidate = self._snapshot(step)
+                self._snapshot_step = step
+            return
+        if self._good is not None:
+            if len(self.events) < self.recoveries:
+                self._recover(step, alarm, self._good)
+                return
+            self._restore(self._good)
+        recovered = f", after {len(self.events)} recoveries" if self.events else ""
+        raise DivergenceError(
+            f"training diverged at step {step}: {alarm}{recovered}. The last good checkpoint is kept. Known remedies: "
+            "another seed, a lower learning rate, more chain steps, chains that start at class Gaussians, an uncoupled "
+            "chain"
+        )
+
+    def _look(self, logs: dict[str, float]) -> "_Alarm | None":
+        """The first alarm of this step, if there is one; the step's values join the windows."""
+        latest = {name: abs(logs[f"latest_{name}"]) for name in self._windows if f"latest_{name}" in logs}
+        for name, value in ({"loss": logs.get("loss", 0.0)} | latest).items():
+            if not math.isfinite(value):
+                return _Alarm(name, value, None)
+        gaps, norms, saturations, accuracies = self._windows.values()
+        seen = dict(latest)
+        limits = {
+            "gap": _lowest(self.max_gap, _relative(gaps, self.gap_factor, self.gap_floor)),
+            "gradient_norm": _lowest(
+                self.max_gradient_norm, _relative(norms, self.gradient_factor, self.gradient_floor)
+            ),
+        }
+        for name, value in latest.items():
+            self._windows[name].append(value)
+        if len(saturations) == saturations.maxlen:
+            seen["saturation"], limits["saturation"] = statistics.fmean(saturations), self.max_saturation
+        if self.max_accuracy_drop and len(accuracies) == accuracies.maxlen:
+            drop, error = _drop(list(accuracies))
+            seen["accuracy_drop"], limits["accuracy_drop"] = drop, max(self.max_accuracy_drop, _DROP_ERRORS * error)
+        for name, limit in limits.items():
+            if limit and name in seen and seen[name] > limit:
+                return _Alarm(name, seen[name], limit)
+        return None
+
+    def _recover(self, step: int, alarm: "_Alarm", good: "_Snapshot") -> None:
+        model, adjustments = self.model, self.model.adjustments
+        self._restore(good)
+        self._candidate, self._snapshot_step = None, step
+        self._forget()
+        model.reset_metrics()  # the epoch's means hold what set off the alarm
+        scaled = model.optimizer.learning_rate if self._settable_rate() else adjustments.rate_scale
+        scaled.assign(_SLOWER * scaled)
+        if model.objective.negatives is not None:
+            adjustments.chain_rounds.assign(2 * adjustments.chain_rounds)
+            adjustments.energy_l2.assign_add(self.energy_l2)
+        event = {
+            "step": step,
+            "reason": str(alarm),
+            "value": alarm.value if math.isfinite(alarm.value) else None,
+            "limit": alarm.limit,
+            "restored_step": good.step,
+            "learning_rate": _number(model.optimizer.learning_rate),
+            "chain_rounds": int(_number(adjustments.chain_rounds)),
+            "energy_l2": _number(adjustments.energy_l2),
+        }
+        self.events.append(event)
+        self._tell(event)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        line = (
+            f"guard: recovery {len(self.events)} of {self.recoveries} at step {event['step']}: {event['reason']}; back "
+            f"to the weights of step {event['restored_step']}, learning rate {event['learning_rate']:g}, chain rounds "
+            f"{event['chain_rounds']}, energy_l2 {event['energy_l2']:g}"
+        )
+        print(f"\n{line}", flush=True)  # a progress bar may stand on the line
+        if self.path:
+            write_json(self.path, self.events)
+        if self.log_dir:
+            writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "guard"))
+            with writer.as_default(step=event["step"]):
+                tf.summary.scalar("guard/recoveries", len(self.events))
+                tf.summary.text("guard/event", line)
+            writer.close()
+
+    def _settable_rate(self) -> bool:
+        return isinstance(self.model.optimizer.learning_rate, keras.Variable)
+
+    def _forget(self) -> None:
+        for window in self._windows.values():
+            window.clear()
+
+    def _state(self) -> list[keras.Variable]:
+        """All that is restored: not the step and the optimizer's, nor what a recovery has changed."""
+        model, optimizer = self.model, self.model.optimizer
+        kept = [model.step, *model.adjustments.weights, optimizer.iterations, optimizer.learning_rate]
+        ids = {id(variable) for variable in kept}
+        return [variable for variable in (*model.weights, *optimizer.variables) if id(variable) not in ids]
+
+    def _snapshot(self, step: int) -> "_Snapshot":
+        return _Snapshot(step, [keras.ops.convert_to_numpy(variable) for variable in self._state()])
+
+    def _restore(self, snapshot: "_Snapshot") -> None:
+        for variable, value in zip(self._state(), snapshot.values, strict=True):
+            variable.assign(value)
+
+
+_SLOWER = 0.5  # factor of the learning rate in a recovery
+_SATURATION_MEAN = 5
+_FEWEST = 20  # values from which on a median counts
+_DROP_MEAN, _DROP_WITHIN, _DROP_ERRORS = 10, 50, 5.0
+
+
+class _Snapshot(NamedTuple):
+    step: int
+    values: list[np.ndarray]
+
+
+class _Alarm(NamedTuple):
+    name: str
+    value: float
+    limit: float | None  # None: the value is not finite
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.value:g}" + (
+            "" if self.limit is None else f", beyond the limit of {self.limit:g}"
+        )
+
+
+def _number(variable: Any) -> float:
+    return keras.ops.convert_to_numpy(variable).item()  # `float` does not know the variables of replicas
+
+
+def _relative(window: deque[float], factor: float, floor: float) -> float:
+    """The limit that a running median sets; 0 is none."""
+    if not factor or len(window) < _FEWEST:
+        return 0.0
+    return max(floor, factor * statistics.median(window))
+
+
+def _lowest(*limits: float) -> float:
+    """The lowest limit of those that are set; 0 is none."""
+    return min((limit for limit in limits if limit), default=0.0)
+
+
+def _drop(accuracies: list[float]) -> tuple[float, float]:
+    """How far the mean of the last steps lies below that of the first, and the standard error of that number."""
+    before, after = accuracies[:_DROP_MEAN], accuracies[-_DROP_MEAN:]
+    means = [statistics.fmean(part) for part in (before, after)]
+    squares = sum((value - mean) ** 2 for part, mean in zip((before, after), means, strict=True) for value in part)
+    return means[0] - means[1], math.sqrt(squares / (_DROP_MEAN * (_DROP_MEAN - 1)))

@@ -3,7 +3,7 @@
     python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4]
 
 Trains each preset of configs/digits for each seed, evaluates it on the test split, and draws 500 fresh chains
-twice: 50 steps from class Gaussians, and 200 steps from uniform noise (a flow is sampled exactly instead). An
+twice: 50 steps from class Gaussians, and 100 steps from uniform noise (a flow is sampled exactly instead). An
 independently trained standard net (configs/digits/judge.flags) grades them: share classified as asked, and Frechet
 distance between its features of the samples and of the training images (a classifier distance, not FID). `start_*`
 grades the class Gaussians before the chain. All in one process; finished cells are not repeated, and a cell that
@@ -75,7 +75,7 @@ def _cell(method: str, seed: str, judge: str) -> None:
         _once(folder, "samples/samples.json", lambda: sample(exact))
         return
     _once(folder, "samples/samples.json", lambda: sample(graded))
-    far = replace(graded, chain_start="uniform", chain_steps=200, output_dir=os.path.join(folder, "from_noise"))
+    far = replace(graded, chain_start="uniform", chain_steps=100, output_dir=os.path.join(folder, "from_noise"))
     _once(folder, "from_noise/samples.json", lambda: sample(far))
 
 

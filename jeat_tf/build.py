@@ -311,7 +311,8 @@ def objective(config: TrainConfig, data: ImageData, training: Callable[[], Image
 def update(config: TrainConfig, image_shape: tuple[int, int, int], steps_per_epoch: int) -> Update:
     """How the weights move."""
     if config.update.awp_gamma:
-        return awp(config.update.awp_gamma, from_step=config.update.awp_warmup_epochs * steps_per_epoch)
+        warmup = config.update.awp_warmup_epochs * steps_per_epoch // config.optimizer.accumulate_steps
+        return awp(config.update.awp_gamma, from_step=warmup)
     if config.update.sam_rho:
         return sam(config.update.sam_rho, adaptive=config.update.sam_adaptive)
     if config.update.free_replays:
@@ -322,11 +323,10 @@ def update(config: TrainConfig, image_shape: tuple[int, int, int], steps_per_epo
 def optimizer(
     config: Optimizer, steps_per_epoch: int, epochs: int, adjustments: Adjustments
 ) -> keras.optimizers.Optimizer:
-    """The Keras optimizer, its rate a schedule of its own steps that a guard may scale."""
-    per_epoch = steps_per_epoch / config.accumulate_steps
-    total = max(1, round(per_epoch * epochs))
+    """The Keras optimizer, its rate a schedule of the batches seen that a guard may scale."""
+    total = steps_per_epoch * epochs
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
-    boundaries = [round(epoch * per_epoch) for epoch in numbers(config.decay_epochs)]
+    boundaries = [round(epoch * steps_per_epoch) for epoch in numbers(config.decay_epochs)]
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
     elif config.schedule == "cyclic":

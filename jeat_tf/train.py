@@ -36,7 +36,7 @@ from jeat_tf.data import (
 )
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
-from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy
+from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.monitoring import ChainBoard
 from jeat_tf.models import initialize_flow
@@ -310,7 +310,7 @@ def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str, *
     logs = os.path.join(folder, "logs")
     measured = []
     if config.optimizer.ema_momentum:
-        measured.append(keras.callbacks.SwapEMAWeights())  # validation is of the average
+        measured.append(ValidateAverage())
     if robust:
         attack = build.pgd_attack(build.ball(config.method), _ROBUST_STEPS)
         measured.append(RobustAccuracy(images, labels, attack, every=robust))

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf import EnergyClassifier, Persistent, coupled, jeat, pgd, sgld, small_cnn, standard
+from jeat_tf import EnergyClassifier, pgd, standard
 from jeat_tf.attacks import cross_entropy
-from jeat_tf.methods.callbacks import Checkpoints, DivergenceError, RobustAccuracy, StopOnDivergence
+from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, averaged
 from jeat_tf.norms import linf
 from tests.conftest import seed, tiny_cnn
-from tests.test_methods import LABELS, X, attack, persistent
+from tests.test_methods import LABELS, X, attack
 
 
 def compiled(objective=None, net=None):
@@ -74,40 +74,29 @@ class TestRobustAccuracy:
         assert len(history.history["loss"]) == 2
 
 
-class TestDivergence:
-    def test_the_literal_coupled_chain_is_stopped_and_named(self):
-        """Noise of standard deviation one on images of width one: the gap runs away within 200 steps."""
-        negatives = persistent()
-        chain = functools.partial(sgld, num_steps=20, **coupled(1.0)._asdict())
-        net = small_cnn((8, 8, 1), 10, widths=(8, 16))
-        model = EnergyClassifier(net, jeat(attack(), Persistent(negatives.buffer, chain)))
-        model.compile(keras.optimizers.Adam(1e-2))
-        with pytest.raises(DivergenceError, match=r"diverged at step \d+: (gap|loss|gradient_norm) is .*last good"):
-            model.fit(X, LABELS, batch_size=16, epochs=200, verbose=0, callbacks=[StopOnDivergence(max_gap=100.0)])
-        assert int(model.optimizer.iterations) < 200
+class TestAverage:
+    def test_it_is_in_the_net_inside_the_block_alone(self):
+        model = EnergyClassifier(tiny_cnn(), standard())
+        model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+        history = []
 
-    def test_nan_is_named(self):
-        net = tiny_cnn()
-        net.set_weights([w * np.nan for w in net.get_weights()])
-        with pytest.raises(DivergenceError, match="step 1: loss is nan"):
-            compiled(net=net).fit(X, LABELS, verbose=0, callbacks=[StopOnDivergence()])
+        class Follow(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                history.append(model.net.get_weights()[0].copy())
+                with averaged(model):
+                    history.append(model.net.get_weights()[0].copy())
+                np.testing.assert_array_equal(model.net.get_weights()[0], history[-2])
 
-    def test_gradient_norm_is_watched(self):
-        with pytest.raises(DivergenceError, match=r"gradient_norm is .* beyond the limit of 1e-09"):
-            compiled().fit(X, LABELS, verbose=0, callbacks=[StopOnDivergence(max_gradient_norm=1e-9)])
+        model.fit(X, LABELS, batch_size=16, shuffle=False, verbose=0, callbacks=[Follow()])
+        first, average, second, later = history
+        np.testing.assert_allclose(later, 0.5 * average + 0.5 * second, rtol=1e-4, atol=1e-6)
+        assert np.any(second != later)
 
-    def test_zero_does_not_look(self):
-        watch = StopOnDivergence(max_gap=0, max_gradient_norm=0)
-        compiled(jeat(attack(), persistent())).fit(X, LABELS, verbose=0, callbacks=[watch])
-
-    def test_the_checkpoint_before_stays(self, tmp_path):
+    def test_a_model_without_one_is_left_alone(self):
         model = compiled()
-        keep = Checkpoints(str(tmp_path))
-        model.fit(X, LABELS, verbose=0, callbacks=[keep])
-        good = (tmp_path / "last.weights.h5").read_bytes()
-        with pytest.raises(DivergenceError):
-            model.fit(X, LABELS, verbose=0, callbacks=[StopOnDivergence(max_gradient_norm=1e-9), keep])
-        assert (tmp_path / "last.weights.h5").read_bytes() == good
+        before = model.net.get_weights()[0]
+        with averaged(model):
+            np.testing.assert_array_equal(model.net.get_weights()[0], before)
 
 
 class TestCheckpoints:

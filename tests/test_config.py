@@ -16,6 +16,7 @@ from jeat_tf.config import (
     replace,
     to_json,
 )
+from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean
 
 PRESETS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*/*.flags"))
@@ -103,6 +104,14 @@ def test_foreign_json_is_refused(text):
         ({"buffer_size": 10}, "buffer_size"),
         ({"literal": True, "method": "jem"}, "literal"),
         ({"separate_marginal": True}, "separate_marginal"),
+        ({"awp_gamma": 0.01, "sam_rho": 0.1}, "awp_gamma and --sam_rho"),
+        ({"free_replays": 8}, "--method=standard"),
+        ({"net": "glow"}, "belong together"),
+        ({"pseudo_labels": "self"}, "labelled_percent"),
+        ({"labelled_percent": 0}, "labelled_percent"),
+        ({"joint_weight": 1.0}, "class_conditional"),
+        ({"chain_start": "flow"}, "trained flow"),
+        ({"ema_momentum": 1.0}, "ema_momentum"),
         ({"learning_rate": float("nan")}, "learning_rate"),
     ],
 )
@@ -131,12 +140,27 @@ def test_positive_phase_by_method():
     assert build._positive(replace(TrainConfig(), method="robust_jem").method) is clean
     assert build._positive(replace(TrainConfig(), method="jeat").method) is not clean
     assert build._positive(replace(TrainConfig(), method="jeat", positive="clean").method) is clean
-    assert build._positive(replace(TrainConfig(), method="pgd_at").method) is None
 
 
 def test_the_schedule_warms_up_and_decays():
     config = replace(TrainConfig(), learning_rate=0.1, warmup_steps=10, decay_epochs="2,3", decay_factor=0.1).optimizer
-    rate = build.optimizer(config, steps_per_epoch=20).learning_rate
-    schedule = build.optimizer(config, steps_per_epoch=20)._learning_rate
-    assert float(rate) == pytest.approx(0.01)
-    assert [float(schedule(step)) for step in (4, 9, 39, 41, 61)] == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.001])
+    assert rates(config, (0, 4, 9, 39, 41, 61)) == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.01, 0.001])
+
+
+def test_cosine_and_cyclic_schedules_span_the_run():
+    config = replace(TrainConfig(), learning_rate=0.1).optimizer
+    cosine = rates(dataclasses.replace(config, schedule="cosine"), (0, 40, 80))
+    assert cosine == pytest.approx([0.1, 0.05, 0.0], abs=1e-6)
+    cyclic = rates(dataclasses.replace(config, schedule="cyclic"), (0, 20, 40, 79))
+    assert cyclic == pytest.approx([0.1 / 80, 0.05 + 0.1 / 80, 0.1, 0.1 / 80], rel=0.03)
+
+
+def rates(config, steps):
+    """Learning rates at optimizer steps of a run of four epochs of twenty batches."""
+    adjustments = Adjustments()
+    optimizer = build.optimizer(config, 20, 4, adjustments)
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found

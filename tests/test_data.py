@@ -109,6 +109,20 @@ class TestStream:
         assert np.all(x == 0)
         assert set(marginal.reshape(16, -1)[:, 0] * 255) <= set(images.reshape(50, -1)[:, 0])
 
+    def test_extra_images_are_their_share_of_every_batch_and_resume_with_it(self):
+        images, labels = self.arrays()
+        extra = images[:30], np.full(30, -1)
+        served = self.take(12, seed=0, extra=extra, extra_share=0.25)
+        assert all(batch[12:] == [-1] * 4 and min(batch[:12]) >= 0 for batch in served)
+        assert len(set(sum((batch[:12] for batch in served[:4]), []))) == 48
+        assert self.take(7, seed=0, first_step=5, extra=extra, extra_share=0.25) == served[5:]
+
+    def test_replays_serve_each_batch_so_often_from_any_step_on(self):
+        once = self.take(4, seed=0)
+        replayed = self.take(12, seed=0, replays=3)
+        assert replayed == [batch for batch in once for _ in range(3)]
+        assert self.take(8, seed=0, replays=3, first_step=4) == replayed[4:]
+
     def test_a_batch_larger_than_the_data_is_refused(self):
         with pytest.raises(ValueError, match="at most 50 images"):
             training_stream(*self.arrays(), batch_size=51, seed=0)

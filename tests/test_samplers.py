@@ -145,7 +145,7 @@ class TestReplayBuffer:
         return ReplayBuffer(size, uniform((2, 2, 1)), image_shape=(2, 2, 1), num_classes=3)
 
     def test_slots_of_a_draw_are_all_different(self):
-        x, slots = self.buffer().draw(20, seed())
+        x, slots, labels = self.buffer().draw(20, seed())
         assert sorted(slots.numpy()) == list(range(20))
         assert x.shape == (20, 2, 2, 1)
 

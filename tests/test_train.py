@@ -12,8 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jeat_tf.artifacts import load_net, weights_sha256
 from jeat_tf.config import TrainConfig, from_json, replace
-from jeat_tf.methods.callbacks import Checkpoints, DivergenceError
-from jeat_tf.train import _legs, train
+from jeat_tf.methods.callbacks import Checkpoints
+from jeat_tf.methods.guard import DivergenceError
+from jeat_tf.train import _legs, plan, train
 from tests.test_config import PRESETS, parsed
 
 # 1,260 images in batches of 300: four steps an epoch.
@@ -106,7 +107,8 @@ class TestResume:
     @pytest.fixture(scope="class")
     def whole(self, tmp_path_factory, data_dir):
         quiet = {"robust_every": 0, "images_every": 0}
-        config = small(tmp_path_factory.mktemp("whole"), augment="crop", input_noise_std=0.015, **quiet)
+        settings = {"augment": "crop", "input_noise_std": 0.015, "ema_momentum": 0.9}
+        config = small(tmp_path_factory.mktemp("whole"), **settings, **quiet)
         train(config)
         return config
 
@@ -120,7 +122,7 @@ class TestResume:
         original = Checkpoints.on_train_batch_end
 
         def interrupt(self, batch, logs=None):
-            if int(self.model.optimizer.iterations) == at:
+            if int(self.model.step) == at:
                 self._signal = 15
             original(self, batch, logs)
 
@@ -133,6 +135,8 @@ class TestResume:
             self.weights(whole.run.model_dir, whole), self.weights(config.run.model_dir, config), strict=True
         ):
             np.testing.assert_array_equal(a, b)
+        nets = [load_net(c.run.model_dir) for c in (whole, config)]
+        assert weights_sha256(nets[0]) == weights_sha256(nets[1])  # of the averages
         histories = [json.loads(pathlib.Path(c.run.model_dir, "history.json").read_text()) for c in (whole, config)]
         assert [e["step"] for e in histories[1]] == [4, 8]
         assert histories[0][1]["val_loss"] == histories[1][1]["val_loss"]
@@ -142,7 +146,7 @@ class TestResume:
         config = replace(whole, model_dir=str(tmp_path / "run"), checkpoint_steps=3)
 
         def die(self, batch, logs=None):
-            if int(self.model.optimizer.iterations) == 7:
+            if int(self.model.step) == 7:
                 raise MemoryError
 
         with monkeypatch.context() as patch:
@@ -163,7 +167,7 @@ def _restored(config, folder):
     data = build.dataset(config.data)
     net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
     model = EnergyClassifier(net, build.objective(config, data, None))
-    model.compile(build.optimizer(config.optimizer, 4), metrics=["accuracy"])
+    model.compile(build.optimizer(config.optimizer, 4, 2, model.adjustments), metrics=["accuracy"])
     assert Checkpoints(folder).restore(model) == 8
     return model
 
@@ -209,14 +213,45 @@ class TestBadInput:
         good = (tmp_path / "run" / "last.weights.h5").read_bytes()
         shutil.copytree(tmp_path / "run", tmp_path / "again")
         settings = json.loads((tmp_path / "again" / "config.json").read_text())
-        settings["run"] |= {"epochs": 3, "max_gradient_norm": 1e-9}
+        settings["run"] |= {"epochs": 3, "max_gradient_norm": 1e-9, "guard": "stop"}
         (tmp_path / "again" / "config.json").write_text(json.dumps(settings))
         with pytest.raises(DivergenceError, match="step 5"):
-            train(replace(config, model_dir=str(tmp_path / "again"), max_gradient_norm=1e-9))
+            train(replace(config, model_dir=str(tmp_path / "again"), max_gradient_norm=1e-9, guard="stop"))
         assert (tmp_path / "again" / "last.weights.h5").read_bytes() == good
 
 
+def test_recoveries_are_in_the_result_and_the_run_goes_on(tmp_path):
+    """An alarm at every step: two recoveries, then the run is stopped, and says so."""
+    config = small(tmp_path, method="jem", max_gradient_norm=1e-9, guard_recoveries=2, guard_energy_l2=0.1, epochs=1)
+    with pytest.raises(DivergenceError, match="step 3: gradient_norm .* after 2 recoveries"):
+        train(replace(config, robust_every=0, images_every=0))
+    events = json.loads((tmp_path / "run" / "guard.json").read_text())
+    assert [event["step"] for event in events] == [1, 2]
+    assert [event["chain_rounds"] for event in events] == [2, 4]
+    assert [event["energy_l2"] for event in events] == pytest.approx([0.1, 0.2])
+
+
+def test_pseudo_labels_come_from_a_teacher_trained_on_the_labelled_part(tmp_path):
+    config = small(tmp_path, method="standard", labelled_percent=30, pseudo_labels="self", robust_every=0)
+    result = train(replace(config, images_every=0, epochs=1))
+    assert result["steps"] == 378 // 150
+    teacher = json.loads((tmp_path / "run" / "teacher" / "train.json").read_text())
+    assert teacher["method"] == "standard"
+    assert teacher["weights_sha256"] != result["weights_sha256"]
+
+
+def test_a_plan_measures_and_writes_nothing(tmp_path):
+    config = small(tmp_path, method="pgd_at", attack_steps=3, epochs=5)
+    found = plan(config)
+    assert not (tmp_path / "run").exists()
+    assert found["steps"] == 20
+    assert found["passes_per_step"] == {"forward": 4, "input_backward": 3, "weight_backward": 1}
+    assert found["seconds_first_step"] > found["seconds_per_step"] > 0
+    assert found["hours"] * 3600 == pytest.approx(found["seconds_first_step"] + 20 * found["seconds_per_step"])
+
+
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "digits"], ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_every_digits_preset_trains_shrunken(preset, tmp_path):
     config = parsed(TrainConfig, f"--flagfile={preset}")
     config = replace(config, **SMALL | {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0})
@@ -263,8 +298,18 @@ def cifar_like(tmp_path_factory):
         {"method": "jem", "norm": "batch", "sampling_mode": "training"},
         {"method": "jeat", "literal": True},
         {"method": "robust_jem", "positive": "perturbed", "chain_clip_gradient": 1.0},
-        {"method": "pgd_at", "precision": "mixed_bfloat16", "optimizer": "sgd", "weight_decay": 1e-4},
-        {"method": "standard", "net": "wide_resnet", "depth": 10, "width": 1, "warmup_steps": 2, "decay_epochs": "1"},
+        {
+            "method": "pgd_at",
+            "precision": "mixed_bfloat16",
+            "optimizer": "sgd",
+            "weight_decay": 1e-4,
+            "attack_norm": "l2",
+        },
+        {"method": "standard", "net": "wide_resnet", "depth": 10, "width": 1, "warmup_steps": 2, "schedule": "cosine"},
+        {"method": "jem", "labelled_percent": 50, "separate_marginal": True, "accumulate_steps": 2},
+        {"method": "jem", "class_conditional": True, "joint_weight": 1.0, "energy_l2": 0.1, "split_steps": 2},
+        {"method": "standard", "free_replays": 4, "schedule": "cyclic", "clip_norm": 1.0},
+        {"method": "flow", "net": "glow", "flow_levels": 1, "flow_steps": 1, "flow_width": 4},
     ],
     ids=lambda s: "-".join(f"{k}_{v}" for k, v in s.items()),
 )

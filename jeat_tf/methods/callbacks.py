@@ -39,13 +39,24 @@ def averaged(model: keras.Model) -> Iterator[None]:
     if not model.optimizer.use_ema:
         yield
         return
-    swap = keras.callbacks.SwapEMAWeights()
-    swap.set_model(model)
-    swap.on_test_begin()
+    own = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield
     finally:
-        swap.on_test_end()
+        for variable, value in zip(model.trainable_variables, own, strict=True):
+            variable.assign(value)
+
+
+class ValidateAverage(keras.callbacks.Callback):
+    """Validation is of the average. Keras' SwapEMAWeights swaps by sums, which changes the weights' last bits."""
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self._block = averaged(self.model)
+        self._block.__enter__()
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        self._block.__exit__(None, None, None)
 
 
 class RobustAccuracy(keras.callbacks.Callback):

@@ -59,8 +59,8 @@ def glow(
     height, width_of_image, _ = image_shape
     if levels < 1 or height % 2**levels or width_of_image % 2**levels:
         raise ValueError(
-            f"expected levels >= 1 and images whose height and width are multiples of 2^levels, received levels={levels} "
-            f"and images of {height}x{width_of_image}"
+            "expected levels >= 1 and images whose height and width are multiples of 2^levels, "
+            f"received levels={levels} and images of {height}x{width_of_image}"
         )
     inputs = keras.Input(image_shape, name="images")
     x, log_det = Center()(inputs)
@@ -174,7 +174,7 @@ def _flow(net: keras.Model) -> tuple[list["Bijection"], "ClassGaussians"]:
 class Bijection(keras.layers.Layer):
     """An invertible layer: call(x) -> (y, log |det dy/dx| float32[B]) and inverse(y) -> x.
 
-    Keras' policy reaches the convolutions inside alone: sums of log-determinants are float32.
+    Keras' policy reaches the convolutions inside alone: all else, with sums of thousands of terms, is float32.
     """
 
     def __init__(self, **kwargs: Any):
@@ -208,8 +208,9 @@ class ActNorm(Bijection):
     """Scale and bias of each channel, (x + bias) exp(log_scale), which `initialize` sets from data (Glow, sec. 3.1)."""
 
     def build(self, input_shape: tuple) -> None:
-        self.bias = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="bias")
-        self.log_scale = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="log_scale")
+        zeros = {"shape": input_shape[-1:], "initializer": "zeros", "autocast": False}
+        self.bias = self.add_weight(name="bias", **zeros)
+        self.log_scale = self.add_weight(name="log_scale", **zeros)
 
     def initialize(self, x: tf.Tensor) -> None:
         """Gives each channel of the outputs for x mean 0 and variance 1."""
@@ -241,7 +242,11 @@ class MixChannels(Bijection):
 
         def weight(name: str, value: tf.Tensor, trainable: bool = True) -> keras.Variable:
             return self.add_weight(
-                shape=value.shape, initializer=lambda *args, **kwargs: value, name=name, trainable=trainable
+                name=name,
+                shape=value.shape,
+                initializer=lambda *args, **kwargs: value,
+                trainable=trainable,
+                autocast=False,
             )
 
         self.triangles = weight("triangles", tf.linalg.set_diag(triangles, tf.zeros(c)))
@@ -280,7 +285,7 @@ class AffineCoupling(Bijection):
         self.width = width
 
     def build(self, input_shape: tuple) -> None:
-        shape, half = input_shape, input_shape[-1] // 2
+        half = input_shape[-1] // 2
         shape = (*input_shape[:-1], half)
         hidden = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
         self.convolutions = [
@@ -349,8 +354,8 @@ class ClassGaussians(keras.layers.Layer):
     def build(self, latents_shape: list[tuple], log_dets_shape: list[tuple]) -> None:
         self.latent_shapes = [tuple(shape[1:]) for shape in latents_shape]
         shape = (self.num_classes, math.prod(self.latent_shapes[-1]))
-        self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean")
-        self.log_std = self.add_weight(shape=shape, initializer="zeros", name="log_std")
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", autocast=False)
+        self.log_std = self.add_weight(name="log_std", shape=shape, initializer="zeros", autocast=False)
 
     def call(self, latents: list[tf.Tensor], log_dets: list[tf.Tensor]) -> tf.Tensor:
         *noises, z = latents

@@ -1,0 +1,105 @@
+"""How many runs does the guard save, and does it leave alone those that need no saving?
+
+    python benchmarks/stability.py --runs=runs/stability [--scenarios=literal,jem_fast,jem] [--seeds=0,1,2,3,4]
+
+Trains each scenario for each seed with the guard that recovers, with the one that stops, and with none. A run is lost if
+it raised DivergenceError, or ended with a loss that is not finite, a gap beyond 1000 or a validation accuracy below
+50%; recovered if it is not lost and the guard went back at least once; else clean. Runs with a result are not repeated.
+Writes <runs>/table.json and prints a Markdown table. Small scale: 8x8 images, 1,260 training images, a 98,000-weight net.
+"""
+
+import json
+import os
+from typing import Any
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from jeat_tf import cli
+from jeat_tf.artifacts import write_json
+from jeat_tf.config import TrainConfig, replace
+from jeat_tf.methods.guard import DivergenceError
+from jeat_tf.train import train
+
+_RUNS = flags.DEFINE_string("runs", "runs/stability", "folder of the runs")
+_NAMES = flags.DEFINE_list("scenarios", ["literal", "jem_fast", "jem"], "scenarios")
+_GUARDS = flags.DEFINE_list("guards", ["recover", "stop", "off"], "guards")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
+_ENERGY_L2 = flags.DEFINE_float("energy_l2", 0.0, "L2 on energies that each recovery adds")
+_EPOCHS = flags.DEFINE_integer("epochs", 0, "passes over the training images; 0: the scenario's own")
+
+_SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
+    "literal": ("jeat", {"literal": True, "epochs": 11}),  # coupled chain of alpha 1; 209 steps
+    "jem_fast": ("jem", {"learning_rate": 1e-2}),  # ten times the preset's
+    "jem": ("jem", {}),
+}
+_COLUMNS = ("runs", "clean", "recovered", "lost", "recoveries", "steps to the first", "validation accuracy")
+
+
+def main(_: list[str]) -> None:
+    table = {
+        name: {guard: [_cell(name, guard, seed) for seed in _SEEDS.value] for guard in _GUARDS.value}
+        for name in _NAMES.value
+    }
+    write_json(os.path.join(_RUNS.value, "table.json"), table)
+    print(f"| scenario | guard | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 2)}")
+    for name, guards in table.items():
+        for guard, cells in guards.items():
+            print(f"| {name} | {guard} | {' | '.join(_row(cells))} |")
+
+
+def _row(cells: list[dict[str, Any]]) -> list[str]:
+    outcomes = [cell["outcome"] for cell in cells]
+    first = [cell["events"][0]["step"] for cell in cells if cell["events"]]
+    kept = [cell["val_accuracy"] for cell in cells if cell["outcome"] != "lost"]
+    spread = f" ± {100 * np.std(kept, ddof=1):.1f}" if len(kept) > 1 else ""
+    return [
+        str(len(cells)),
+        *(str(outcomes.count(outcome)) for outcome in ("clean", "recovered", "lost")),
+        str(sum(len(cell["events"]) for cell in cells)),
+        ", ".join(map(str, first)) or "-",
+        f"{100 * np.mean(kept):.1f}{spread}" if kept else "-",
+    ]
+
+
+def _cell(name: str, guard: str, seed: str) -> dict[str, Any]:
+    folder = os.path.join(_RUNS.value, f"{name}-{guard}-{seed}")
+    path = os.path.join(folder, "outcome.json")
+    if os.path.exists(path):
+        return _read(path)
+    preset, settings = _SCENARIOS[name]
+    settings = settings | {"guard": guard, "guard_energy_l2": _ENERGY_L2.value, "seed": int(seed), "model_dir": folder}
+    settings |= {"epochs": _EPOCHS.value} if _EPOCHS.value else {}
+    print(f"{name}, guard {guard}, seed {seed}", flush=True)
+    keras.utils.clear_session()
+    try:
+        result = train(replace(_preset(preset), robust_every=0, images_every=0, **settings))
+    except DivergenceError as error:
+        kept = os.path.join(folder, "guard.json")
+        events = _read(kept) if os.path.exists(kept) else []
+        cell = {"outcome": "lost", "reason": str(error), "events": events}
+    else:
+        logs, events = result["logs"], result["guard"]["events"]
+        sound = np.isfinite(logs["loss"]) and abs(logs["gap"]) <= 1e3 and logs["val_accuracy"] >= 0.5
+        outcome = "lost" if not sound else "recovered" if events else "clean"
+        cell = {"outcome": outcome, "events": events, "val_accuracy": logs["val_accuracy"], "gap": logs["gap"]}
+    write_json(path, cell)
+    return cell
+
+
+def _preset(name: str) -> TrainConfig:
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "", flag_values=values)
+    cli.define_flags(TrainConfig, values)
+    values(["stability", f"--flagfile=configs/digits/{name}.flags"])
+    return cli.from_flags(TrainConfig, values)
+
+
+def _read(path: str) -> Any:
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+if __name__ == "__main__":
+    app.run(main)

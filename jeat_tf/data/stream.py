@@ -102,16 +102,20 @@ def _shuffled(
     def epoch(e: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = fold_in(tf.constant(seed), e)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), epoch_seed, alg="philox")
+        order = tf.reshape(order[: steps_per_epoch * batch_size], [steps_per_epoch, batch_size])
 
-        def example(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x = tf.cast(images[i], tf.float32) / 255.0
-            return (x if augment is None else augment(x, fold_in(epoch_seed, i))), labels[i]
+        def batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x = tf.cast(tf.gather(images, rows), tf.float32) / 255.0
+            if augment is not None:
+                x = tf.map_fn(
+                    lambda e: augment(e[0], fold_in(epoch_seed, e[1])), (x, rows), fn_output_signature=x.dtype
+                )
+            return x, tf.gather(labels, rows)
 
-        order = tf.data.Dataset.from_tensor_slices(order[: steps_per_epoch * batch_size])
-        return order.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.Dataset.from_tensor_slices(order).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return epochs.flat_map(epoch).batch(batch_size, drop_remainder=True).skip(skipped)
+    return epochs.flat_map(epoch).skip(skipped)
 
 
 def evaluation_batches(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:

@@ -2,10 +2,11 @@
 
     python benchmarks/stability.py --runs=runs/stability [--scenarios=literal,jem_fast,jem] [--seeds=0,1,2,3,4]
 
-Trains each scenario for each seed with the guard that recovers, with the one that stops, and with none. A run is lost if
-it raised DivergenceError, or ended with a loss that is not finite, a gap beyond 1000 or a validation accuracy below
+Trains each scenario for each seed with the guard that recovers, with the one that stops, and with none. A run is lost
+if it raised DivergenceError, or ended with a loss that is not finite, a gap beyond 1000 or a validation accuracy below
 50%; recovered if it is not lost and the guard went back at least once; else clean. Runs with a result are not repeated.
-Writes <runs>/table.json and prints a Markdown table. Small scale: 8x8 images, 1,260 training images, a 98,000-weight net.
+Writes <runs>/table.json and prints a Markdown table. Small scale: 8x8 images, 1,260 training images, a net of 98,000
+weights.
 """
 
 import json

@@ -118,14 +118,17 @@ class TestFlops:
 
 class TestBytes:
     def test_of_activations_are_those_of_all_outputs(self):
-        # Images, the flat images and the logits.
-        assert activation_bytes(linear_net(), 3) == 3 * 4 * (64 + 64 + 10)
+        # The flat images and the logits.
+        assert activation_bytes(linear_net(), 3) == 3 * 4 * (64 + 10)
 
     def test_of_nested_nets_and_half_precision(self):
         inner = keras.Sequential([keras.Input((64,)), keras.layers.Dense(7, dtype="mixed_bfloat16")])
         net = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), inner])
-        outer, inside = 4 * (64 + 64), 4 * 64 + 2 * 7
-        assert activation_bytes(net, 2) == 2 * (outer + inside)
+        assert activation_bytes(net, 2) == 2 * (4 * 64 + 2 * 7)
+
+    def test_of_a_layer_made_of_others_are_those_of_its_output(self):
+        wrapped = keras.layers.SpectralNormalization(keras.layers.Dense(7))
+        assert activation_bytes(keras.Sequential([keras.Input((64,)), wrapped]), 2) == 2 * 4 * (64 + 7)
 
     def test_of_the_buffer(self):
         assert buffer_bytes(jem(persistent(1))) == 20 * (64 * 4 + 4)

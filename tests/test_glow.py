@@ -189,7 +189,7 @@ def test_training_on_digits_raises_their_log_density(digit_arrays):
     keras.utils.set_random_seed(0)
     images, labels = digit_arrays
     images = images + (np.random.default_rng(0).random(images.shape, np.float32) - 0.5) / 16
-    net = glow((8, 8, 1), 10, depth=1, width=16)
+    net = glow((8, 8, 1), 10, levels=1, depth=1, width=16)
     initialize(net, images[:256])
 
     def loss(labels, logits):

@@ -108,6 +108,10 @@ class TestAlarms:
         for i in range(3000):
             guard.on_train_batch_end(i, {"loss": 1.0} | {f"latest_{name}": value for name, value in noisy(i).items()})
 
+    def test_negatives_less_saturated_than_data_are_no_alarm(self):
+        """Noise on digits, more than half of whose pixels are at an end."""
+        feed(begun(recoveries=0), HEALTHY | {"saturation": -1.3}, 10)
+
     def test_methods_without_negatives_have_fewer_logs(self):
         feed(begun(recoveries=0), {"loss": 1.0, "gradient_norm": 1.0, "accuracy": 0.5}, 100)
 

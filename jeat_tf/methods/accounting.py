@@ -120,12 +120,13 @@ def activation_bytes(net: keras.Model, batch_size: int) -> int:
       batch_size: B.
     """
     total = 0
-    for layer in net._flatten_layers(include_self=False):
+    for layer in net.layers:
         if isinstance(layer, keras.Model):
-            continue  # its layers count
-        for output in keras.tree.flatten(layer.output):
-            total += int(np.prod(output.shape[1:])) * tf.as_dtype(layer.compute_dtype).size
-    return batch_size * total
+            total += activation_bytes(layer, batch_size)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            for output in keras.tree.flatten(layer.output):
+                total += batch_size * int(np.prod(output.shape[1:])) * tf.as_dtype(layer.compute_dtype).size
+    return total
 
 
 def buffer_bytes(objective: Objective) -> int:

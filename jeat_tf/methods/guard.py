@@ -29,8 +29,8 @@ class Guard(keras.callbacks.Callback):
     alarm raises `DivergenceError`.
 
     A state is good once `every` steps have passed after it without an alarm; two are held in host memory, each as large
-    as the checkpoint. Put the guard before callbacks that write checkpoints. A callback that sets the learning rate by
-    itself undoes the guard's.
+    as the checkpoint (copying the 123 MB of a buffer of 10,000 CIFAR images takes 0.2 s of a CPU at 2.5 GHz). Put the
+    guard before callbacks that write checkpoints. A callback that sets the learning rate by itself undoes the guard's.
 
     Attributes:
       events: the recoveries. Each has `step`, `reason`, `value` (None: not finite), `limit`, `restored_step`, and the
@@ -133,7 +133,9 @@ class Guard(keras.callbacks.Callback):
 
     def _look(self, logs: dict[str, float]) -> "_Alarm | None":
         """The first alarm of this step, if there is one; the step's values join the windows."""
-        latest = {name: abs(logs[f"latest_{name}"]) for name in self._windows if f"latest_{name}" in logs}
+        latest = {name: logs[f"latest_{name}"] for name in self._windows if f"latest_{name}" in logs}
+        if "gap" in latest:
+            latest["gap"] = abs(latest["gap"])
         for name, value in ({"loss": logs.get("loss", 0.0)} | latest).items():
             if not math.isfinite(value):
                 return _Alarm(name, value, None)
@@ -206,10 +208,11 @@ class Guard(keras.callbacks.Callback):
 
     def _state(self) -> list[keras.Variable]:
         """All that is restored: not the step and the optimizer's, nor what a recovery has changed."""
-        model, optimizer = self.model, self.model.optimizer
-        kept = [model.step, *model.adjustments.weights, optimizer.iterations, optimizer.learning_rate]
-        ids = {id(variable) for variable in kept}
-        return [variable for variable in (*model.weights, *optimizer.variables) if id(variable) not in ids]
+        model = self.model
+        kept = {id(variable) for variable in (model.step, *model.adjustments.weights)}
+        # By name: where gradients are accumulated, `optimizer.iterations` is not the variable that counts.
+        moments = [v for v in model.optimizer.variables if v.name not in ("iteration", "learning_rate")]
+        return [*(variable for variable in model.weights if id(variable) not in kept), *moments]
 
     def _snapshot(self, step: int) -> "_Snapshot":
         return _Snapshot(step, [keras.ops.convert_to_numpy(variable) for variable in self._state()])
@@ -258,8 +261,12 @@ def _lowest(*limits: float) -> float:
 
 
 def _drop(accuracies: list[float]) -> tuple[float, float]:
-    """How far the mean of the last steps lies below that of the first, and the standard error of that number."""
-    before, after = accuracies[:_DROP_MEAN], accuracies[-_DROP_MEAN:]
-    means = [statistics.fmean(part) for part in (before, after)]
-    squares = sum((value - mean) ** 2 for part, mean in zip((before, after), means, strict=True) for value in part)
-    return means[0] - means[1], math.sqrt(squares / (_DROP_MEAN * (_DROP_MEAN - 1)))
+    """How far the mean of the last ten steps lies below that of the first, and the standard error of that number.
+
+    The error is that of the steps before the last ten: a fall does not hide in its own spread.
+    """
+    drop = statistics.fmean(accuracies[:_DROP_MEAN]) - statistics.fmean(accuracies[-_DROP_MEAN:])
+    before = accuracies[:_DROP_WITHIN]
+    mean = statistics.fmean(before)
+    variance = sum((value - mean) ** 2 for value in before) / (_DROP_WITHIN - 1)
+    return drop, math.sqrt(2 * variance / _DROP_MEAN)

@@ -38,13 +38,14 @@ def gaussian_noise(std: float) -> Perturb:
 def dequantized(num_values: int = 256) -> Perturb:
     """Images on a grid of `num_values` pixel values, spread uniformly over the bins of that grid: what a density needs.
 
-    (x (n - 1) + u) / n with u uniform in [0, 1): 256 for 8-bit images, 17 for scikit-learn's digits.
+    x + (u - 1/2) / (n - 1) with u uniform in [0, 1), so that each pixel is the middle of its bin, and half a bin beyond
+    [0, 1]. n is 256 for 8-bit images, 17 for scikit-learn's digits.
     """
 
     def perturb(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
         del net, labels
-        noise = tf.random.stateless_uniform(tf.shape(x), seed, alg="philox")
-        return (x * (num_values - 1) + noise) / num_values
+        noise = tf.random.stateless_uniform(tf.shape(x), seed, -0.5, 0.5, alg="philox")
+        return x + noise / (num_values - 1)
 
     return perturb
 

@@ -51,7 +51,7 @@ def glow(
       width: channels of the coupling nets.
 
     Returns:
-      net: images in [0, 1] -> log p(x | y) float32[B, K] in nats. At 32x32x3 its float32 is good to about 1e-3.
+      net: images in [0, 1] -> log p(x | y) float32[B, K] in nats; where it is 1e4, float32 has steps of 1e-3.
 
     Raises:
       ValueError: the image cannot be halved that often.

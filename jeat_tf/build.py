@@ -15,6 +15,7 @@ from jeat_tf.config import (
     Method,
     Net,
     Optimizer,
+    Prelude,
     TrainConfig,
     check_epsilon,
     nearest,
@@ -27,7 +28,7 @@ from jeat_tf.methods.inner import Curriculum, Fresh, Negatives, Persistent, Spli
 from jeat_tf.methods.objective import Objective, clean, perturbed
 from jeat_tf.methods.updates import Free, Update, awp, descend, sam
 from jeat_tf.norms import Ball, gaussian_start, l2, linf
-from jeat_tf.samplers import ReplayBuffer, Steps, class_gaussians, coupled, sgld, split_sgld, uniform
+from jeat_tf.samplers import ReplayBuffer, Stage, Steps, class_gaussians, contrast, coupled, sgld, split_sgld, uniform
 from jeat_tf.types import Attack, Images, Start, Surrogate
 
 ImagesAndLabels = tuple[np.ndarray, np.ndarray]
@@ -265,6 +266,17 @@ def chain(config: Chain, *, literal: bool = False) -> functools.partial[Images]:
         clip_gradient=clip or None,
         bounds=(0.0, 1.0) if config.chain_clip_pixels and not literal else None,
     )
+
+
+def prelude(config: Prelude) -> list[Stage]:
+    """The stages between start and chain: targeted PGD, reduced contrast (Robust JEM sec. 3)."""
+    stages = []
+    if config.targeted_steps:
+        towards = pgd_attack(linf(config.targeted_epsilon), config.targeted_steps)
+        stages.append(Stage(attacks.opposite(attacks.cross_entropy), towards))
+    if config.contrast != 1:
+        stages.append(Stage(attacks.marginal_energy, contrast(config.contrast)))
+    return stages
 
 
 def start(config: Chain, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Start:

@@ -286,11 +286,21 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class Prelude:
+    """What comes between the start and the chain: Robust JEM's combined inference."""
+
+    targeted_steps: int = setting(0, "steps of targeted l-inf PGD on the cross-entropy before the chain; 0: none")
+    targeted_epsilon: float = setting(63.75 / 255, "radius of that attack, in pixels (Robust JEM: 0.5 on [-1, 1])")
+    contrast: float = setting(1.0, "factor of the distance to mid-grey, before the chain; 1: as it is")
+
+
+@dataclasses.dataclass(frozen=True)
 class SampleConfig:
     """Settings of `python -m jeat_tf.sample`."""
 
     data: Data = Data(dataset="")
     chain: Chain = Chain(chain_steps=50, chain_start="class_gaussian", chain_clip_pixels=True)
+    prelude: Prelude = Prelude()
     model: str = setting("", "folder of a training run, or a .keras file")
     num: int = setting(1000, "images, the classes in turn")
     energy: str = setting(

@@ -86,6 +86,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             "energy": config.energy,
             "seed": config.seed,
             "batch_size": config.batch_size,
+            **dataclasses.asdict(config.prelude),
             **dataclasses.asdict(config.chain),
             "pixel_step_size": build.chain_steps(config.chain).step_size,
             "pixel_noise_std": build.chain_steps(config.chain).noise_std,
@@ -129,6 +130,12 @@ def _chains(
     def begin(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return generate(net, labels, seed=seed, start=start, stages=[])
 
+    prelude = build.prelude(config.prelude)
+
+    @tf.function(autograph=False)
+    def prepare(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return generate(net, labels, seed=seed, start=lambda *_: x, stages=prelude)
+
     # `lengths` holds one or two values, so this traces once or twice for each batch size.
     @tf.function(autograph=False)
     def advance(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, length: int) -> tf.Tensor:
@@ -149,6 +156,8 @@ def _chains(
             seed = fold_in(tf.constant([config.seed, 6]), i)
             x = begin(part, fold_in(seed, 0))
             starts.append(x.numpy())
+            if prelude:
+                x = prepare(x, part, fold_in(seed, len(lengths) + 1))
             readings = [read(x, part)]
             saturated = [_saturated(x)]
             for j, length in enumerate(lengths, start=1):

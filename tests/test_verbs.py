@@ -51,6 +51,18 @@ class TestSample:
         np.testing.assert_array_equal(images[0], images[1])
         assert np.any(images[0] != images[2])
 
+    def test_robust_jems_combined_inference(self, run, tmp_path):
+        """Class Gaussians, targeted PGD, less contrast, and no chain: the images are the attack's, drawn together."""
+        combined = {"targeted_steps": 5, "targeted_epsilon": 0.2, "contrast": 0.9, "chain_steps": 0}
+        report = sample(self.config(run, tmp_path, **combined))
+        assert report["protocol"]["targeted_steps"] == 5
+        with np.load(tmp_path / "samples.npz", allow_pickle=False) as archive:
+            images, labels = archive["images"], archive["labels"]
+        assert images.min() >= 0.05 - 1e-6
+        assert images.max() <= 0.95 + 1e-6
+        net = keras.saving.load_model(f"{run}/net.keras")
+        assert np.mean(net(images).numpy().argmax(-1) == labels) > 0.9
+
     @pytest.mark.parametrize("settings", [{"energy": "cross_entropy"}, {"energy": "marginal"}, {"chain_steps": 0}])
     def test_choices(self, settings, run, tmp_path):
         assert sample(self.config(run, tmp_path, chain_start="uniform", **settings))["diagnostics"]["finite"]

@@ -15,7 +15,7 @@ from jeat_tf.attacks.pgd import fgsm, fgsm_beside_noise, pgd
 from jeat_tf.attacks.search import Found
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
-from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy, training
+from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite, training
 
 __all__ = [
     "AutoAttackResult",
@@ -34,6 +34,7 @@ __all__ = [
     "losses",
     "marginal_energy",
     "noise_search",
+    "opposite",
     "pgd",
     "pgd_search",
     "square",

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from jeat_tf import energy as energies
-from jeat_tf.types import Images, Labels, LogitsFn, LossFn
+from jeat_tf.types import Images, Labels, LogitsFn, LossFn, Surrogate
 
 
 def cross_entropy(logits_fn: LogitsFn, labels: Labels) -> LossFn:
@@ -26,6 +26,16 @@ def marginal_energy(logits_fn: LogitsFn, labels: Labels | None = None) -> LossFn
     """E(x) = -logsumexp f(x): what the chains of JEM and JEAT lower in training. Labels are not used."""
     del labels
     return lambda x: energies.energy(logits_fn(x))
+
+
+def opposite(surrogate: Surrogate) -> Surrogate:
+    """The surrogate times -1: an attack that raises it is a targeted one, towards the labels given."""
+
+    def negative(logits_fn: LogitsFn, labels: Labels) -> LossFn:
+        fn = surrogate(logits_fn, labels)
+        return lambda x: -fn(x)
+
+    return negative
 
 
 def inference(net: Any) -> LogitsFn:

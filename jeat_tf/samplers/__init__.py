@@ -1,6 +1,6 @@
 """Samplers: chains, where they start, what they remember, and how stages are put together."""
 
-from jeat_tf.samplers.generate import Stage, generate
+from jeat_tf.samplers.generate import Stage, contrast, generate
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
 from jeat_tf.samplers.sgld import Steps, coupled, sgld, split_sgld
 from jeat_tf.samplers.starts import class_gaussians, uniform
@@ -10,6 +10,7 @@ __all__ = [
     "Stage",
     "Steps",
     "class_gaussians",
+    "contrast",
     "coupled",
     "generate",
     "sgld",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jeat_tf.attacks import inference
 from jeat_tf.seeds import fold_in
-from jeat_tf.types import Images, Labels, Sampler, Seed, Start, Surrogate, View
+from jeat_tf.types import EnergyFn, Images, Labels, Sampler, Seed, Start, Surrogate, View
 
 
 class Stage(NamedTuple):
@@ -16,6 +16,19 @@ class Stage(NamedTuple):
 
     surrogate: Surrogate
     sampler: Sampler
+
+
+def contrast(factor: float) -> Sampler:
+    """A stage that brings images nearer to mid-grey, 1/2 + factor (x - 1/2), whatever the energy.
+
+    Robust JEM reduces contrast between its targeted attack and its chain, so that the chain has room in the pixel range.
+    """
+
+    def sampler(energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images:
+        del energy_fn, seed
+        return 0.5 + factor * (x - 0.5)
+
+    return sampler
 
 
 def generate(

@@ -296,7 +296,7 @@ def _guard(config: TrainConfig, folder: str) -> Guard | None:
     if config.run.guard == "off":
         return None
     # Where no cross-entropy is trained, accuracy comes and goes.
-    watched = {"max_accuracy_drop": 0.0} if config.method.method in ("igebm", "flow") else {}
+    watched: dict[str, Any] = {"max_accuracy_drop": 0.0} if config.method.method in ("igebm", "flow") else {}
     return Guard(
         **watched,
         recoveries=config.run.guard_recoveries if config.run.guard == "recover" else 0,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jeat_tf.attacks import inference
 from jeat_tf.seeds import fold_in
-from jeat_tf.types import EnergyFn, Images, Labels, Sampler, Seed, Start, Surrogate, View
+from jeat_tf.types import Attack, EnergyFn, Images, Labels, Sampler, Seed, Start, Surrogate, View
 
 
 class Stage(NamedTuple):
@@ -15,13 +15,13 @@ class Stage(NamedTuple):
     """
 
     surrogate: Surrogate
-    sampler: Sampler
+    sampler: Sampler | Attack
 
 
 def contrast(factor: float) -> Sampler:
     """A stage that brings images nearer to mid-grey, 1/2 + factor (x - 1/2), whatever the energy.
 
-    Robust JEM reduces contrast between its targeted attack and its chain, so that the chain has room in the pixel range.
+    Robust JEM reduces contrast between its targeted attack and its chain, so that the chain has room in pixel space.
     """
 
     def sampler(energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images:

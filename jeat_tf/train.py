@@ -109,7 +109,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         if logs and config.optimizer.ema_momentum:
             checkpoints.restore(model)  # the end of fit has put the average into the net
         history = model.fit(
-            _stream(config, data, images, first_step=int(model.step)),
+            _stream(config, data, images, first_step=model.steps_taken),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             steps_per_epoch=steps,
@@ -280,7 +280,14 @@ def _classifier(config: TrainConfig, data: ImageData, images: _Images, steps_per
 
 def _cost(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> dict[str, Any]:
     batch_size = config.stream.batch_size
-    passes = count_passes(model.objective, model.update, data.image_shape, data.num_classes, batch_size)
+    passes = count_passes(
+        model.objective,
+        model.update,
+        data.image_shape,
+        data.num_classes,
+        batch_size,
+        separate_marginal=config.stream.separate_marginal,
+    )
     flops = forward_flops(model.net)
     return {
         "parameters": model.net.count_params(),
@@ -350,7 +357,7 @@ def _finish(
     more: dict[str, Any],
 ) -> dict[str, Any]:
     seconds = time.monotonic() - started
-    step = int(model.step)
+    step = model.steps_taken
     model.optimizer.finalize_variable_values(model.net.trainable_variables)  # the average, if there is one
     result_path, net_path = os.path.join(folder, "train.json"), os.path.join(folder, "net.keras")
     with whole_file(net_path) as temporary:

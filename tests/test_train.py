@@ -116,7 +116,7 @@ class TestResume:
         model = _restored(config, folder)
         return [w.numpy() for w in model.weights]
 
-    @pytest.mark.parametrize("at", [1, 4])
+    @pytest.mark.parametrize("at", [1, pytest.param(4, marks=pytest.mark.slow)])
     def test_after_a_signal_at_any_step(self, at, whole, tmp_path, monkeypatch):
         config = replace(whole, model_dir=str(tmp_path / "run"))
         original = Checkpoints.on_train_batch_end
@@ -294,10 +294,7 @@ def cifar_like(tmp_path_factory):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"method": "jem", "separate_marginal": True},
         {"method": "jem", "norm": "batch", "sampling_mode": "training"},
-        {"method": "jeat", "literal": True},
-        {"method": "robust_jem", "positive": "perturbed", "chain_clip_gradient": 1.0},
         {
             "method": "pgd_at",
             "precision": "mixed_bfloat16",

@@ -136,7 +136,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"cannot read the checkpoint {path} ({os.path.getsize(path)} bytes): {error}; it is damaged or of "
                 "another net. Remove it to start this run again"
             ) from error
-        step = int(model.step)
+        step = model.steps_taken
         if os.path.exists(self._path("history.json")):
             with open(self._path("history.json"), encoding="utf-8") as f:
                 self.history = [entry for entry in json.load(f) if entry["step"] <= step]
@@ -155,7 +155,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch + 1 == self.params.get("steps"):
             return  # the epoch's end is next: it saves, with its validation and its line of history
-        if self.every_steps and int(self.model.step) % self.every_steps == 0:
+        if self.every_steps and self.model.steps_taken % self.every_steps == 0:
             self._save_state()
         if self._signal is not None:
             self._save_state()
@@ -164,7 +164,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         earlier = [entry[self.monitor] for entry in self.history if self.monitor in entry]
-        step = int(self.model.step)
+        step = self.model.steps_taken
         self.history.append({"epoch": epoch + 1, "step": step} | logs)
         # The state goes last: a run killed in between repeats this epoch and writes the same files again.
         write_json(self._path("history.json"), self.history)
@@ -178,7 +178,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _stop(self, number: int) -> None:
         self.on_train_end()
         raise KeyboardInterrupt(
-            f"{signal.Signals(number).name} at step {int(self.model.step)}; saved in "
+            f"{signal.Signals(number).name} at step {self.model.steps_taken}; saved in "
             f"{self.folder}, the same command goes on"
         )
 

@@ -84,6 +84,11 @@ class EnergyClassifier(keras.Model):
         """K, the width of the net's output."""
         return self.net.output_shape[-1]
 
+    @property
+    def steps_taken(self) -> int:
+        """`step` as a number, under any distribution strategy."""
+        return int(keras.ops.convert_to_numpy(self.step))
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits float[B, K]."""
         return self.net(x, training=training)

@@ -95,7 +95,7 @@ class Guard(keras.callbacks.Callback):
         self._snapshot_step = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        model, step = self.model, int(_number(self.model.step))
+        model, step = self.model, self.model.steps_taken
         if self.recoveries and not self._settable_rate() and not model.adjustments.scales_rate:
             raise ValueError(
                 "expected a learning rate that can be changed, received an optimizer with a schedule; make it with "
@@ -112,7 +112,7 @@ class Guard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         alarm = self._look(logs or {})
-        step = int(_number(self.model.step))
+        step = self.model.steps_taken
         if alarm is None:
             if self._good is not None and step - self._snapshot_step >= self.every:
                 self._good = self._candidate or self._good

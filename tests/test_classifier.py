@@ -56,6 +56,7 @@ def test_the_saved_net_loads_where_the_package_is_unknown(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.net(X), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_net_of_keras_applications_trains():
     net = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classifier_activation=None, classes=10)
     model = EnergyClassifier(net, pgd_at(attack(num_steps=1)))

@@ -130,11 +130,10 @@ def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name)
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", ["noise", "jeat"])
-def test_equal_seeds_give_equal_weights_and_others_do_not(name):
+def test_equal_seeds_give_equal_weights_and_others_do_not():
     def fitted(seed):
         keras.utils.set_random_seed(0)
-        model = EnergyClassifier(tiny_cnn(), METHODS[name](), seed=seed)
+        model = EnergyClassifier(tiny_cnn(), METHODS["jeat"](), seed=seed)
         model.compile(keras.optimizers.SGD(0.1))
         model.fit(X, LABELS, batch_size=16, shuffle=False, verbose=0)
         return model.net.get_weights()

@@ -282,7 +282,7 @@ class TestEvents:
     def test_looking_needs_no_model_beyond_its_step(self):
         """What a user's own training loop has to offer to be stopped."""
         guard = Guard(recoveries=0)
-        guard.set_model(types.SimpleNamespace(step=tf.Variable(7)))
+        guard.set_model(types.SimpleNamespace(steps_taken=7))
         guard.on_train_begin()
         with pytest.raises(DivergenceError, match="step 7: loss is inf"):
             guard.on_train_batch_end(0, {"loss": np.inf})

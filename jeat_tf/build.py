@@ -26,6 +26,7 @@ from jeat_tf.methods import recipes
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.inner import Curriculum, Fresh, Negatives, Persistent, SplitPersistent
 from jeat_tf.methods.objective import Objective, clean, perturbed
+from jeat_tf.methods.schedules import Cyclic, Warmup
 from jeat_tf.methods.updates import Free, Update, awp, descend, sam
 from jeat_tf.norms import Ball, gaussian_start, l2, linf
 from jeat_tf.samplers import ReplayBuffer, Stage, Steps, class_gaussians, contrast, coupled, sgld, split_sgld, uniform
@@ -342,12 +343,12 @@ def optimizer(
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
     elif config.schedule == "cyclic":
-        rate = _Cyclic(rate, total)
+        rate = Cyclic(rate, total)
     elif boundaries:
         rates = [rate * config.decay_factor**i for i in range(len(boundaries) + 1)]
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     if config.warmup_steps:
-        rate = _Warmup(rate, config.warmup_steps)
+        rate = Warmup(rate, config.warmup_steps)
     shared = {
         "global_clipnorm": config.clip_norm or None,
         "weight_decay": config.weight_decay or None,
@@ -359,37 +360,6 @@ def optimizer(
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(scaled, momentum=config.momentum, **shared)
     return keras.optimizers.Adam(scaled, beta_1=config.momentum, **shared)
-
-
-class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule, or a constant rate, times min(1, (step + 1) / warmup_steps)."""
-
-    def __init__(self, rate: float | keras.optimizers.schedules.LearningRateSchedule, warmup_steps: int):
-        super().__init__()
-        self.rate, self.warmup_steps = rate, warmup_steps
-
-    def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
-        rate = self.rate(step) if callable(self.rate) else self.rate
-        share = (keras.ops.cast(step, "float32") + 1.0) / self.warmup_steps
-        return rate * keras.ops.minimum(1.0, share)
-
-    def get_config(self) -> dict:
-        return {"rate": self.rate, "warmup_steps": self.warmup_steps}
-
-
-class _Cyclic(keras.optimizers.schedules.LearningRateSchedule):
-    """From 0 up to the rate in the middle of the run, and down to 0: Fast adversarial training's."""
-
-    def __init__(self, rate: float, total: int):
-        super().__init__()
-        self.rate, self.total = rate, total
-
-    def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
-        place = 2.0 * (keras.ops.cast(step, "float32") + 0.5) / self.total
-        return self.rate * keras.ops.maximum(0.0, 1.0 - keras.ops.abs(place - 1.0))
-
-    def get_config(self) -> dict:
-        return {"rate": self.rate, "total": self.total}
 
 
 def _positive(method: Method) -> Callable:

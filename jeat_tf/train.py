@@ -5,7 +5,7 @@ import datetime
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,18 +22,7 @@ from jeat_tf.artifacts import (
     write_text,
 )
 from jeat_tf.config import TrainConfig, differences, leaves, replace, to_json
-from jeat_tf.data import (
-    AUGMENTATIONS,
-    ImageData,
-    as_floats,
-    check_labels,
-    evaluation_batches,
-    open_labelled,
-    own_share,
-    split_names,
-    training_stream,
-    usual_augmentation,
-)
+from jeat_tf.data import ImageData, as_floats, evaluation_batches
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
@@ -41,26 +30,12 @@ from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.monitoring import ChainBoard
 from jeat_tf.models import initialize_flow
 from jeat_tf.trained import run_config
+from jeat_tf.training_images import TrainingImages, steps_in_epoch, stream, training_images
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
 _FLOW_IMAGES = 256  # that a flow's ActNorms are set by
 _TIMED_STEPS = 10  # of a dry run
-
-
-class _Images(NamedTuple):
-    """Training images with labels, those without (labels -1, or pseudo-labels) or None, validation or None."""
-
-    labelled: build.ImagesAndLabels
-    extra: build.ImagesAndLabels | None
-    held_out: build.ImagesAndLabels | None
-
-    @property
-    def everything(self) -> build.ImagesAndLabels:
-        if self.extra is None:
-            return self.labelled
-        images, labels = (np.concatenate(both) for both in zip(self.labelled, self.extra, strict=True))
-        return images, labels
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
@@ -81,8 +56,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     build.check(config)
     data = build.dataset(config.data)
-    images = _images(config, data)
-    steps_per_epoch = _steps_per_epoch(config, images)
+    images = training_images(config, data)
+    steps_per_epoch = steps_in_epoch(config, images)
     folder = writable_folder(config.run.model_dir, "model_dir")
     _refuse_another_run(folder, config)
     if config.stream.pseudo_labels:
@@ -109,7 +84,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         if logs and config.optimizer.ema_momentum:
             checkpoints.restore(model)  # the end of fit has put the average into the net
         history = model.fit(
-            _stream(config, data, images, first_step=model.steps_taken),
+            stream(config, data, images, first_step=model.steps_taken),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             steps_per_epoch=steps,
@@ -142,13 +117,13 @@ def plan(config: TrainConfig) -> dict[str, Any]:
     """
     build.check(config)
     data = build.dataset(config.data)
-    images = _images(config, data)
-    steps_per_epoch = _steps_per_epoch(config, images)
+    images = training_images(config, data)
+    steps_per_epoch = steps_in_epoch(config, images)
     keras.utils.set_random_seed(config.run.seed)
     model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
     clock = _StepClock()
-    model.fit(_stream(config, data, images, first_step=0), steps_per_epoch=_TIMED_STEPS, verbose=0, callbacks=[clock])
+    model.fit(stream(config, data, images, first_step=0), steps_per_epoch=_TIMED_STEPS, verbose=0, callbacks=[clock])
     seconds = float(np.median(clock.seconds[1:]))
     steps = steps_per_epoch * config.run.epochs
     return cost | {
@@ -170,49 +145,7 @@ class _StepClock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._begun)
 
 
-def _images(config: TrainConfig, data: ImageData) -> _Images:
-    """The training images, uint8; those whose labels are not used have label -1."""
-    training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
-    images, labels = data.arrays(training)
-    check_labels(labels, data.num_classes)
-    extra = []
-    if config.stream.labelled_percent < 100:
-        order = np.random.default_rng(config.run.seed).permutation(len(labels))
-        used, unused = np.split(order, [round(len(order) * config.stream.labelled_percent / 100)])
-        extra.append(images[np.sort(unused)])
-        images, labels = images[np.sort(used)], labels[np.sort(used)]
-    if config.stream.extra_dataset:
-        more = open_labelled(
-            config.stream.extra_dataset, "train", data_dir=config.data.data_dir or None, download=config.data.download
-        )
-        if more.image_shape != data.image_shape or more.images.images.dtype != np.uint8:
-            raise ValueError(
-                f"expected 8-bit images of shape {list(data.image_shape)} in --extra_dataset, received "
-                f"{more.images.images.dtype} of shape {list(more.image_shape)}"
-            )
-        extra.append(more.images.images)
-    unlabelled = None
-    if extra:
-        added = np.concatenate(extra)
-        unlabelled = (added, np.full(len(added), -1, labels.dtype))
-    return _Images((images, labels), unlabelled, data.arrays(validation) if validation else None)
-
-
-def _steps_per_epoch(config: TrainConfig, images: _Images) -> int:
-    batch, size = config.stream.batch_size, len(images.labelled[0])
-    own = batch if images.extra is None else own_share(batch, config.stream.extra_share)
-    others = 0 if images.extra is None else len(images.extra[0])
-    if own > size or batch - own > others:
-        limits = (
-            f"at most {size}, the training images"
-            if images.extra is None
-            else (f"at most {size} images with labels and {others} without in a batch")
-        )
-        raise ValueError(f"expected --batch_size of {limits}, received {batch}")
-    return size // own * max(1, config.update.free_replays)
-
-
-def _pseudo_labelled(config: TrainConfig, images: _Images, folder: str) -> build.ImagesAndLabels:
+def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -> build.ImagesAndLabels:
     """The images without labels, labelled by a net (Carmon et al., 2019)."""
     path = config.stream.pseudo_labels
     if path == "self":
@@ -225,21 +158,6 @@ def _pseudo_labelled(config: TrainConfig, images: _Images, folder: str) -> build
         evaluation_batches(tf.data.Dataset.from_tensor_slices((added, images.extra[1])), 256), verbose=0
     )
     return added, predicted.argmax(-1).astype(images.extra[1].dtype)
-
-
-def _stream(config: TrainConfig, data: ImageData, images: _Images, *, first_step: int) -> tf.data.Dataset:
-    augment = config.stream.augment
-    return training_stream(
-        *images.labelled,
-        batch_size=config.stream.batch_size,
-        seed=config.run.seed,
-        first_step=first_step,
-        augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
-        separate_marginal=config.stream.separate_marginal,
-        extra=images.extra,
-        extra_share=config.stream.extra_share,
-        replays=max(1, config.update.free_replays),
-    )
 
 
 def _refuse_another_run(folder: str, config: TrainConfig) -> None:
@@ -258,7 +176,7 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
         raise ValueError(f"{folder} holds a checkpoint without config.json; use another --model_dir")
 
 
-def _classifier(config: TrainConfig, data: ImageData, images: _Images, steps_per_epoch: int) -> EnergyClassifier:
+def _classifier(config: TrainConfig, data: ImageData, images: TrainingImages, steps_per_epoch: int) -> EnergyClassifier:
     net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
 
     def for_starts() -> build.ImagesAndLabels:

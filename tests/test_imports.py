@@ -8,7 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "jeat_tf"
 ORDER = [
     "types", "seeds", "energy", "norms", "loops", "units", "pictures", "artifacts", "data", "models", "attacks",
-    "samplers", "methods", "evaluation", "config", "build", "trained", "cli", "prepare", "train", "evaluate", "sample",
+    "samplers", "methods", "evaluation", "config", "build", "training_images", "trained", "cli",
+    "prepare", "train", "evaluate", "sample",
 ]  # fmt: skip
 
 

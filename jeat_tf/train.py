@@ -21,8 +21,10 @@ from jeat_tf.artifacts import (
     write_json,
     write_text,
 )
+from jeat_tf.attacks import inference, marginal_energy
 from jeat_tf.config import TrainConfig, differences, leaves, replace, to_json
 from jeat_tf.data import ImageData, as_floats, evaluation_batches
+from jeat_tf.loops import input_gradient
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
@@ -35,7 +37,7 @@ from jeat_tf.training_images import TrainingImages, steps_in_epoch, stream, trai
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
 _FLOW_IMAGES = 256  # that a flow's ActNorms are set by
-_TIMED_STEPS = 10  # of a dry run
+_TIMED_STEPS, _TIMED_IMAGES, _LONGEST_TIMED = 9, 4, 10.0  # of a dry run: steps, images, seconds a step
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
@@ -106,11 +108,11 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
 
 def plan(config: TrainConfig) -> dict[str, Any]:
-    """What a run would cost, from a few steps of it; nothing is written.
+    """What a run would cost, from a few steps of it, or from one gradient where a step takes long; writes nothing.
 
     Returns:
-      plan: parameters, passes and FLOPs of a step, bytes of activations and buffer, seconds of the first step
-        (mostly tracing) and of a later one, steps of the run, and the hours that follow.
+      plan: parameters, passes and FLOPs of a step, bytes of activations and buffer, seconds of a step and how they
+        are known, steps of the run, and the hours that follow.
 
     Raises:
       ValueError: bad settings, a batch larger than the data.
@@ -122,16 +124,27 @@ def plan(config: TrainConfig) -> dict[str, Any]:
     keras.utils.set_random_seed(config.run.seed)
     model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
-    clock = _StepClock()
-    model.fit(stream(config, data, images, first_step=0), steps_per_epoch=_TIMED_STEPS, verbose=0, callbacks=[clock])
-    seconds = float(np.median(clock.seconds[1:]))
+    seconds = cost["flops_per_step"] / _speed(model.net, cost["forward_flops_per_image"])
+    basis = f"FLOPs of a step at the speed of a gradient of {_TIMED_IMAGES} images"
+    if seconds <= _LONGEST_TIMED:
+        clock = _StepClock()
+        batches = stream(config, data, images, first_step=0)
+        model.fit(batches, steps_per_epoch=_TIMED_STEPS + 1, verbose=0, callbacks=[clock])
+        seconds = float(np.median(clock.seconds[1:]))  # the first one traces
+        basis = f"median of {_TIMED_STEPS} steps"
     steps = steps_per_epoch * config.run.epochs
-    return cost | {
-        "seconds_first_step": clock.seconds[0],
-        "seconds_per_step": seconds,
-        "steps": steps,
-        "hours": (clock.seconds[0] + seconds * steps) / 3600,
-    }
+    hours = seconds * steps / 3600
+    return cost | {"seconds_per_step": seconds, "basis": basis, "steps": steps, "hours": hours}
+
+
+def _speed(net: keras.Model, flops: float) -> float:
+    """FLOPs a second, in gradients of a few images."""
+    x = tf.fill([_TIMED_IMAGES, *net.input_shape[1:]], 0.5)
+    gradient = tf.function(lambda: input_gradient(marginal_energy(inference(net)), x), autograph=False)
+    gradient()
+    begun = time.perf_counter()
+    gradient().numpy()
+    return 2 * flops * _TIMED_IMAGES / (time.perf_counter() - begun)
 
 
 class _StepClock(keras.callbacks.Callback):
@@ -319,10 +332,9 @@ def _print_plan(config: TrainConfig) -> None:
         "FLOPs per step": f"{found['flops_per_step']:.3g}",
         "activations of a training pass": f"{found['activation_bytes'] / 2**20:,.0f} MiB (estimate)",
         "replay buffer": f"{found['buffer_bytes'] / 2**20:,.0f} MiB",
-        "first step": f"{found['seconds_first_step']:.1f} s",
-        "seconds per step": f"{found['seconds_per_step']:.3f} (median of {_TIMED_STEPS - 1})",
+        "seconds per step": f"{found['seconds_per_step']:.3g} ({found['basis']})",
         "steps": f"{found['steps']:,}",
-        "hours": f"{found['hours']:.2f}, without validation",
+        "hours": f"{found['hours']:.3g}, without tracing and validation",
     }
     for name, value in shown.items():
         print(f"# {name}: {value}")

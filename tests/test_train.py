@@ -240,14 +240,18 @@ def test_pseudo_labels_come_from_a_teacher_trained_on_the_labelled_part(tmp_path
     assert teacher["weights_sha256"] != result["weights_sha256"]
 
 
-def test_a_plan_measures_and_writes_nothing(tmp_path):
+def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):
     config = small(tmp_path, method="pgd_at", attack_steps=3, epochs=5)
     found = plan(config)
     assert not (tmp_path / "run").exists()
     assert found["steps"] == 20
     assert found["passes_per_step"] == {"forward": 4, "input_backward": 3, "weight_backward": 1}
-    assert found["seconds_first_step"] > found["seconds_per_step"] > 0
-    assert found["hours"] * 3600 == pytest.approx(found["seconds_first_step"] + 20 * found["seconds_per_step"])
+    assert found["basis"] == "median of 9 steps"
+    assert found["hours"] * 3600 == pytest.approx(20 * found["seconds_per_step"])
+    monkeypatch.setattr("jeat_tf.train._LONGEST_TIMED", 0.0)
+    guessed = plan(config)
+    assert guessed["basis"] == "FLOPs of a step at the speed of a gradient of 4 images"
+    assert 0 < guessed["seconds_per_step"] < 60
 
 
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "digits"], ids=lambda p: p.stem)

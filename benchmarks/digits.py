@@ -104,11 +104,7 @@ def _numbers(method: str, seed: str) -> dict[str, float]:
 
 
 def _preset(name: str, folder: str) -> TrainConfig:
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    cli.define_flags(TrainConfig, values)
-    values(["digits.py", f"--flagfile={_PRESETS / name}.flags"])
-    return replace(cli.from_flags(TrainConfig, values), model_dir=folder)
+    return replace(cli.parsed(TrainConfig, f"--flagfile={_PRESETS / name}.flags"), model_dir=folder)
 
 
 def _once(folder: str, output: str, work: Callable[[], object]) -> None:

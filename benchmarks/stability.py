@@ -76,7 +76,8 @@ def _cell(name: str, guard: str, seed: str) -> dict[str, Any]:
     print(f"{name}, guard {guard}, seed {seed}", flush=True)
     keras.utils.clear_session()
     try:
-        result = train(replace(_preset(preset), robust_every=0, images_every=0, **settings))
+        config = cli.parsed(TrainConfig, f"--flagfile=configs/digits/{preset}.flags")
+        result = train(replace(config, robust_every=0, images_every=0, **settings))
     except DivergenceError as error:
         kept = os.path.join(folder, "guard.json")
         events = _read(kept) if os.path.exists(kept) else []
@@ -88,14 +89,6 @@ def _cell(name: str, guard: str, seed: str) -> dict[str, Any]:
         cell = {"outcome": outcome, "events": events, "val_accuracy": logs["val_accuracy"], "gap": logs["gap"]}
     write_json(path, cell)
     return cell
-
-
-def _preset(name: str) -> TrainConfig:
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    cli.define_flags(TrainConfig, values)
-    values(["stability", f"--flagfile=configs/digits/{name}.flags"])
-    return cli.from_flags(TrainConfig, values)
 
 
 def _read(path: str) -> Any:

@@ -45,6 +45,19 @@ def from_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
     return replace(kind(), **{name: flag_values[name].value for name in leaves(kind)})
 
 
+def parsed(kind: type, *arguments: str) -> Any:
+    """The settings that arguments say, --flagfile=... among them; the flags of the program stay as they are.
+
+    Raises:
+      flags.Error: an unknown flag, or a value that cannot be read.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "", flag_values=values)
+    define_flags(kind, values)
+    values(["parsed", *arguments])
+    return from_flags(kind, values)
+
+
 def run(kind: type, verb: Callable[[Any], Any], *, plan: Callable[[Any], Any] | None = None) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
 

@@ -36,6 +36,8 @@ def advance(step: Callable[[Any, tf.Tensor], Any], state: Any, start: int | tf.T
     return state
 
 
-def repeat(step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int) -> tf.Tensor:
+def repeat(
+    step: Callable[[tf.Tensor, Seed], tf.Tensor], x: tf.Tensor, *, seed: Seed, num_steps: int | tf.Tensor
+) -> tf.Tensor:
     """x after `num_steps` times x = step(x, seed_i); no gradient flows through the result."""
     return tf.stop_gradient(advance(lambda x, i: step(x, fold_in(seed, i)), x, 0, num_steps))

@@ -4,7 +4,8 @@ import pathlib
 import pytest
 from absl import flags
 
-from jeat_tf import build, cli
+from jeat_tf import build
+from jeat_tf.cli import parsed
 from jeat_tf.config import (
     EvaluateConfig,
     PrepareConfig,
@@ -21,14 +22,6 @@ from jeat_tf.methods.objective import clean
 
 PRESETS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*/*.flags"))
 KINDS = [TrainConfig, EvaluateConfig, SampleConfig, PrepareConfig]
-
-
-def parsed(kind, *arguments):
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    cli.define_flags(kind, values)
-    values(["program", *arguments])
-    return cli.from_flags(kind, values)
 
 
 @pytest.mark.parametrize("kind", KINDS)

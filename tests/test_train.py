@@ -11,11 +11,12 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jeat_tf.artifacts import load_net, weights_sha256
+from jeat_tf.cli import parsed
 from jeat_tf.config import TrainConfig, from_json, replace
 from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.methods.guard import DivergenceError
 from jeat_tf.train import _legs, plan, train
-from tests.test_config import PRESETS, parsed
+from tests.test_config import PRESETS
 
 # 1,260 images in batches of 300: four steps an epoch.
 SMALL = {"epochs": 2, "batch_size": 300, "chain_steps": 2, "buffer_size": 300, "robust_every": 1, "images_every": 1}

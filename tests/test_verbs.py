@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf.cli import print_settings
+from jeat_tf.cli import parsed, print_settings
 from jeat_tf.config import PrepareConfig, SampleConfig, TrainConfig, replace
 from jeat_tf.prepare import prepare
 from jeat_tf.sample import sample
-from tests.test_config import parsed
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from jeat_tf.attacks import inference, joint_energy, marginal_energy
 from jeat_tf.energy import kl_divergence
-from jeat_tf.loops import advance
+from jeat_tf.loops import repeat
 from jeat_tf.models import split as split_net
+from jeat_tf.norms import gaussian_start
 from jeat_tf.samplers import ReplayBuffer
-from jeat_tf.seeds import fold_in, split
+from jeat_tf.seeds import split
 from jeat_tf.types import Attack, Images, Labels, Perturb, Sampler, Seed, Start, Surrogate, View
 
 
@@ -30,7 +31,7 @@ def gaussian_noise(std: float) -> Perturb:
 
     def perturb(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
         del net, labels
-        return x + std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
+        return gaussian_start(x, seed, std=std)
 
     return perturb
 
@@ -139,10 +140,10 @@ class Persistent:
         restarted = tf.random.stateless_uniform([count], restart_seed, alg="philox") < self.restart_probability
         x = tf.where(restarted[:, None, None, None], self.buffer.start(labels, start_seed), stored)
 
-        def run(x: Images, i: tf.Tensor) -> Images:
-            return self._chain(net, x, labels, fold_in(chain_seed, i))
+        def run(x: Images, seed: Seed) -> Images:
+            return self._chain(net, x, labels, seed)
 
-        return Proposal(tf.stop_gradient(advance(run, x, 0, rounds)), labels, slots, restarted)
+        return Proposal(repeat(run, x, seed=chain_seed, num_steps=rounds), labels, slots, restarted)
 
     def __call__(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
         """Runs each chain `rounds` times; the buffer keeps the result."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 from jeat_tf.attacks import inference
 from jeat_tf.energy import cross_entropy, energy, kl_divergence
 from jeat_tf.methods.inner import Negatives, unchanged
+from jeat_tf.norms import gaussian_start
 from jeat_tf.seeds import split
 from jeat_tf.types import Batch, Images, Labels, LossOut, Perturb, Seed
 
@@ -80,7 +81,7 @@ class Objective:
     def _noisy(self, x: Images, seed: Seed) -> Images:
         if not self.input_noise_std:
             return x
-        return x + self.input_noise_std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
+        return gaussian_start(x, seed, std=self.input_noise_std)
 
 
 def perturbed(batch: Batch) -> Images:
@@ -179,29 +180,16 @@ def joint(
         logits_pos = logits if x_pos is batch.x_adv else net(x_pos, training=True)
         logits_neg = net(batch.x_neg, training=True)
         classification = classification_loss(logits, batch.labels)
-        each_pos, each_neg = energy(logits_pos), energy(logits_neg)
-        energy_pos, energy_neg = tf.reduce_mean(each_pos), tf.reduce_mean(each_neg)
-        gap = energy_pos - energy_neg
-        value = class_weight * classification + energy_weight * gap
+        terms = _contrast(energy(logits_pos), energy(logits_neg), x_pos, batch.x_neg)
+        value = class_weight * classification + energy_weight * terms["gap"]
         if joint_weight:
             of_class = mean_over_labelled(energy(logits_pos, tf.maximum(batch.labels, 0)), batch.labels)
             value += joint_weight * (of_class - tf.reduce_mean(energy(logits_neg, batch.labels_neg)))
-        return LossOut(
-            value,
-            logits,
-            {
-                "cross_entropy": classification,
-                "energy_pos": energy_pos,
-                "energy_neg": energy_neg,
-                "gap": gap,
-                "energy_squared": tf.reduce_mean(each_pos**2) + tf.reduce_mean(each_neg**2),
-                "saturation": saturation(batch.x_neg, x_pos),
-            },
-        )
+        return LossOut(value, logits, {"cross_entropy": classification} | terms)
 
     return Objective(
         loss,
-        terms=("cross_entropy", "energy_pos", "energy_neg", "gap", "energy_squared", "saturation"),
+        terms=("cross_entropy", *_CONTRAST),
         perturb=perturb,
         negatives=negatives,
         energy_l2=energy_l2,
@@ -234,25 +222,13 @@ def discriminated(
         each_pos = energy(net(batch.x_marginal, training=True))
         each_neg = energy(net(batch.x_neg, training=True))
         binary = (tf.reduce_mean(tf.nn.softplus(each_pos)) + tf.reduce_mean(tf.nn.softplus(-each_neg))) / 2
-        energy_pos, energy_neg = tf.reduce_mean(each_pos), tf.reduce_mean(each_neg)
         ordered = tf.cast(each_pos[:, None] < each_neg[None], tf.float32)
         ties = tf.cast(each_pos[:, None] == each_neg[None], tf.float32)
-        return LossOut(
-            classification + energy_weight * binary,
-            logits,
-            {
-                "cross_entropy": classification,
-                "binary": binary,
-                "auc": tf.reduce_mean(ordered + ties / 2),
-                "energy_pos": energy_pos,
-                "energy_neg": energy_neg,
-                "gap": energy_pos - energy_neg,
-                "energy_squared": tf.reduce_mean(each_pos**2) + tf.reduce_mean(each_neg**2),
-                "saturation": saturation(batch.x_neg, batch.x_marginal),
-            },
-        )
+        terms = {"cross_entropy": classification, "binary": binary, "auc": tf.reduce_mean(ordered + ties / 2)}
+        terms |= _contrast(each_pos, each_neg, batch.x_marginal, batch.x_neg)
+        return LossOut(classification + energy_weight * binary, logits, terms)
 
-    terms = ("cross_entropy", "binary", "auc", "energy_pos", "energy_neg", "gap", "energy_squared", "saturation")
+    terms = ("cross_entropy", "binary", "auc", *_CONTRAST)
     return Objective(loss, terms=terms, perturb=perturb, negatives=negatives, input_noise_std=input_noise_std)
 
 
@@ -275,7 +251,20 @@ def likelihood(perturb: Perturb, *, class_weight: float = 0.0) -> Objective:
     return Objective(loss, terms=("cross_entropy", "nats"), perturb=perturb)
 
 
+_CONTRAST = ("energy_pos", "energy_neg", "gap", "energy_squared", "saturation")
 _NEAR_AN_END = 1 / 32
+
+
+def _contrast(each_pos: tf.Tensor, each_neg: tf.Tensor, x_pos: Images, x_neg: Images) -> dict[str, tf.Tensor]:
+    """The terms of `_CONTRAST`, from energies float32[B] of data and of negatives, and the images themselves."""
+    energy_pos, energy_neg = tf.reduce_mean(each_pos), tf.reduce_mean(each_neg)
+    return {
+        "energy_pos": energy_pos,
+        "energy_neg": energy_neg,
+        "gap": energy_pos - energy_neg,
+        "energy_squared": tf.reduce_mean(each_pos**2) + tf.reduce_mean(each_neg**2),
+        "saturation": saturation(x_neg, x_pos),
+    }
 
 
 def saturation(x: Images, data: Images) -> tf.Tensor:

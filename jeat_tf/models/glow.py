@@ -24,7 +24,6 @@ from jeat_tf.types import Images, Labels, Seed, Start
 
 # Scales of couplings and splits stay within exp(-2)..exp(2), and are 1 at first; Glow's sigmoid(s + 2) only shrinks.
 _MAX_LOG_SCALE = 2.0
-_ACT = ("relu", "relu")
 _MIN_STD = 1e-3  # in ActNorm's initialisation: a channel that is constant in the batch is not blown up
 
 

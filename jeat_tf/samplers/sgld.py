@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from jeat_tf.loops import input_gradient, repeat
+from jeat_tf.norms import gaussian_start
 from jeat_tf.types import EnergyFn, Images, Seed
 
 
@@ -46,10 +47,7 @@ def sgld(
         gradient = input_gradient(energy_fn, x)
         if clip_gradient is not None:
             gradient = tf.clip_by_value(gradient, -clip_gradient, clip_gradient)
-        x = x - step_size * gradient
-        if noise_std:
-            x = x + noise_std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
-        return x if bounds is None else tf.clip_by_value(x, *bounds)
+        return _shaken(x - step_size * gradient, seed, noise_std, bounds)
 
     return repeat(step, x, seed=seed, num_steps=num_steps)
 
@@ -106,11 +104,16 @@ def split_sgld(
             clip_gradient=clip_gradient,
             bounds=bounds,
         )
-        if noise_std:
-            x = x + noise_std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
-        return x if bounds is None else tf.clip_by_value(x, *bounds)
+        return _shaken(x, seed, noise_std, bounds)
 
     return repeat(step, x, seed=seed, num_steps=num_steps)
+
+
+def _shaken(x: Images, seed: Seed, noise_std: float, bounds: tuple[float, float] | None) -> Images:
+    """How a step ends: noise, then the pixel range."""
+    if noise_std:
+        x = gaussian_start(x, seed, std=noise_std)
+    return x if bounds is None else tf.clip_by_value(x, *bounds)
 
 
 class Steps(NamedTuple):

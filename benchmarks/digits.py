@@ -71,11 +71,11 @@ def _cell(method: str, seed: str, judge: str) -> None:
     _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
     graded = replace(SampleConfig(), model=folder, num=500, judge=judge, seed=int(seed))
     if method == "flow":
-        exact = replace(graded, chain_start="flow", chain_steps=0)
+        exact = replace(graded, start="flow", stages="none")
         _once(folder, "samples/samples.json", lambda: sample(exact))
         return
     _once(folder, "samples/samples.json", lambda: sample(graded))
-    far = replace(graded, chain_start="uniform", chain_steps=100, output_dir=os.path.join(folder, "from_noise"))
+    far = replace(graded, start="uniform", stages="sgld:num_steps=100", output_dir=os.path.join(folder, "from_noise"))
     _once(folder, "from_noise/samples.json", lambda: sample(far))
 
 

@@ -16,7 +16,7 @@ def main(epochs: int = 12) -> tuple[float, float, np.ndarray]:
     ball = jt.linf(26 / 255)
     attack = functools.partial(jt.pgd, ball=ball, start=ball.random_start, step_size=26 / 255, num_steps=1)
     chain = functools.partial(jt.sgld, step_size=0.25, noise_std=0.005, num_steps=20, bounds=(0.0, 1.0))
-    start = jt.class_gaussians(images, labels, num_classes=10)
+    start = jt.class_gaussians(jt.class_statistics(images, labels, num_classes=10))
     buffer = jt.ReplayBuffer(2000, start, image_shape=(8, 8, 1), num_classes=10)
 
     net = jt.small_cnn((8, 8, 1), 10)  # any functional Keras net: images in [0, 1] -> logits

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -55,6 +55,14 @@ def write_image(path: str, image: np.ndarray) -> None:
         keras.utils.array_to_img(image[..., None] if image.ndim == 2 else image, scale=False).save(temporary)
 
 
+def write_animation(path: str, frames: Sequence[np.ndarray], *, seconds: float) -> None:
+    """Writes a GIF of uint8[H, W, C] frames, each shown for so long and the last for ten times that, as a whole."""
+    pictures = [keras.utils.array_to_img(frame, scale=False) for frame in frames]
+    durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]
+    with whole_file(path) as temporary:
+        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
 def writable_folder(path: str, flag: str) -> str:
     """Creates the folder if need be and returns its path.
 
@@ -70,6 +78,12 @@ def writable_folder(path: str, flag: str) -> str:
     except OSError as error:
         raise ValueError(f"cannot write in --{flag}={path}: {error.strerror or error}") from error
     return path
+
+
+def cache_file(name: str) -> str:
+    """Where something that can be made or fetched again is kept between runs: in Keras' home (KERAS_HOME, ~/.keras)."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.path.join(home, "jeat_tf", name)
 
 
 def load_net(path: str) -> keras.Model:

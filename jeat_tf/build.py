@@ -2,20 +2,20 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from jeat_tf import attacks, models, units
-from jeat_tf.artifacts import load_net
+from jeat_tf.artifacts import cache_file, load_net
 from jeat_tf.config import (
     Chain,
     Data,
     Method,
     Net,
     Optimizer,
-    Prelude,
     TrainConfig,
     check_epsilon,
     nearest,
@@ -29,7 +29,20 @@ from jeat_tf.methods.objective import Objective, clean, perturbed
 from jeat_tf.methods.schedules import Cyclic, Warmup
 from jeat_tf.methods.updates import Free, Update, awp, descend, sam
 from jeat_tf.norms import Ball, gaussian_start, l2, linf
-from jeat_tf.samplers import ReplayBuffer, Stage, Steps, class_gaussians, contrast, coupled, sgld, split_sgld, uniform
+from jeat_tf.samplers import (
+    ReplayBuffer,
+    Steps,
+    class_components,
+    class_gaussians,
+    class_statistics,
+    coupled,
+    gaussian,
+    mixture,
+    sgld,
+    split_sgld,
+    uniform,
+)
+from jeat_tf.samplers.statistics import cached as cached_statistics
 from jeat_tf.types import Attack, Images, Start, Surrogate
 
 ImagesAndLabels = tuple[np.ndarray, np.ndarray]
@@ -115,10 +128,6 @@ def check(config: TrainConfig) -> None:
             "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
         )
     _check_update(config)
-    if config.chain.chain_start == "flow":
-        raise ValueError(
-            "--chain_start=flow draws from a trained flow; in training chains start at uniform or class_gaussian"
-        )
     if (config.net.net == "glow") != (method.method == "flow"):
         raise ValueError(
             f"--net=glow and --method=flow belong together, received --net={config.net.net} --method={method.method}"
@@ -242,7 +251,7 @@ def pgd_attack(around: Ball, num_steps: int, *, step_size: float | None = None) 
 
 
 def chain_steps(config: Chain, *, literal: bool = False) -> Steps:
-    """Step and noise of a chain, in pixel units."""
+    """Step and noise of a training chain, in pixel units."""
     if literal or config.coupled_alpha:
         return coupled(config.coupled_alpha or _LITERAL_ALPHA)
     if config.chain_units == "symmetric":
@@ -269,22 +278,26 @@ def chain(config: Chain, *, literal: bool = False) -> functools.partial[Images]:
     )
 
 
-def prelude(config: Prelude) -> list[Stage]:
-    """The stages between start and chain: targeted PGD, reduced contrast (Robust JEM sec. 3)."""
-    stages = []
-    if config.targeted_steps:
-        towards = pgd_attack(linf(config.targeted_epsilon), config.targeted_steps)
-        stages.append(Stage(attacks.opposite(attacks.cross_entropy), towards))
-    if config.contrast != 1:
-        stages.append(Stage(attacks.marginal_energy, contrast(config.contrast)))
-    return stages
+def start(
+    name: str, data: ImageData, training: Callable[[], ImagesAndLabels], *, rank: int = 0, retained: float = 0.99
+) -> Start:
+    """Where chains begin. `training` gives the images whose classes are described, read only if they are needed.
 
-
-def start(config: Chain, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Start:
-    """Where chains begin. `training` gives the images of class Gaussians, read only if they are needed."""
-    if config.chain_start == "class_gaussian":
-        return class_gaussians(*training(), data.num_classes)
-    return uniform(data.image_shape)
+    Statistics of classes are computed once for the same images and kept in the cache folder.
+    """
+    if name == "uniform":
+        return uniform(data.image_shape)
+    if name == "gaussian":
+        return gaussian(data.image_shape)
+    images, labels = training()
+    of_classes = (images, labels, data.num_classes)
+    if name == "class_pca":
+        compute, what = functools.partial(class_components, *of_classes, retained=retained), f"pca-{retained:g}"
+    else:
+        compute, what = functools.partial(class_statistics, *of_classes, rank=rank or None), f"gaussian-{rank}"
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype(np.int64).tobytes()).hexdigest()
+    statistics = cached_statistics(cache_file(f"{data.name}-{what}-{digest[:16]}.npz"), compute)
+    return mixture(statistics) if name == "mixture" else class_gaussians(statistics)
 
 
 def surrogate(name: str) -> Surrogate:
@@ -372,7 +385,8 @@ def _negatives(config: TrainConfig, data: ImageData, training: Callable[[], Imag
     view = attacks.training if config.buffer.sampling_mode == "training" else attacks.inference
     conditional = config.buffer.class_conditional or config.method.method == "igebm"
     surrogate = attacks.joint_energy if conditional else attacks.marginal_energy
-    begin = start(config.chain, data, training)
+    where = config.chain
+    begin = start(where.chain_start, data, training, rank=where.start_rank, retained=where.start_retained)
     if config.method.method == "dat":
         climb = functools.partial(attacks.pgd, ball=l2(float("inf")), step_size=config.chain.chain_step_size)
         return Fresh(begin, climb, data.num_classes, Curriculum(config.chain.chain_steps), view, surrogate)

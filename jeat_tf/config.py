@@ -117,6 +117,11 @@ class Method:
     )
 
 
+STARTS = ("uniform", "gaussian", "class_gaussian", "mixture", "class_pca")
+_RANK_HELP = "class_gaussian, mixture: rank of covariances, beside a diagonal; 0: full, or 256 beyond 1024 numbers"
+_RETAINED_HELP = "class_pca: share of a class's variance that its components hold"
+
+
 @dataclasses.dataclass(frozen=True)
 class Chain:
     """A Langevin chain."""
@@ -137,9 +142,11 @@ class Chain:
     chain_clip_pixels: bool = setting(False, "keep chains inside [0, 1]")
     chain_start: str = setting(
         "uniform",
-        "where chains begin; flow, in sample alone: exact samples of a net that is a flow",
-        choices=("uniform", "class_gaussian", "flow"),
+        "where chains begin: noise, the Gaussian of a class, the mixture of these, or principal components of a class",
+        choices=STARTS,
     )
+    start_rank: int = setting(0, _RANK_HELP)
+    start_retained: float = setting(0.99, _RETAINED_HELP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,17 +263,54 @@ class Audit:
 
 
 @dataclasses.dataclass(frozen=True)
+class Density:
+    """The net as a density, and its confidence."""
+
+    calibration: bool = setting(False, "NLL, Brier score, calibration errors and a reliability diagram")
+    ood: str = setting(
+        "",
+        "images to tell from the data's, comma-separated: uniform, gaussian, constant, interpolation, a TFDS name, "
+        "an .npz file",
+    )
+    fisher_images: int = setting(0, "Fisher scores of E(x, y) and E(x) on so many images; 0: none")
+    fisher_probes: int = setting(0, "Rademacher probes of their traces; 0: exact, a backward pass for each pixel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """Generated images, measured."""
+
+    generation: str = setting(
+        "",
+        "folder that `python -m jeat_tf.sample` wrote; samples: the run's own. The run's replay buffer, if it has one, "
+        "is measured beside it",
+    )
+    features: str = setting(
+        "",
+        "net that scores look through: inception (of 2015-12-05, for IS, FID and KID as published), keras_inception, "
+        "or a .keras classifier of the same images, whose scores are named so",
+    )
+    features_path: str = setting("", "inception: its graph or archive; keras_inception: its weights; empty: downloaded")
+    features_sha256: str = setting("", "inception: digest that the file must have")
+    reference_split: str = setting("train", "TFDS split of the real images")
+    score_splits: int = setting(10, "parts whose inception scores are averaged")
+    neighbours: int = setting(8, "generated images whose nearest training images are shown; 0: none")
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """Settings of `python -m jeat_tf.evaluate`."""
 
     data: Data = Data(dataset="")
     audit: Audit = Audit()
+    density: Density = Density()
+    generation: Generation = Generation()
     model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
         "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "
         "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
-        "autoattack-plus, autoattack-rand",
+        "autoattack-plus, autoattack-rand; none: no attack",
     )
     norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))
     epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
@@ -286,31 +330,44 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Prelude:
-    """What comes between the start and the chain: Robust JEM's combined inference."""
-
-    targeted_steps: int = setting(0, "steps of targeted l-inf PGD on the cross-entropy before the chain; 0: none")
-    targeted_epsilon: float = setting(63.75 / 255, "radius of that attack, in pixels (Robust JEM: 0.5 on [-1, 1])")
-    contrast: float = setting(1.0, "factor of the distance to mid-grey, before the chain; 1: as it is")
-
-
-@dataclasses.dataclass(frozen=True)
 class SampleConfig:
     """Settings of `python -m jeat_tf.sample`."""
 
     data: Data = Data(dataset="")
-    chain: Chain = Chain(chain_steps=50, chain_start="class_gaussian", chain_clip_pixels=True)
-    prelude: Prelude = Prelude()
-    model: str = setting("", "folder of a training run, or a .keras file")
-    num: int = setting(1000, "images, the classes in turn")
-    energy: str = setting(
-        "joint",
-        "what the chain lowers: joint E(x, y) (eq. 17), cross_entropy E(x, y) - E(x) (eq. 16), marginal E(x)",
-        choices=("joint", "cross_entropy", "marginal"),
+    model: str = setting("", "folder of a training run, or a .keras file", identity=False)
+    preset: str = setting(
+        "chain", "start and stages by name, as docs/sampling.md lists them; the flags below replace either of them"
+    )
+    start: str = setting(
+        "",
+        "where images begin: " + ", ".join(STARTS) + ", buffer (the run's replay buffer), images (--start_images), "
+        "flow (exact samples of a net that is a flow)",
+    )
+    start_rank: int = setting(0, _RANK_HELP)
+    start_retained: float = setting(0.99, _RETAINED_HELP)
+    start_images: str = setting("", "start=images: an .npz file with arrays images and labels")
+    stages: str = setting(
+        "",
+        "what is done to them, in order, e.g. "
+        '"targeted:epsilon=0.25,num_steps=15;contrast:factor=0.9;sgld:energy=joint,num_steps=50"; none: nothing',
+    )
+    num: int = setting(1000, "images")
+    classes: str = setting(
+        "balanced",
+        "balanced: the classes in turn; a list such as 3,5: these in turn; none: without classes, labelled by the net",
     )
     batch_size: int = setting(200, "chains run together")
     seed: int = setting(0, "of starts and chains")
-    judge: str = setting("", "independent .keras classifier that grades the images")
+    readings: int = setting(20, "times that each chain is looked at on its way; 0: only at its ends")
+    format: str = setting(
+        "npz",
+        "of the files of images; npz: float32 as drawn; tfrecord: 8-bit PNG and label",
+        choices=("npz", "tfrecord"),
+    )
+    shard_size: int = setting(1000, "images in a file, at least; a run that was interrupted goes on at the next file")
+    judge: str = setting("", "independent .keras classifier that grades the images", identity=False)
+    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
+    resume: bool = setting(True, "go on with the files found in output_dir", identity=False)
     output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)
 
 

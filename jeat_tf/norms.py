@@ -100,7 +100,7 @@ def l2(epsilon: float) -> Ball:
     )
 
 
-def gaussian_start(x: Images, seed: Seed, *, std: float = 0.001) -> Images:
+def gaussian_start(x: Images, seed: Seed, *, std: float | tf.Tensor = 0.001) -> Images:
     """x + N(0, std^2), std in pixels, not clipped; by default where TRADES' attack begins, whatever the ball."""
     return x + std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
 

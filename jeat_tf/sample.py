@@ -1,12 +1,11 @@
 """`python -m jeat_tf.sample`: images from a classifier, by chains down its energy."""
 
-import dataclasses
 import datetime
 import functools
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,204 +19,402 @@ from jeat_tf.artifacts import (
     provenance,
     weights_sha256,
     writable_folder,
-    write_arrays,
+    write_animation,
     write_image,
     write_json,
 )
 from jeat_tf.attacks import inference
-from jeat_tf.config import SampleConfig
-from jeat_tf.data import ImageData, as_floats, split_names
+from jeat_tf.config import STARTS, SampleConfig, nearest
+from jeat_tf.data import as_floats, open_labelled, split_names
+from jeat_tf.energy import energy
 from jeat_tf.evaluation import agreement, classifier_features, frechet_distance
-from jeat_tf.loops import input_gradient
+from jeat_tf.evaluation.chain_diagnostics import diagnose
+from jeat_tf.generation import Sgld, named_preset, needs_classes, parse_stages, stage, stage_name
 from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
-from jeat_tf.samplers import Stage, generate
+from jeat_tf.samplers import Chain, Stage, given
 from jeat_tf.seeds import fold_in
-from jeat_tf.trained import check_fit, open_trained, output_folder
+from jeat_tf.stored_samples import SampleFolder, Shard
+from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
+from jeat_tf.types import Images, Labels, Seed, Start
 
-_SEGMENT = 10  # steps between two readings of a chain
 _SHOWN_OF_CLASS = 10
+_COMPARED = 2000  # samples, and training images, that the diagnostics compare
+
+
+class Recipe(NamedTuple):
+    """What is asked for, in words.
+
+    Attributes:
+      start: name of the start.
+      stages: settings of each stage.
+    """
+
+    start: str
+    stages: list[Any]
 
 
 def sample(config: SampleConfig) -> dict[str, Any]:
-    """Runs fresh chains and writes `samples.npz`, `grid.png` and `samples.json`.
+    """Runs fresh chains and writes `samples-*`, `traces-*`, `grid.png`, `chain.gif` and `samples.json`.
 
-    The classes are asked for in turn, so that any number of images is balanced to within one. No image is
-    selected or dropped.
+    No image is selected or dropped. A run that was interrupted goes on at the file of images it was at.
 
     Returns:
-      report: protocol (start, steps, energy, seed), diagnostics of the chain, and, with a judge, its agreement
-        with the classes asked for and the Frechet classifier distance to the training images.
+      report: protocol (start, stages, seed, digest of the net), diagnostics of the chains, seconds per image, and,
+        with a judge, its agreement with the classes asked for and the Frechet classifier distance to the training
+        images.
 
     Raises:
-      ValueError: bad settings, an unreadable net, or a net that does not fit the data.
+      ValueError: bad settings, an unreadable net, a net that does not fit the data, or a folder of other samples.
       FileNotFoundError: the data set is not prepared.
     """
-    for flag, value in {"num": config.num, "batch_size": config.batch_size}.items():
-        if value < 1:
-            raise ValueError(f"expected --{flag} >= 1, received {value}")
-    if config.chain.chain_steps < 0:
-        raise ValueError(f"expected --chain_steps >= 0, received {config.chain.chain_steps}")
+    _check(config)
+    recipe = _recipe(config)
     trained = open_trained(config.model, config.data)
     net, data = trained.net, trained.data
     judge = load_net(config.judge) if config.judge else None
     if judge is not None:
         check_fit(judge, data.name, data.image_shape, data.num_classes)
+    labels = _labels(config, recipe, data.num_classes)
+    training = _training(trained)
+    start = _start(config, recipe.start, trained, training, labels)
     folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
+    protocol = _protocol(config, recipe)
+    samples = SampleFolder(folder)
+    samples.begin(
+        {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
+        resume=config.resume,
+    )
 
-    validation_percent, seed = (run.stream.validation_percent, run.run.seed) if (run := trained.config) else (0, 0)
+    jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
+    drawing = _Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
+    seconds, drawn = _draw(config, samples, drawing, labels)
 
-    @functools.cache
-    def training() -> build.ImagesAndLabels:
-        images, labels = data.arrays(split_names(data, validation_percent, seed)[0])
-        return as_floats(images), labels
-
-    labels = np.arange(config.num) % data.num_classes
-    started = time.monotonic()
-    starts, images, traces = _chains(config, net, data, training, labels)
-    seconds = time.monotonic() - started
-
+    shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
     report = {
         **trained.identity(),
         "num": config.num,
-        "protocol": {
-            "samples": "fresh chains, none selected",
-            "classes": "balanced, in turn",
-            "energy": config.energy,
-            "seed": config.seed,
-            "batch_size": config.batch_size,
-            **dataclasses.asdict(config.prelude),
-            **dataclasses.asdict(config.chain),
-            "pixel_step_size": build.chain_steps(config.chain).step_size,
-            "pixel_noise_std": build.chain_steps(config.chain).noise_std,
-        },
-        "diagnostics": _diagnostics(config, net, images, labels, traces),
+        "protocol": protocol,
+        "diagnostics": _diagnostics(recipe, net, shown, samples.traces(), training),
         "seconds": round(seconds, 2),
-        "seconds_per_image": seconds / config.num,
+        "seconds_per_image": seconds / drawn if drawn else None,
         "date": datetime.date.today().isoformat(),
         "provenance": provenance(),
     }
     if judge is not None:
-        real = classifier_features(judge, training()[0])
         report["judge"] = {
             "net": net_file(config.judge),
             "weights_sha256": weights_sha256(judge),
-            "reference": f"{len(real)} training images",
-            **_judged(judge, images, labels, real),
-            "start_alone": _judged(judge, starts, labels, real),
+            **_judged(config, judge, drawing, samples, training()[0]),
         }
-    write_arrays(os.path.join(folder, "samples.npz"), images=images, labels=labels.astype(np.int64), **traces)
-    write_image(os.path.join(folder, "grid.png"), _class_grid(images, labels, data.num_classes))
+    write_image(os.path.join(folder, "grid.png"), _class_grid(shown, data.num_classes))
     write_json(os.path.join(folder, "samples.json"), report)
     return report
 
 
-def _chains(
+class _Drawing:
+    """The start and the stages, compiled once each for batches of any size."""
+
+    def __init__(self, net: keras.Model, start: Start, stages: list[Stage], readings: int, *, jit_compile: bool):
+        self.net = net
+        self.stages = stages
+        self.readings = readings
+        self._compile = functools.partial(tf.function, autograph=False, jit_compile=jit_compile, reduce_retracing=True)
+        self._start = self._compile(start)
+        self._parts = [self._compiled(stage) for stage in stages]
+        self._read = [self._reader(stage) for stage in stages]
+        self._read_start = self._read[0] if stages else self._reader(None)
+
+    def start(self, labels: Labels, seed: Seed) -> Images:
+        """Where the batch begins."""
+        return self._start(labels, fold_in(seed, 0))
+
+    def batch(
+        self, labels: Labels, seed: Seed, progress: Callable[[int], None]
+    ) -> tuple[list[Images], dict[str, np.ndarray]]:
+        """Images at each reading, the last after all stages, and what was read: arrays [T, n]."""
+        x = self.start(labels, seed)
+        frames, readings, steps = [x], [self._read_start(x, labels)], [0]
+        for i, (one_stage, part, read) in enumerate(zip(self.stages, self._parts, self._read, strict=True), start=1):
+            for reached, done in part(x, labels, fold_in(seed, i)):
+                x = reached
+                frames.append(x)
+                readings.append(read(x, labels))
+                steps.append(steps[-1] + done)
+                progress(done)
+            if not isinstance(one_stage.sampler, Chain):
+                progress(1)
+        names = ("energy", "marginal_energy", "gradient_norm", "saturated")
+        columns = zip(*[[value.numpy() for value in reading] for reading in readings], strict=True)
+        traces = {f"trace_{name}": np.stack(column) for name, column in zip(names, columns, strict=True)}
+        return frames, traces | {"trace_step": np.array(steps)}
+
+    def _compiled(self, stage: Stage) -> Callable[[Images, Labels, Seed], Iterator[tuple[Images, int]]]:
+        """(x, labels, seed) -> images at each reading, with the steps since the last."""
+        surrogate, sampler = stage
+
+        if not isinstance(sampler, Chain):
+            apply = self._compile(lambda x, labels, seed: sampler(surrogate(inference(self.net), labels), x, seed=seed))
+            return lambda x, labels, seed: iter([(apply(x, labels, seed), 0)])
+
+        walk, num_steps = sampler
+        begin = self._compile(lambda x, labels: walk.begin(surrogate(inference(self.net), labels), x))
+
+        @self._compile
+        def advance(x: Images, memory: Any, labels: Labels, seed: Seed, start: tf.Tensor, stop: tf.Tensor) -> Any:
+            return walk.advance(surrogate(inference(self.net), labels), x, memory, seed=seed, start=start, stop=stop)
+
+        def run(x: Images, labels: Labels, seed: Seed) -> Iterator[tuple[Images, int]]:
+            memory = begin(x, labels)
+            length = max(1, -(-num_steps // max(self.readings, 1)))
+            for done in range(0, num_steps, length):
+                stop = min(done + length, num_steps)
+                x, memory = advance(x, memory, labels, seed, tf.constant(done), tf.constant(stop))
+                yield x, stop - done
+
+        return run
+
+    def _reader(self, stage: Stage | None) -> Callable[[Images, Labels], list[tf.Tensor]]:
+        surrogate = stage.surrogate if stage else build.surrogate("joint")
+
+        @self._compile
+        def read(x: Images, labels: Labels) -> list[tf.Tensor]:
+            """E(x, y), E(x), l2 norm of the gradient that the stage follows, share of saturated pixels."""
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = inference(self.net)(x)
+                followed = tf.reduce_sum(surrogate(lambda _: logits, labels)(x))
+            gradient = tape.gradient(followed, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            axes = (1, 2, 3)
+            saturated = tf.reduce_mean(tf.cast((x <= 0) | (x >= 1), tf.float32), axis=axes)
+            norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes))
+            return [energy(logits, labels), energy(logits), norm, saturated]
+
+        return read
+
+
+def _draw(config: SampleConfig, samples: SampleFolder, drawing: _Drawing, labels: np.ndarray) -> tuple[float, int]:
+    """Writes the files that are not there; returns the seconds it took and the images it drew."""
+    batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
+    each = max(1, -(-config.shard_size // config.batch_size))
+    shards = [range(i, min(i + each, len(batches))) for i in range(0, len(batches), each)]
+    steps = sum(s.sampler.num_steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
+    started, drawn = time.monotonic(), 0
+    with tqdm(total=len(batches) * steps, desc="sampling", unit="step") as bar:
+        for index, shard in enumerate(shards):
+            if samples.has(index, len(shards)):
+                bar.update(len(shard) * steps)
+                continue
+            images, traces = [], []
+            for i in shard:
+                seed = fold_in(tf.constant([config.seed, 6]), i)
+                frames, readings = drawing.batch(tf.constant(batches[i]), seed, bar.update)
+                images.append(frames[-1].numpy())
+                traces.append(readings)
+                if i == 0:
+                    _animate(samples.path, frames, batches[0])
+            chosen = np.concatenate([batches[i] for i in shard])
+            drawn += len(chosen)
+            x = np.concatenate(images)
+            if config.classes == "none":
+                chosen = _predicted(drawing.net, x)
+            joined = {
+                name: np.concatenate([part[name] for part in traces], axis=1)
+                for name in traces[0]
+                if name != "trace_step"
+            }
+            joined["trace_step"] = traces[0]["trace_step"]
+            samples.write(index, len(shards), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
+    return time.monotonic() - started, drawn
+
+
+def _check(config: SampleConfig) -> None:
+    at_least = {"num": 1, "batch_size": 1, "shard_size": 1, "readings": 0, "start_rank": 0}
+    for flag, least in at_least.items():
+        if (value := getattr(config, flag)) < least:
+            raise ValueError(f"expected --{flag} >= {least}, received {value}")
+
+
+def _recipe(config: SampleConfig) -> Recipe:
+    preset = named_preset(config.preset)
+    start = config.start or preset.start
+    known = (*STARTS, "buffer", "images", "flow")
+    if start not in known:
+        raise ValueError(f'unknown start "{start}"; {nearest(start, known)}')
+    if (start == "images") != bool(config.start_images):
+        raise ValueError("--start=images and --start_images belong together")
+    settings = parse_stages(config.stages or preset.stages)
+    for one in settings:
+        stage(one)
+    return Recipe(start, settings)
+
+
+def _labels(config: SampleConfig, recipe: Recipe, num_classes: int) -> np.ndarray:
+    """int64[num], the class asked for in each image."""
+    if config.classes == "none":
+        towards = [stage_name(one) for one in recipe.stages if needs_classes(one)]
+        if towards or recipe.start in ("class_gaussian", "class_pca", "flow"):
+            what = " and ".join(towards) or f"the start {recipe.start}"
+            raise ValueError(
+                f"--classes=none draws without classes, and {what} needs them; use --preset=unconditional, or "
+                "energy=marginal and a start without classes"
+            )
+        return np.zeros(config.num, np.int64)
+    if config.classes == "balanced":
+        return np.arange(config.num) % num_classes
+    try:
+        chosen = [int(part) for part in config.classes.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"expected --classes=balanced, none or a list such as 3,5, received {config.classes}"
+        ) from None
+    outside = [k for k in chosen if not 0 <= k < num_classes]
+    if outside:
+        raise ValueError(f"expected classes in 0..{num_classes - 1}, those of the net, received {outside}")
+    return np.resize(chosen, config.num)
+
+
+def _training(trained: Trained) -> Callable[[], build.ImagesAndLabels]:
+    run = trained.config
+    validation_percent, seed = (run.stream.validation_percent, run.run.seed) if run else (0, 0)
+
+    @functools.cache
+    def training() -> build.ImagesAndLabels:
+        images, labels = trained.data.arrays(split_names(trained.data, validation_percent, seed)[0])
+        return as_floats(images), labels
+
+    return training
+
+
+def _start(
     config: SampleConfig,
-    net: keras.Model,
-    data: ImageData,
-    training: Any,
+    name: str,
+    trained: Trained,
+    training: Callable[[], build.ImagesAndLabels],
     labels: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """First and last images float32[N, H, W, C], and what was read on the way: arrays float32[readings]."""
-    surrogate = build.surrogate(config.energy)
-    flow = config.chain.chain_start == "flow"
-    start = flow_samples(net) if flow else build.start(config.chain, data, training)
-    lengths = list(_segments(config.chain.chain_steps))
-    segments = {length: build.chain(dataclasses.replace(config.chain, chain_steps=length)) for length in set(lengths)}
+) -> Start:
+    if name == "flow":
+        return flow_samples(trained.net)
+    if name == "buffer":
+        return _buffer_start(config, trained)
+    if name == "images":
+        images = open_labelled(config.start_images, "")
+        check_fit(trained.net, config.start_images, images.image_shape, None)
+        missing = sorted(set(labels.tolist()) - set(images.labels.tolist()))
+        if missing and config.classes != "none":
+            raise ValueError(
+                f"expected images of every class asked for in {config.start_images}, received none of {missing}"
+            )
+        return given(images.images[:], images.labels if config.classes != "none" else None)
+    return build.start(name, trained.data, training, rank=config.start_rank, retained=config.start_retained)
 
-    @tf.function(autograph=False)
-    def begin(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return generate(net, labels, seed=seed, start=start, stages=[])
 
-    prelude = build.prelude(config.prelude)
+def _buffer_start(config: SampleConfig, trained: Trained) -> Start:
+    buffer = stored_buffer(config.model)
+    if buffer is None or trained.config is None:
+        raise ValueError(f"expected a run with a replay buffer to start from, received {config.model} without one")
+    # Slots have classes, but only chains of p(x | y) keep to them.
+    conditional = trained.config.buffer.class_conditional
+    classes = np.arange(len(buffer.images)) % trained.data.num_classes
+    return given(buffer.images, classes if conditional else None)
 
-    @tf.function(autograph=False)
-    def prepare(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return generate(net, labels, seed=seed, start=lambda *_: x, stages=prelude)
 
-    # `lengths` holds one or two values, so this traces once or twice for each batch size.
-    @tf.function(autograph=False)
-    def advance(x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, length: int) -> tf.Tensor:
-        stage = Stage(surrogate, segments[length])
-        return generate(net, labels, seed=seed, start=lambda *_: x, stages=[stage])
-
-    @tf.function(autograph=False)
-    def read(x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        fn = surrogate(inference(net), labels)
-        gradient = input_gradient(fn, x)
-        return fn(x), tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
-
-    starts, images, energies, gradients, saturations = [], [], [], [], []
-    count = -(-len(labels) // config.batch_size)
-    with tqdm(total=count * max(config.chain.chain_steps, 1), desc="sampling", unit="step") as progress:
-        for i in range(count):
-            part = tf.constant(labels[i * config.batch_size : (i + 1) * config.batch_size])
-            seed = fold_in(tf.constant([config.seed, 6]), i)
-            x = begin(part, fold_in(seed, 0))
-            starts.append(x.numpy())
-            if prelude:
-                x = prepare(x, part, fold_in(seed, len(lengths) + 1))
-            readings = [read(x, part)]
-            saturated = [_saturated(x)]
-            for j, length in enumerate(lengths, start=1):
-                x = advance(x, part, fold_in(seed, j), length)
-                readings.append(read(x, part))
-                saturated.append(_saturated(x))
-                progress.update(length)
-            images.append(x.numpy())
-            energies.append([e.numpy() for e, _ in readings])
-            gradients.append([g.numpy() for _, g in readings])
-            saturations.append([s * len(part) for s in saturated])
-    traces = {
-        "trace_step": np.cumsum([0, *lengths]),
-        "trace_energy": np.concatenate(energies, axis=1).mean(axis=1),
-        "trace_gradient_norm": np.concatenate(gradients, axis=1).mean(axis=1),
-        "trace_saturated": np.sum(saturations, axis=0) / len(labels),
+def _protocol(config: SampleConfig, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "samples": "fresh chains",
+        "selection": "none",
+        "classes": config.classes,
+        "preset": config.preset if not (config.start or config.stages) else "",
+        "start": recipe.start,
+        "start_rank": config.start_rank,
+        "start_retained": config.start_retained if recipe.start == "class_pca" else None,
+        "start_images": config.start_images,
+        "stages": [{"stage": stage_name(one), **vars(one)} for one in recipe.stages],
+        "steps": sum(getattr(one, "num_steps", 0) for one in recipe.stages),
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+        "format": config.format,
+        "shard_size": config.shard_size,
+        "readings": config.readings,
     }
-    return np.concatenate(starts), np.concatenate(images), traces
 
 
-def _segments(num_steps: int) -> Iterator[int]:
-    yield from [_SEGMENT] * (num_steps // _SEGMENT)
-    if num_steps % _SEGMENT:
-        yield num_steps % _SEGMENT
-
-
-def _saturated(x: tf.Tensor) -> float:
-    return float(tf.reduce_mean(tf.cast((x <= 0) | (x >= 1), tf.float32)))
+def _first(samples: SampleFolder, least: int, most: int) -> Shard:
+    """The first images, enough of them to compare, without reading all."""
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for shard in samples.shards():
+        images.append(shard.images)
+        labels.append(shard.labels)
+        if sum(map(len, labels)) >= max(least, most):
+            break
+    return Shard(np.concatenate(images), np.concatenate(labels))
 
 
 def _diagnostics(
-    config: SampleConfig, net: keras.Model, images: np.ndarray, labels: np.ndarray, traces: dict
+    recipe: Recipe,
+    net: keras.Model,
+    shown: Shard,
+    traces: dict[str, np.ndarray],
+    training: Callable[[], build.ImagesAndLabels],
 ) -> dict[str, Any]:
-    steps = build.chain_steps(config.chain)
-    drift = steps.step_size * traces["trace_gradient_norm"][-1]
-    noise = steps.noise_std * float(np.sqrt(images[0].size))
+    langevin = [one.steps() for one in recipe.stages if isinstance(one, Sgld)]
+    images, labels = training()
+    # Whatever the order in which the training images are stored.
+    few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
+    means = {name.removeprefix("trace_"): values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
     return {
-        "finite": bool(np.isfinite(images).all()),
-        "share_classified_as_asked_by_the_net_itself": agreement(net, images, labels),
-        "saturated_pixels": float(traces["trace_saturated"][-1]),
-        "drift_over_noise_at_the_end": float(drift / noise) if noise else None,
-        "std_over_images_of_a_class": float(
-            np.mean([images[labels == k].std(axis=0).mean() for k in np.unique(labels)])
+        "finite": bool(np.isfinite(shown.images).all()),
+        "share_classified_as_asked_by_the_net_itself": agreement(net, shown.images, shown.labels),
+        **diagnose(
+            traces, shown.images, shown.labels, images[few], labels[few], steps=langevin[-1] if langevin else None
         ),
-        "step": traces["trace_step"].tolist(),
-        "energy": traces["trace_energy"].tolist(),
-        "gradient_norm": traces["trace_gradient_norm"].tolist(),
-        "saturated": traces["trace_saturated"].tolist(),
+        "trace": {"step": traces["trace_step"].tolist()} | {name: mean.tolist() for name, mean in means.items()},
     }
 
 
-def _judged(judge: keras.Model, images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    return {
-        "agreement": agreement(judge, images, labels),
-        "frechet_classifier_distance": frechet_distance(classifier_features(judge, images), real),
-    }
+def _judged(
+    config: SampleConfig, judge: keras.Model, drawing: _Drawing, samples: SampleFolder, real_images: np.ndarray
+) -> dict[str, Any]:
+    real = classifier_features(judge, real_images)
+    shards = list(samples.shards())
+    images, labels = (np.concatenate(parts) for parts in zip(*shards, strict=True))
+    starts = np.concatenate(
+        [
+            drawing.start(
+                tf.constant(labels[i : i + config.batch_size]),
+                fold_in(tf.constant([config.seed, 6]), i // config.batch_size),
+            )
+            for i in range(0, len(labels), config.batch_size)
+        ]
+    )
+
+    def graded(x: np.ndarray) -> dict[str, float]:
+        return {
+            "agreement": agreement(judge, x, labels),
+            "frechet_classifier_distance": frechet_distance(classifier_features(judge, x), real),
+        }
+
+    return {"reference": f"{len(real)} training images", **graded(images), "start_alone": graded(starts)}
 
 
-def _class_grid(images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+def _predicted(net: keras.Model, images: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [net(part, training=False).numpy().argmax(-1) for part in np.array_split(images, -(-len(images) // 256))]
+    )
+
+
+def _animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
+    order = np.argsort(labels, kind="stable")[: _SHOWN_OF_CLASS * _SHOWN_OF_CLASS]
+    scale = max(1, 32 // frames[0].shape[1])
+    write_animation(
+        os.path.join(folder, "chain.gif"), [grid(frame.numpy()[order], scale=scale) for frame in frames], seconds=0.15
+    )
+
+
+def _class_grid(shown: Shard, num_classes: int) -> np.ndarray:
     """One row for each class, the first images of each."""
+    images, labels = shown
     rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
     columns = max(len(row) for row in rows)
     blank = np.full((1, *images.shape[1:]), 0.5, np.float32)
@@ -241,7 +438,7 @@ def _main(config: SampleConfig) -> None:
             f"{judged['start_alone']['frechet_classifier_distance']:.2f})"
         )
     folder = output_folder(config.model, config.output_dir, "samples")
-    print(f"written: {os.path.join(folder, 'grid.png')}, samples.npz, samples.json")
+    print(f"written: {os.path.join(folder, 'grid.png')}, chain.gif, samples-*.{config.format}, samples.json")
 
 
 if __name__ == "__main__":

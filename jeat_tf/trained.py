@@ -4,7 +4,9 @@ import dataclasses
 import os
 from typing import Any, NamedTuple
 
+import h5py
 import keras
+import numpy as np
 
 from jeat_tf import build
 from jeat_tf.artifacts import load_net, net_file, sha256, weights_sha256
@@ -68,6 +70,28 @@ def run_config(model: str) -> TrainConfig | None:
         return None
     with open(path, encoding="utf-8") as f:
         return from_json(TrainConfig, f.read())
+
+
+class StoredBuffer(NamedTuple):
+    """The replay buffer of a run.
+
+    Attributes:
+      images: float32[size, H, W, C]; slot i belongs to class i mod K.
+      age: int32[size], rounds of the chain since the slot was last started afresh.
+    """
+
+    images: np.ndarray
+    age: np.ndarray
+
+
+def stored_buffer(model: str) -> StoredBuffer | None:
+    """The replay buffer in a run's checkpoint; None where the run, or the checkpoint, has none."""
+    path = os.path.join(_folder(model), "last.weights.h5")
+    if not os.path.isfile(path):
+        return None
+    with h5py.File(path, "r") as f:
+        stored = f.get("layers/replay_buffer/vars")
+        return None if stored is None else StoredBuffer(np.asarray(stored["0"]), np.asarray(stored["1"]))
 
 
 def output_folder(model: str, given: str, name: str) -> str:

@@ -21,9 +21,10 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(scope="session", autouse=True)
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """TFDS' data folder of the whole test run, in a temporary place."""
+    """TFDS' data folder of the whole test run, and Keras' home with our cache in it, in a temporary place."""
     folder = str(tmp_path_factory.mktemp("tfds"))
     os.environ["TFDS_DATA_DIR"] = folder
+    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras"))
     return folder
 
 

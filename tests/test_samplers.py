@@ -7,7 +7,21 @@ import tensorflow as tf
 
 from jeat_tf.attacks import joint_energy, marginal_energy
 from jeat_tf.loops import input_gradient
-from jeat_tf.samplers import ReplayBuffer, Stage, class_gaussians, coupled, generate, sgld, uniform
+from jeat_tf.samplers import (
+    ReplayBuffer,
+    Stage,
+    class_components,
+    class_gaussians,
+    class_statistics,
+    coupled,
+    gaussian,
+    generate,
+    given,
+    mixture,
+    sgld,
+    uniform,
+)
+from jeat_tf.samplers.statistics import cached
 from tests.conftest import seed, tiny_cnn
 
 
@@ -109,7 +123,7 @@ def test_class_gaussians_have_the_moments_of_their_class():
     mixing = rng.normal(size=(2, 4, 4)) * 0.03
     labels = np.arange(4000) % 2
     images = 0.5 + 0.1 * labels[:, None] + np.einsum("nij,nj->ni", mixing[labels], rng.normal(size=(4000, 4)))
-    start = class_gaussians(images.reshape(-1, 2, 2, 1).astype(np.float32), labels, 2)
+    start = class_gaussians(class_statistics(images.reshape(-1, 2, 2, 1).astype(np.float32), labels, 2))
     for k in range(2):
         drawn = np.reshape(start(tf.fill([8000], k), seed(k)), [-1, 4])
         np.testing.assert_allclose(drawn.mean(0), images[labels == k].mean(0), atol=0.005)
@@ -119,7 +133,7 @@ def test_class_gaussians_have_the_moments_of_their_class():
 
 
 def test_class_gaussians_of_digits_are_pixels_of_the_label(digit_arrays):
-    start = class_gaussians(*digit_arrays, 10)
+    start = class_gaussians(class_statistics(*digit_arrays, 10))
     labels = np.arange(200) % 10
     drawn = start(tf.constant(labels), seed()).numpy()
     assert drawn.min() >= 0
@@ -131,7 +145,105 @@ def test_class_gaussians_of_digits_are_pixels_of_the_label(digit_arrays):
 
 def test_class_gaussians_need_two_images_of_a_class():
     with pytest.raises(ValueError, match="at least 2 images of each class"):
-        class_gaussians(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 0, 1]), 2)
+        class_statistics(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 0, 1]), 2)
+
+
+def two_classes(count=4000, size=6):
+    """Images of two classes on different lines through pixel space, with a little noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    lines = rng.normal(size=(2, size)) * 0.05
+    flat = 0.5 + lines[labels] * rng.normal(size=(count, 1)) + rng.normal(size=(count, size)) * 0.02
+    return flat.reshape(count, size, 1, 1).astype(np.float32), labels
+
+
+class TestStatistics:
+    def test_a_low_rank_and_its_diagonal_have_the_variances_and_the_leading_direction_of_the_class(self):
+        images, labels = two_classes()
+        start = class_gaussians(class_statistics(images, labels, 2, rank=1))
+        for k in range(2):
+            of_class = images[labels == k].reshape(-1, 6)
+            drawn = np.reshape(start(tf.fill([20_000], k), seed(k)), [-1, 6])
+            np.testing.assert_allclose(drawn.var(0), of_class.var(0, ddof=1) + 1e-4, rtol=0.06)
+            first = [np.linalg.eigh(np.cov(x, rowvar=False))[1][:, -1] for x in (of_class, drawn)]
+            assert abs(first[0] @ first[1]) > 0.99
+
+    def test_a_full_rank_is_the_covariance_however_it_is_factored(self):
+        images, labels = two_classes()
+        full = class_statistics(images, labels, 2)
+        ranked = class_statistics(images, labels, 2, rank=6)
+        for k in range(2):
+            expected = full.factors[k] @ full.factors[k].T
+            got = ranked.factors[k] @ ranked.factors[k].T + np.diag(np.square(ranked.stds[k]))
+            np.testing.assert_allclose(got, expected, atol=1e-6)
+
+    def test_large_images_get_a_rank_by_themselves(self):
+        rng = np.random.default_rng(0)
+        images = rng.uniform(size=(12, 32, 32, 3)).astype(np.float32)
+        statistics = class_statistics(images, np.arange(12) % 2, 2)
+        assert statistics.factors.shape == (2, 3072, 256)
+
+    @pytest.mark.parametrize("retained", [0.5, 0.95, 1.0])
+    def test_components_hold_the_asked_share_of_the_variance_and_no_more_than_needed(self, retained):
+        images, labels = two_classes()
+        factors = class_components(images, labels, 2, retained=retained).factors
+        for k in range(2):
+            total = images[labels == k].reshape(-1, 6).var(0, ddof=1).sum()
+            held = np.cumsum(np.square(factors[k]).sum(axis=0)) / total
+            count = int(np.sum(np.any(factors[k] != 0, axis=0)))
+            assert held[count - 1] >= retained - 1e-4
+            assert count == 1 or held[count - 2] < retained
+
+    def test_bad_ranks_and_shares(self):
+        images, labels = two_classes(40)
+        with pytest.raises(ValueError, match="rank in 1..6"):
+            class_statistics(images, labels, 2, rank=7)
+        with pytest.raises(ValueError, match="share of variance"):
+            class_components(images, labels, 2, retained=1.5)
+
+    def test_they_are_computed_once_and_again_when_the_file_is_damaged(self, tmp_path):
+        images, labels = two_classes(40)
+        calls = []
+
+        def compute():
+            calls.append(1)
+            return class_statistics(images, labels, 2)
+
+        path = str(tmp_path / "statistics.npz")
+        first, second = cached(path, compute), cached(path, compute)
+        assert len(calls) == 1
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+        with np.load(path) as arrays:
+            changed = dict(arrays) | {"means": arrays["means"] + 1}
+        np.savez(path, **changed)
+        np.testing.assert_array_equal(cached(path, compute).means, first.means)
+        (tmp_path / "statistics.npz").write_bytes(b"no archive")
+        np.testing.assert_array_equal(cached(path, compute).means, first.means)
+        assert len(calls) == 3
+
+
+class TestStarts:
+    @pytest.mark.parametrize("rank", [None, 2])
+    def test_the_mixture_is_every_class_in_turn(self, rank):
+        images, labels = two_classes()
+        statistics = class_statistics(images, labels, 2, rank=rank)
+        drawn = np.reshape(mixture(statistics)(tf.zeros([20_000], tf.int32), seed()), [-1, 6])
+        np.testing.assert_allclose(drawn.mean(0), images.reshape(-1, 6).mean(0), atol=0.002)
+        expected = np.cov(images.reshape(-1, 6), rowvar=False) + 1e-4 * np.eye(6)
+        np.testing.assert_allclose(np.cov(drawn, rowvar=False), expected, atol=2e-4)
+
+    def test_given_images_are_those_of_the_class(self):
+        images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
+        drawn = given(images, np.array([0, 1, 2, 0, 1, 2]))(tf.constant([2] * 50), seed())
+        assert set(np.ravel(drawn).tolist()) == {2.0, 5.0}
+        anyone = given(images)(tf.constant([2] * 200), seed())
+        assert len(np.unique(anyone)) == 6
+
+    def test_gaussian_noise_is_about_mid_grey_and_in_range(self):
+        x = gaussian((8, 8, 1))(tf.zeros([200], tf.int32), seed())
+        assert np.mean(x) == pytest.approx(0.5, abs=0.01)
+        assert (np.min(x), np.max(x)) == (0.0, 1.0)
 
 
 def test_uniform_starts_fill_the_range():

@@ -3,16 +3,30 @@
 from jeat_tf.samplers.generate import Stage, contrast, generate
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
 from jeat_tf.samplers.sgld import Steps, coupled, sgld, split_sgld
-from jeat_tf.samplers.starts import class_gaussians, uniform
+from jeat_tf.samplers.starts import class_gaussians, gaussian, given, mixture, uniform
+from jeat_tf.samplers.statistics import ClassStatistics, class_components, class_statistics
+from jeat_tf.samplers.walks import Chain, Walk, annealed, langevin, momentum, projected
 
 __all__ = [
+    "Chain",
+    "ClassStatistics",
     "ReplayBuffer",
     "Stage",
     "Steps",
+    "Walk",
+    "annealed",
+    "class_components",
     "class_gaussians",
+    "class_statistics",
     "contrast",
     "coupled",
+    "gaussian",
     "generate",
+    "given",
+    "langevin",
+    "mixture",
+    "momentum",
+    "projected",
     "sgld",
     "split_sgld",
     "uniform",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from jeat_tf.loops import input_gradient, repeat
-from jeat_tf.norms import gaussian_start
+from jeat_tf.samplers.walks import Chain, langevin, shaken
 from jeat_tf.types import EnergyFn, Images, Seed
 
 
@@ -43,13 +43,8 @@ def sgld(
       x: like x; no gradient flows through it.
     """
 
-    def step(x: Images, seed: Seed) -> Images:
-        gradient = input_gradient(energy_fn, x)
-        if clip_gradient is not None:
-            gradient = tf.clip_by_value(gradient, -clip_gradient, clip_gradient)
-        return _shaken(x - step_size * gradient, seed, noise_std, bounds)
-
-    return repeat(step, x, seed=seed, num_steps=num_steps)
+    walk = langevin(step_size=step_size, noise_std=noise_std, clip_gradient=clip_gradient, bounds=bounds)
+    return Chain(walk, num_steps)(energy_fn, x, seed=seed)
 
 
 def split_sgld(
@@ -104,16 +99,9 @@ def split_sgld(
             clip_gradient=clip_gradient,
             bounds=bounds,
         )
-        return _shaken(x, seed, noise_std, bounds)
+        return shaken(x, seed, noise_std, bounds)
 
     return repeat(step, x, seed=seed, num_steps=num_steps)
-
-
-def _shaken(x: Images, seed: Seed, noise_std: float, bounds: tuple[float, float] | None) -> Images:
-    """How a step ends: noise, then the pixel range."""
-    if noise_std:
-        x = gaussian_start(x, seed, std=noise_std)
-    return x if bounds is None else tf.clip_by_value(x, *bounds)
 
 
 class Steps(NamedTuple):

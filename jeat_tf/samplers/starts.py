@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.samplers.statistics import ClassStatistics
+from jeat_tf.seeds import split
 from jeat_tf.types import Images, Labels, Seed, Start
-
-_JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
 
 
 def uniform(image_shape: tuple[int, int, int], low: float = 0.0, high: float = 1.0) -> Start:
@@ -17,41 +17,83 @@ def uniform(image_shape: tuple[int, int, int], low: float = 0.0, high: float = 1
     return start
 
 
-def class_gaussians(images: np.ndarray, labels: np.ndarray, num_classes: int) -> Start:
-    """A draw from N(mean, covariance) of the label's class, clipped to [0, 1] (JEM++; JEAT sec. 2.2).
+def gaussian(image_shape: tuple[int, int, int], *, mean: float = 0.5, std: float = 0.25) -> Start:
+    """Gaussian noise about mid-grey, clipped to [0, 1], whatever the label."""
+
+    def start(labels: Labels, seed: Seed) -> Images:
+        shape = [tf.shape(labels)[0], *image_shape]
+        return tf.clip_by_value(tf.random.stateless_normal(shape, seed, mean, std, alg="philox"), 0.0, 1.0)
+
+    return start
+
+
+def class_gaussians(statistics: ClassStatistics) -> Start:
+    """A draw from the Gaussian of the label's class, clipped to [0, 1] (JEM++; JEAT sec. 2.2).
 
     Args:
-      images: float32[N, H, W, C] in [0, 1], the training images.
-      labels: int[N].
-      num_classes: K; the start keeps K full covariances, K (H W C)^2 floats.
-
-    Raises:
-      ValueError: a class has fewer than two images.
+      statistics: `class_statistics(images, labels, num_classes)`, or `class_components(...)` for starts of class PCA.
     """
-    counts = np.bincount(labels, minlength=num_classes)
-    if counts.min() < 2:
-        raise ValueError(f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}")
-    shape = images.shape[1:]
-    flat = images.reshape(len(images), -1)
-    means = np.empty((num_classes, flat.shape[1]), np.float32)
-    factors = np.empty((num_classes, flat.shape[1], flat.shape[1]), np.float32)
-    for k in range(num_classes):
-        of_class = flat[labels == k]
-        means[k] = of_class.mean(axis=0)
-        covariance = np.cov(of_class, rowvar=False, dtype=np.float64) + _JITTER * np.eye(flat.shape[1])
-        factors[k] = np.linalg.cholesky(covariance)
-    means, factors = tf.constant(means), tf.constant(factors)
+    means, factors = tf.constant(statistics.means), tf.constant(statistics.factors)
+    stds = tf.constant(statistics.stds) if statistics.stds.size else None
+    num_classes, _, rank = factors.shape
+    shape = [int(side) for side in statistics.image_shape]
 
     def start(labels: Labels, seed: Seed) -> Images:
         labels = tf.cast(labels, tf.int32)
-        noise = tf.random.stateless_normal([tf.shape(labels)[0], means.shape[1]], seed, alg="philox")
+        noise = tf.random.stateless_normal([tf.shape(labels)[0], rank], seed, alg="philox")
 
         def shaped(k: int) -> tf.Tensor:
             return means[k] + tf.linalg.matmul(noise, factors[k], transpose_b=True)
 
-        # One product for each class, each over all rows: K (H W C)^2 multiplications a row, against gathering a
-        # covariance for each row, which would move B (H W C)^2 floats.
-        x = sum(tf.where((labels == k)[:, None], shaped(k), tf.zeros_like(noise)) for k in range(num_classes))
+        # One product for each class, each over all rows: K D R multiplications a row, against gathering a
+        # factor for each row, which would move B D R floats.
+        x = sum(tf.where((labels == k)[:, None], shaped(k), 0.0) for k in range(num_classes))
+        if stds is not None:
+            own = tf.random.stateless_normal(tf.shape(x), split(seed)[1], alg="philox")
+            x += tf.gather(stds, labels) * own
         return tf.clip_by_value(tf.reshape(x, [-1, *shape]), 0.0, 1.0)
+
+    return start
+
+
+def mixture(statistics: ClassStatistics) -> Start:
+    """A draw from the equal mixture of all classes' Gaussians, whatever the label, clipped to [0, 1]; by TFP."""
+    import tensorflow_probability as tfp
+
+    tfd = tfp.distributions
+    num_classes = len(statistics.means)
+    if statistics.stds.size:
+        # TFP's diagonal plus low rank: a sum of an independent and a shared part, as ours is.
+        components = tfd.MultivariateNormalDiagPlusLowRankCovariance(
+            statistics.means, np.square(statistics.stds), statistics.factors
+        )
+    else:
+        components = tfd.MultivariateNormalTriL(statistics.means, statistics.factors)
+    weights = tfd.Categorical(probs=np.full(num_classes, 1 / num_classes, np.float32))
+    density = tfd.MixtureSameFamily(weights, components)
+    shape = [int(side) for side in statistics.image_shape]
+
+    def start(labels: Labels, seed: Seed) -> Images:
+        x = density.sample(tf.shape(labels)[0], seed=seed)
+        return tf.clip_by_value(tf.reshape(x, [-1, *shape]), 0.0, 1.0)
+
+    return start
+
+
+def given(images: np.ndarray, classes: np.ndarray | None = None) -> Start:
+    """Images that are there, a replay buffer's or anyone's, drawn by seed and with replacement.
+
+    Args:
+      images: float32[N, H, W, C] in [0, 1].
+      classes: int[N], to draw an image of the label's class; every class that is asked for must be among them. None:
+        any image, whatever the label.
+    """
+
+    def start(labels: Labels, seed: Seed) -> Images:
+        order = tf.random.stateless_uniform([tf.shape(labels)[0], len(images)], seed, alg="philox")
+        if classes is not None:
+            fits = tf.cast(labels, tf.int64)[:, None] == tf.constant(classes, tf.int64)[None]
+            order = tf.where(fits, order, -1.0)
+        return tf.gather(tf.constant(images), tf.argmax(order, axis=1))
 
     return start

@@ -1,0 +1,121 @@
+"""Walks with an acceptance step: they leave exp(-E / temperature) as it is, whatever their step size."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from jeat_tf.samplers.walks import Memory, Walk
+from jeat_tf.types import EnergyFn, Images, Seed
+
+Bounds = tuple[float, float]
+
+
+class Acceptance(NamedTuple):
+    """The memory of a Metropolis walk.
+
+    Attributes:
+      results: of TFP's kernel, with the energy and the gradient at the images where the chain stands.
+      accepted: float32[B], proposals that each image has taken.
+      proposed: float32[], steps taken so far.
+    """
+
+    results: Any
+    accepted: tf.Tensor
+    proposed: tf.Tensor
+
+
+def mala(step_size: float, temperature: float = 1.0, bounds: Bounds | None = None) -> Walk:
+    """Metropolis-adjusted Langevin: a step of `coupled(step_size)`, taken or refused for each image on its own.
+
+    Proposes x - step_size / (2 temperature) * grad E(x) + sqrt(step_size) * N(0, I) and accepts it with the probability
+    that makes exp(-E / temperature) stationary (Roberts & Tweedie, 1996; TFP's `MetropolisAdjustedLangevinAlgorithm`).
+    An image costs one gradient a step. Too large a step is refused always: look at `acceptance`, of which 0.57 is best
+    in the limit of many dimensions (Roberts & Rosenthal, 1998).
+
+    The memory holds the energy where the chain stands, so the images must not be changed between steps: under
+    `projected` the walk is no longer exact.
+
+    Args:
+      step_size: alpha, the variance of a step's noise, for [0, 1] pixels; in `langevin` it is the gradient's factor.
+      temperature: T of exp(-E / T); below 1 the chain keeps to lower energies.
+      bounds: pixel range outside of which the density is 0; starts must be inside. What leaves it is refused as a whole
+        image, and in many dimensions next to pixels of 0 and 1 that is nearly every proposal: None lets chains out.
+
+    Raises:
+      ValueError: a step size or temperature that is not above 0.
+    """
+    _check(step_size, temperature)
+
+    def kernel(energy_fn: EnergyFn) -> Any:
+        import tensorflow_probability as tfp
+
+        return tfp.mcmc.MetropolisAdjustedLangevinAlgorithm(
+            _log_density(energy_fn, temperature, bounds), step_size=step_size
+        )
+
+    return _walk(kernel)
+
+
+def hmc(step_size: float, num_leapfrog_steps: int, temperature: float = 1.0, bounds: Bounds | None = None) -> Walk:
+    """Hamiltonian Monte Carlo on exp(-E / temperature): a step is a path of leapfrog steps, taken or refused whole.
+
+    Duane et al., 1987; Neal, 2011; `tfp.mcmc.HamiltonianMonteCarlo`, with unit masses. An image costs
+    `num_leapfrog_steps` gradients a step. Acceptance of 0.65 is best in the limit of many dimensions (Neal, 2011,
+    sec. 5.4.4). As for `mala`, images must not be changed between steps.
+
+    Args:
+      step_size: of a leapfrog step, in [0, 1] pixels for a momentum of 1.
+      num_leapfrog_steps: leapfrog steps of one step.
+      temperature: as in `mala`.
+      bounds: as in `mala`, at the end of the path.
+
+    Raises:
+      ValueError: a step size or temperature that is not above 0, or no leapfrog step.
+    """
+    _check(step_size, temperature)
+    if num_leapfrog_steps < 1:
+        raise ValueError(f"expected at least 1 leapfrog step, received {num_leapfrog_steps}")
+
+    def kernel(energy_fn: EnergyFn) -> Any:
+        import tensorflow_probability as tfp
+
+        return tfp.mcmc.HamiltonianMonteCarlo(
+            _log_density(energy_fn, temperature, bounds), step_size=step_size, num_leapfrog_steps=num_leapfrog_steps
+        )
+
+    return _walk(kernel)
+
+
+def acceptance(memory: Acceptance) -> tf.Tensor:
+    """Share float32[B] of its proposals that each image has taken since the chain began; 0 before the first step."""
+    return tf.math.divide_no_nan(memory.accepted, memory.proposed)
+
+
+def _walk(kernel: Callable[[EnergyFn], Any]) -> Walk:
+    def begin(energy_fn: EnergyFn, x: Images) -> Memory:
+        x = tf.convert_to_tensor(x)
+        return Acceptance(kernel(energy_fn).bootstrap_results(x), tf.zeros(tf.shape(x)[0]), tf.constant(0.0))
+
+    def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
+        x, results = kernel(energy_fn).one_step(x, memory.results, seed=seed)
+        taken = tf.cast(results.is_accepted, tf.float32)
+        return x, Acceptance(results, memory.accepted + taken, memory.proposed + 1.0)
+
+    return Walk(begin, step)
+
+
+def _log_density(energy_fn: EnergyFn, temperature: float, bounds: Bounds | None) -> Callable[[Images], tf.Tensor]:
+    def log_density(x: Images) -> tf.Tensor:
+        value = -energy_fn(x) / temperature
+        if bounds is None:
+            return value
+        inside = tf.reduce_all((x >= bounds[0]) & (x <= bounds[1]), axis=(1, 2, 3))
+        return tf.where(inside, value, -float("inf"))
+
+    return log_density
+
+
+def _check(step_size: float, temperature: float) -> None:
+    if not (step_size > 0 and temperature > 0):
+        raise ValueError(f"expected a step size and a temperature above 0, received {step_size} and {temperature}")

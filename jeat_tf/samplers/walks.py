@@ -1,0 +1,157 @@
+"""Chains as single steps, so that they can be watched on the way, held to a condition, stopped and gone on with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from jeat_tf.loops import advance, input_gradient
+from jeat_tf.norms import gaussian_start
+from jeat_tf.seeds import fold_in
+from jeat_tf.types import EnergyFn, Images, Seed
+
+Memory = Any
+"""What a walk carries from step to step beside its images: a tensor or any nest of tensors, () for nothing."""
+
+
+class Walk(NamedTuple):
+    """How a chain moves.
+
+    Attributes:
+      begin: (energy_fn, x) -> memory.
+      step: (energy_fn, x, memory, seed) -> (x, memory).
+    """
+
+    begin: Callable[[EnergyFn, Images], Memory]
+    step: Callable[[EnergyFn, Images, Memory, Seed], tuple[Images, Memory]]
+
+    def advance(
+        self,
+        energy_fn: EnergyFn,
+        x: Images,
+        memory: Memory,
+        *,
+        seed: Seed,
+        start: int | tf.Tensor,
+        stop: int | tf.Tensor,
+    ) -> tuple[Images, Memory]:
+        """Steps start .. stop - 1 as one graph loop; cut anywhere, the same steps."""
+
+        def step(state: tuple[Images, Memory], i: tf.Tensor) -> tuple[Images, Memory]:
+            return self.step(energy_fn, *state, fold_in(seed, i))
+
+        return advance(step, (x, memory), start, stop)
+
+
+class Chain(NamedTuple):
+    """A sampler, `num_steps` steps of a walk: `Chain(langevin(step_size=0.25, noise_std=0.005), 200)`."""
+
+    walk: Walk
+    num_steps: int | tf.Tensor
+
+    def __call__(self, energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images:
+        """The chain's last images; no gradient flows through them."""
+        memory = self.walk.begin(energy_fn, x)
+        x, _ = self.walk.advance(energy_fn, x, memory, seed=seed, start=0, stop=self.num_steps)
+        return tf.stop_gradient(x)
+
+
+def langevin(
+    *,
+    step_size: float,
+    noise_std: float,
+    clip_gradient: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Walk:
+    """x <- x - step_size * grad E(x) + noise_std * N(0, I): what `sgld` repeats; its docstring has the arguments."""
+
+    def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
+        gradient = _clipped(input_gradient(energy_fn, x), clip_gradient)
+        return shaken(x - step_size * gradient, seed, noise_std, bounds), memory
+
+    return Walk(lambda energy_fn, x: (), step)
+
+
+def momentum(
+    *,
+    step_size: float,
+    noise_std: float,
+    decay: float = 0.9,
+    clip_gradient: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Walk:
+    """v <- decay * v + grad E(x), x <- x - step_size * v + noise_std * N(0, I), from v = 0.
+
+    A step goes as far as one of step_size / (1 - decay) without momentum, and averages over ripples of the energy:
+    with starts from class PCA it is what Mirza et al., 2024 (WEAT) draw from any robust classifier.
+
+    Args:
+      step_size: factor of the velocity, for [0, 1] pixels.
+      noise_std: standard deviation of each step's noise, in pixels.
+      decay: in [0, 1); 0 is `langevin`.
+      clip_gradient: bound on each entry of the gradient.
+      bounds: pixel range kept after each step.
+    """
+
+    def step(energy_fn: EnergyFn, x: Images, velocity: Memory, seed: Seed) -> tuple[Images, Memory]:
+        velocity = decay * velocity + _clipped(input_gradient(energy_fn, x), clip_gradient)
+        return shaken(x - step_size * velocity, seed, noise_std, bounds), velocity
+
+    return Walk(lambda energy_fn, x: tf.zeros_like(x), step)
+
+
+def annealed(
+    *,
+    step_sizes: tuple[float, float],
+    noise_stds: tuple[float, float],
+    num_steps: int,
+    clip_gradient: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Walk:
+    """A Langevin walk whose step and noise go from their first to their last value, in equal ratios over `num_steps`.
+
+    Args:
+      step_sizes: first and last, above 0.
+      noise_stds: first and last; both above 0, or both 0.
+      num_steps: steps from first to last; beyond, they stay at the last.
+      clip_gradient: bound on each entry of the gradient.
+      bounds: pixel range kept after each step.
+
+    Raises:
+      ValueError: values between which there is no ratio.
+    """
+    for what, pair in (("step_sizes", step_sizes), ("noise_stds", noise_stds)):
+        if not (min(pair) > 0 or (what == "noise_stds" and pair == (0, 0))):
+            raise ValueError(f"expected {what} above 0, to go from one to the other in equal ratios, received {pair}")
+
+    def between(pair: tuple[float, float], done: tf.Tensor) -> tf.Tensor | float:
+        return pair[0] * (pair[1] / pair[0]) ** done if pair[0] else 0.0
+
+    def step(energy_fn: EnergyFn, x: Images, i: Memory, seed: Seed) -> tuple[Images, Memory]:
+        done = tf.minimum(tf.cast(i, tf.float32) / max(num_steps - 1, 1), 1.0)
+        gradient = _clipped(input_gradient(energy_fn, x), clip_gradient)
+        x = shaken(x - between(step_sizes, done) * gradient, seed, between(noise_stds, done), bounds)
+        return x, i + 1
+
+    return Walk(lambda energy_fn, x: tf.constant(0), step)
+
+
+def projected(walk: Walk, project: Callable[[Images], Images]) -> Walk:
+    """The walk with its images brought back to a condition after each step, e.g. known pixels to their values."""
+
+    def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
+        x, memory = walk.step(energy_fn, x, memory, seed)
+        return project(x), memory
+
+    return Walk(walk.begin, step)
+
+
+def shaken(x: Images, seed: Seed, noise_std: float | tf.Tensor, bounds: tuple[float, float] | None) -> Images:
+    """How a step ends: noise, then the pixel range."""
+    if not isinstance(noise_std, float | int) or noise_std:
+        x = gaussian_start(x, seed, std=noise_std)
+    return x if bounds is None else tf.clip_by_value(x, *bounds)
+
+
+def _clipped(gradient: tf.Tensor, bound: float | None) -> tf.Tensor:
+    return gradient if bound is None else tf.clip_by_value(gradient, -bound, bound)

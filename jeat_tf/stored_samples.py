@@ -1,0 +1,149 @@
+"""Generated images on disk: files of some thousand images each, so that no number of them has to fit in memory."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.artifacts import whole_file, write_arrays, write_json
+
+_FILE = re.compile(r"samples-(\d{5})-of-(\d{5})\.(npz|tfrecord)")
+
+
+class Shard(NamedTuple):
+    """The images of one file.
+
+    Attributes:
+      images: float32[n, H, W, C] in [0, 1] (chains that are not clipped may leave it).
+      labels: int64[n], the classes asked for.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class SampleFolder:
+    """A folder of generated images and of what was read from their chains on the way."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def begin(self, identity: dict[str, Any], *, resume: bool) -> None:
+        """Makes the folder ready for the samples that `identity` describes.
+
+        Raises:
+          ValueError: it holds other samples.
+        """
+        if not resume:
+            for name in self._files():
+                os.remove(os.path.join(self.path, name))
+        elif self._files():
+            found = self.identity()
+            changed = [key for key in {**identity, **found} if identity.get(key) != found.get(key)]
+            if changed:
+                was = ", ".join(f"{key}: {found.get(key)!r} -> {identity.get(key)!r}" for key in sorted(changed))
+                raise ValueError(
+                    f"{self.path} holds other samples ({was}); choose another --output_dir, or --resume=false to "
+                    "replace them"
+                )
+        write_json(os.path.join(self.path, "identity.json"), identity)
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples are, as it was given to `begin`.
+
+        Raises:
+          ValueError: it is not there, or not readable.
+        """
+        try:
+            with open(os.path.join(self.path, "identity.json"), encoding="utf-8") as f:
+                return json.load(f)
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"no samples of known origin in {self.path}: {error}; expected a folder of `python -m jeat_tf.sample`"
+            ) from error
+
+    def has(self, index: int, count: int) -> bool:
+        """Whether file `index` of `count` is there."""
+        return any(match[1] == f"{index:05d}" and match[2] == f"{count:05d}" for match in self._matches())
+
+    def write(self, index: int, count: int, shard: Shard, traces: dict[str, np.ndarray], *, format: str) -> None:
+        """Writes one file of images, after what was read from their chains."""
+        stem = f"{index:05d}-of-{count:05d}"
+        write_arrays(os.path.join(self.path, f"traces-{stem}.npz"), **traces)
+        path = os.path.join(self.path, f"samples-{stem}.{format}")
+        if format == "npz":
+            write_arrays(path, images=shard.images, labels=shard.labels)
+            return
+        with whole_file(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
+            for image, label in zip(to_bytes(shard.images), shard.labels, strict=True):
+                writer.write(_example(image, int(label)))
+
+    def shards(self) -> Iterator[Shard]:
+        """The images, file by file.
+
+        Raises:
+          ValueError: no samples there, or some of their files are missing or damaged.
+        """
+        matches = self._matches()
+        if not matches:
+            raise ValueError(
+                f"no samples in {self.path}; expected files samples-00000-of-00001.npz as `python -m jeat_tf.sample` "
+                "writes them"
+            )
+        total = int(matches[0][2])
+        missing = sorted(set(range(total)) - {int(match[1]) for match in matches})
+        if missing or len(matches) != total:
+            raise ValueError(
+                f"expected {total} files of samples in {self.path}, received {len(matches)}: the run that writes them "
+                "has not ended; the same command goes on"
+            )
+        for match in matches:
+            yield _read(os.path.join(self.path, match[0]))
+
+    def traces(self) -> dict[str, np.ndarray]:
+        """What was read from the chains: trace_step int[T], and arrays float32[T, N]."""
+        names = sorted(name for name in os.listdir(self.path) if name.startswith("traces-"))
+        parts = []
+        for name in names:
+            with np.load(os.path.join(self.path, name), allow_pickle=False) as arrays:
+                parts.append(dict(arrays))
+        step = parts[0].pop("trace_step")
+        joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        return {"trace_step": step} | joined
+
+    def _files(self) -> list[str]:
+        names = os.listdir(self.path) if os.path.isdir(self.path) else []
+        return sorted(name for name in names if _FILE.fullmatch(name) or name.startswith("traces-"))
+
+    def _matches(self) -> list[re.Match]:
+        return [match for name in self._files() if (match := _FILE.fullmatch(name))]
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """uint8 images, rounded, of float images in [0, 1]."""
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+def _example(image: np.ndarray, label: int) -> bytes:
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _read(path: str) -> Shard:
+    try:
+        if path.endswith(".npz"):
+            with np.load(path, allow_pickle=False) as arrays:
+                return Shard(arrays["images"], arrays["labels"])
+        spec = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+        examples = [tf.io.parse_single_example(record, spec) for record in tf.data.TFRecordDataset(path)]
+        images = np.stack([tf.io.decode_png(example["image"]).numpy() for example in examples])
+        return Shard(images.astype(np.float32) / np.float32(255), np.array([int(e["label"]) for e in examples]))
+    except (OSError, ValueError, KeyError, EOFError, tf.errors.OpError) as error:
+        raise ValueError(f"cannot read the samples in {path}: {error}; draw them again with --resume=false") from error

@@ -1,0 +1,219 @@
+"""The verb `sample`, on a run of a few steps."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from jeat_tf.attacks import joint_energy
+from jeat_tf.build import start as build_start
+from jeat_tf.config import SampleConfig, TrainConfig, replace
+from jeat_tf.data import as_floats, split_names
+from jeat_tf.generation import Sgld
+from jeat_tf.sample import sample
+from jeat_tf.samplers import Stage, generate
+from jeat_tf.seeds import fold_in
+from jeat_tf.stored_samples import SampleFolder
+from jeat_tf.train import train
+from jeat_tf.trained import stored_buffer
+
+CHAIN = "sgld:num_steps=13"
+
+
+@pytest.fixture(scope="module")
+def energy_run(tmp_path_factory, data_dir):
+    """Folder of a finished JEM run of two epochs, with a replay buffer of 100 images."""
+    folder = str(tmp_path_factory.mktemp("runs") / "jem")
+    settings = {"method": "jem", "epochs": 2, "chain_steps": 2, "buffer_size": 100, "batch_size": 50, "robust_every": 0}
+    train(replace(TrainConfig(), model_dir=folder, images_every=0, **settings))
+    return folder
+
+
+def config(run, folder, **settings):
+    small = {"num": 25, "stages": CHAIN, "batch_size": 10, "shard_size": 10, "readings": 2, "output_dir": str(folder)}
+    return replace(SampleConfig(), model=run, **small | settings)
+
+
+def drawn(folder):
+    shards = list(SampleFolder(str(folder)).shards())
+    return np.concatenate([s.images for s in shards]), np.concatenate([s.labels for s in shards])
+
+
+@pytest.fixture(scope="module")
+def once(run, tmp_path_factory):
+    """The report and the folder of samples that many tests look at."""
+    folder = tmp_path_factory.mktemp("samples")
+    return sample(config(run, folder)), folder
+
+
+@pytest.fixture
+def copied(once, tmp_path):
+    """A copy of these samples, to be changed."""
+    return shutil.copytree(once[1], tmp_path / "copied")
+
+
+def test_files_and_protocol(once):
+    report, folder = once
+    assert json.loads((folder / "samples.json").read_text()) == json.loads(json.dumps(report))
+    images, labels = drawn(folder)
+    assert images.shape == (25, 8, 8, 1)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    np.testing.assert_array_equal(labels, np.arange(25) % 10)
+    assert {f"samples-0000{i}-of-00003.npz" for i in range(3)} <= set(os.listdir(folder))
+    assert report["diagnostics"]["trace"]["step"] == [0, 7, 13]
+    assert len(report["diagnostics"]["trace"]["energy"]) == 3
+    assert report["protocol"]["stages"] == [{"stage": "sgld", **vars(Sgld(num_steps=13))}]
+    assert report["protocol"]["steps"] == 13
+
+
+def test_the_pictures_show_every_class_and_every_reading(once):
+    picture = np.asarray(keras.utils.load_img(once[1] / "grid.png"))
+    assert picture.shape == (10 * 33 + 1, 3 * 33 + 1, 3)
+    with Image.open(once[1] / "chain.gif") as animation:
+        assert animation.n_frames == 3
+
+
+def test_energy_falls_along_the_chain(once):
+    energies = once[0]["diagnostics"]["trace"]["energy"]
+    assert energies[-1] < energies[0]
+
+
+def test_they_are_what_generate_draws_in_one_go(run, tmp_path, digits):
+    sample(config(run, tmp_path, num=10, seed=4))
+    images, labels = digits.arrays(split_names(digits, 10, 0)[0])
+    start = build_start("class_gaussian", digits, lambda: (as_floats(images), labels))
+    net = keras.saving.load_model(f"{run}/net.keras")
+    stages = [Stage(joint_energy, Sgld(num_steps=13).sampler())]
+    one_go = generate(net, tf.range(10), seed=fold_in(tf.constant([4, 6]), 0), start=start, stages=stages)
+    np.testing.assert_allclose(drawn(tmp_path)[0], one_go, atol=1e-5)
+
+
+def test_it_is_a_function_of_its_seed(once, run, tmp_path):
+    sample(config(run, tmp_path / "same"))
+    sample(config(run, tmp_path / "other", seed=1))
+    np.testing.assert_array_equal(drawn(tmp_path / "same")[0], drawn(once[1])[0])
+    assert np.any(drawn(tmp_path / "other")[0] != drawn(once[1])[0])
+
+
+def test_an_interrupted_run_goes_on_where_it_was(once, run, copied):
+    os.remove(copied / "samples-00001-of-00003.npz")
+    kept = os.stat(copied / "samples-00000-of-00003.npz").st_mtime_ns
+    sample(config(run, copied))
+    assert os.stat(copied / "samples-00000-of-00003.npz").st_mtime_ns == kept
+    np.testing.assert_array_equal(drawn(copied)[0], drawn(once[1])[0])
+
+
+def test_other_samples_are_not_overwritten_unless_asked(once, run, copied):
+    with pytest.raises(ValueError, match="holds other samples .*seed: 0 -> 1"):
+        sample(config(run, copied, seed=1))
+    np.testing.assert_array_equal(drawn(copied)[0], drawn(once[1])[0])
+    sample(config(run, copied, seed=1, resume=False))
+    assert np.any(drawn(copied)[0] != drawn(once[1])[0])
+
+
+def test_records_hold_the_images_to_eight_bits(once, run, tmp_path):
+    sample(config(run, tmp_path, format="tfrecord"))
+    exact, labels = drawn(once[1])
+    rounded, same = drawn(tmp_path)
+    np.testing.assert_array_equal(labels, same)
+    np.testing.assert_allclose(rounded, exact, atol=0.5 / 255 + 1e-6)
+
+
+def test_robust_jems_combined_inference(run, tmp_path):
+    """Class Gaussians, targeted PGD, less contrast, and no chain: the images are the attack's, drawn together."""
+    sample(config(run, tmp_path, stages="targeted:num_steps=5,epsilon=0.2;contrast:factor=0.9"))
+    images, labels = drawn(tmp_path)
+    assert images.min() >= 0.05 - 1e-6
+    assert images.max() <= 0.95 + 1e-6
+    net = keras.saving.load_model(f"{run}/net.keras")
+    assert np.mean(net(images).numpy().argmax(-1) == labels) > 0.9
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"start": "uniform", "stages": "sgld:energy=cross_entropy,num_steps=3"},
+        {"start": "class_pca", "stages": "momentum:num_steps=3"},
+        {"start": "class_gaussian", "start_rank": 3, "stages": "annealed:num_steps=3;hmc:num_steps=2"},
+        {"start": "gaussian", "stages": "none"},
+    ],
+    ids=lambda s: s["start"],
+)
+def test_choices(settings, run, tmp_path):
+    assert sample(config(run, tmp_path, **settings))["diagnostics"]["finite"]
+
+
+def test_classes_in_a_list_are_asked_for_in_turn(run, tmp_path):
+    sample(config(run, tmp_path, classes="3,5"))
+    np.testing.assert_array_equal(drawn(tmp_path)[1], [3, 5] * 12 + [3])
+
+
+def test_without_classes_the_net_says_what_the_images_are(run, tmp_path):
+    sample(config(run, tmp_path, preset="unconditional", stages="", classes="none"))
+    images, labels = drawn(tmp_path)
+    net = keras.saving.load_model(f"{run}/net.keras")
+    np.testing.assert_array_equal(net(images).numpy().argmax(-1), labels)
+
+
+def test_chains_go_on_from_the_replay_buffer(energy_run, tmp_path):
+    sample(config(energy_run, tmp_path, start="buffer", stages="none"))
+    stored = stored_buffer(energy_run).images
+    for image in drawn(tmp_path)[0]:
+        assert np.abs(stored - image).max(axis=(1, 2, 3)).min() == 0
+
+
+def test_chains_begin_at_given_images_of_the_class(run, tmp_path, digit_arrays):
+    images, labels = digit_arrays
+    np.savez(tmp_path / "given.npz", images=images, labels=labels)
+    given = {"start": "images", "start_images": str(tmp_path / "given.npz"), "stages": "none"}
+    sample(config(run, tmp_path / "out", **given))
+    for image, label in zip(*drawn(tmp_path / "out"), strict=True):
+        same = np.flatnonzero((images == image).all(axis=(1, 2, 3)))
+        assert label in labels[same]
+
+
+def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
+    trained_net.save(tmp_path / "judge.keras")
+    judged = sample(config(run, tmp_path, num=60, judge=str(tmp_path / "judge.keras")))["judge"]
+    assert 0 <= judged["agreement"] <= 1
+    assert judged["start_alone"]["agreement"] > 0.6
+    assert judged["frechet_classifier_distance"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num": 0}, "--num"),
+        ({"readings": -1}, "--readings"),
+        ({"preset": "best"}, 'unknown preset "best"'),
+        ({"start": "uniforn"}, 'unknown start "uniforn"; did you mean uniform'),
+        ({"stages": "sgdl"}, 'unknown stage "sgdl"'),
+        ({"start": "buffer"}, "expected a run with a replay buffer"),
+        ({"start": "images"}, "--start_images belong together"),
+        ({"classes": "10"}, r"classes in 0\.\.9, those of the net, received \[10\]"),
+        ({"classes": "three"}, "balanced, none or a list"),
+        ({"classes": "none"}, "--classes=none draws without classes, and sgld needs them"),
+    ],
+)
+def test_bad_settings_leave_nothing_behind(settings, message, run, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        sample(config(run, tmp_path / "out", **settings))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_and_damaged_files_are_named(copied, tmp_path):
+    with pytest.raises(ValueError, match="no samples in"):
+        list(SampleFolder(str(tmp_path)).shards())
+    last = copied / "samples-00002-of-00003.npz"
+    last.write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match="cannot read the samples in .*samples-00002-of-00003.npz"):
+        list(SampleFolder(str(copied)).shards())
+    os.remove(last)
+    with pytest.raises(ValueError, match="expected 3 files of samples .* received 2"):
+        list(SampleFolder(str(copied)).shards())

@@ -1,0 +1,80 @@
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from jeat_tf.samplers import Chain, annealed, langevin, momentum, projected, sgld
+from tests.conftest import seed
+
+WALKS = {
+    "langevin": langevin(step_size=0.1, noise_std=0.05),
+    "proximal": langevin(step_size=1.0, noise_std=0.0, clip_gradient=0.01, bounds=(0.0, 1.0)),
+    "momentum": momentum(step_size=0.1, noise_std=0.05, decay=0.8),
+    "annealed": annealed(step_sizes=(0.3, 0.01), noise_stds=(0.1, 0.001), num_steps=12),
+    "projected": projected(momentum(step_size=0.1, noise_std=0.05), lambda x: tf.clip_by_value(x, 0.2, 0.4)),
+}
+
+
+def bowl(x):
+    return tf.reduce_sum(tf.square(x), axis=(1, 2, 3)) / 2
+
+
+def images():
+    return tf.random.stateless_uniform([3, 2, 2, 1], seed(5))
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+def test_a_walk_cut_in_two_is_the_walk_in_one_go(walk):
+    whole = Chain(walk, 12)(bowl, images(), seed=seed())
+    x, memory = walk.advance(bowl, images(), walk.begin(bowl, images()), seed=seed(), start=0, stop=5)
+    x, _ = walk.advance(bowl, x, memory, seed=seed(), start=5, stop=12)
+    np.testing.assert_array_equal(x, whole)
+    assert np.any(whole != images())
+
+
+def test_sgld_is_the_chain_of_langevin():
+    steps = {"step_size": 0.1, "noise_std": 0.05}
+    chain = Chain(langevin(**steps), 7)(bowl, images(), seed=seed())
+    np.testing.assert_array_equal(sgld(bowl, images(), seed=seed(), num_steps=7, **steps), chain)
+
+
+def test_momentum_without_memory_is_langevin():
+    run = functools.partial(lambda walk: Chain(walk, 7)(bowl, images(), seed=seed()))
+    same = {"step_size": 0.1, "noise_std": 0.05}
+    np.testing.assert_array_equal(run(momentum(decay=0.0, **same)), run(langevin(**same)))
+
+
+def test_momentum_follows_its_recurrence():
+    x = Chain(momentum(step_size=0.1, noise_std=0.0, decay=0.5), 3)(bowl, images(), seed=seed())
+    position, velocity = images().numpy(), 0.0
+    for _ in range(3):
+        velocity = 0.5 * velocity + position
+        position = position - 0.1 * velocity
+    np.testing.assert_allclose(x, position, rtol=1e-6)
+
+
+def test_annealed_steps_are_in_equal_ratios():
+    x = Chain(annealed(step_sizes=(0.4, 0.1), noise_stds=(0, 0), num_steps=3), 4)(bowl, images(), seed=seed())
+    np.testing.assert_allclose(x, images() * (1 - 0.4) * (1 - 0.2) * (1 - 0.1) ** 2, rtol=1e-5)
+
+
+def test_annealed_between_equal_values_is_langevin():
+    same = annealed(step_sizes=(0.1, 0.1), noise_stds=(0.05, 0.05), num_steps=5)
+    plain = langevin(step_size=0.1, noise_std=0.05)
+    np.testing.assert_allclose(
+        Chain(same, 5)(bowl, images(), seed=seed()), Chain(plain, 5)(bowl, images(), seed=seed()), rtol=1e-6
+    )
+
+
+def test_there_is_no_ratio_to_zero():
+    with pytest.raises(ValueError, match="step_sizes above 0"):
+        annealed(step_sizes=(0.1, 0), noise_stds=(0, 0), num_steps=5)
+    with pytest.raises(ValueError, match="noise_stds above 0"):
+        annealed(step_sizes=(0.1, 0.1), noise_stds=(0.1, 0), num_steps=5)
+
+
+def test_a_projected_walk_meets_its_condition():
+    x = Chain(WALKS["projected"], 12)(bowl, images(), seed=seed())
+    assert np.min(x) >= 0.2
+    assert np.max(x) <= 0.4

@@ -29,13 +29,14 @@ from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, 
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.search import predictions
 from jeat_tf.config import EvaluateConfig, TrainConfig, check_epsilon, numbers
-from jeat_tf.data import LabelledImages, open_labelled
+from jeat_tf.data import LabelledImages
 from jeat_tf.evaluation import gradient_masking as masking
 from jeat_tf.evaluation import refine, wilson_interval
 from jeat_tf.evaluation.stored_standing import StoredStanding
+from jeat_tf.measure import asked, labelled, measure, summary
 from jeat_tf.models import in_bfloat16
 from jeat_tf.norms import Ball, l2, linf
-from jeat_tf.trained import check_fit, data_of_run, output_folder, run_config
+from jeat_tf.trained import check_fit, output_folder, run_config
 from jeat_tf.units import fraction_of_255
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
@@ -86,7 +87,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         if name != "clean":
             named(name, balls[0])
     _check(config, names)
-    net, data = load_net(config.model), _data(config, run)
+    net, data = load_net(config.model), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
@@ -194,15 +195,6 @@ def _check(config: EvaluateConfig, names: list[str]) -> None:
     ):
         if value < least:
             raise ValueError(f"expected --{flag} >= {least}, received {value}")
-
-
-def _data(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
-    data = data_of_run(config.data, run)
-    if not data.dataset:
-        raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
-    return open_labelled(
-        data.dataset, config.split, count=config.num_images, data_dir=data.data_dir or None, download=data.download
-    )
 
 
 def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:
@@ -363,7 +355,22 @@ def _averaging(config: EvaluateConfig, is_random: bool, samples: int) -> str:
 
 
 def _main(config: EvaluateConfig) -> None:
-    report = evaluate(config)
+    others = asked(config)
+    if config.attacks == "none" and not others:
+        raise ValueError(
+            "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images and --generation"
+        )
+    folder = output_folder(config.model, config.output_dir, "evaluation")
+    if others:  # first, because it refuses what does not fit before attacks take their time
+        for name, report in measure(config).items():
+            print("\n".join(summary(name, report)))
+            print(f"written: {os.path.join(folder, name)}.json")
+    if config.attacks != "none":
+        _print(evaluate(config))
+        print(f"written: {os.path.join(folder, 'results.json')}")
+
+
+def _print(report: dict[str, Any]) -> None:
     print(f"\n{report['dataset']}, {report['images']}; {report['norm']}")
     print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
     for row in report["results"]:
@@ -385,7 +392,6 @@ def _main(config: EvaluateConfig) -> None:
         for finding in audit["findings"]:
             if finding["fired"]:
                 print(f"  {finding['name']}: {finding['detail']}")
-    print(f"written: {os.path.join(output_folder(config.model, config.output_dir, 'evaluation'), 'results.json')}")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ class Momentum:
     """A Langevin chain with momentum."""
 
     energy: str = _energy()
-    num_steps: int = setting(50, "gradient steps")
-    step_size: float = setting(0.05, "factor of the velocity, in pixels")
+    num_steps: int = setting(20, "gradient steps")
+    step_size: float = setting(0.001, "factor of the velocity, in pixels")
     noise_std: float = setting(0.001, "standard deviation of each step's noise, in pixels")
     decay: float = setting(0.9, "what is kept of the velocity at each step, in [0, 1)")
     clip_pixels: bool = setting(True, "keep images in [0, 1] after each step")

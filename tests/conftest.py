@@ -60,6 +60,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, data_dir: str) -> str:
     return folder
 
 
+@pytest.fixture(scope="session")
+def energy_run(tmp_path_factory: pytest.TempPathFactory, data_dir: str) -> str:
+    """Folder of a finished JEM run of two epochs, with a replay buffer of 100 images."""
+    folder = str(tmp_path_factory.mktemp("runs") / "jem")
+    settings = {"method": "jem", "epochs": 2, "chain_steps": 2, "buffer_size": 100, "batch_size": 50, "robust_every": 0}
+    train(replace(TrainConfig(), model_dir=folder, images_every=0, **settings))
+    return folder
+
+
 def linear_net(image_shape: tuple = (8, 8, 1), num_classes: int = 10) -> keras.Model:
     return keras.Sequential(
         [keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(num_classes, name="logits")]

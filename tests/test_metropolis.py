@@ -18,13 +18,22 @@ def flat(x):
     return 0 * bowl(x)
 
 
-def steps(walk, energy_fn, x, start, stop, memory=None):
+def compiled(walk, energy_fn):
+    """(x, memory, start, stop) -> (x, memory); None for the memory begins."""
+
     @tf.function(autograph=False)
     def run(x, memory, start, stop):
-        memory = walk.begin(energy_fn, x) if memory is None else memory
         return walk.advance(energy_fn, x, memory, seed=seed(), start=start, stop=stop)
 
-    return run(x, memory, tf.constant(start), tf.constant(stop))
+    def steps(x, start, stop, memory=None):
+        memory = walk.begin(energy_fn, x) if memory is None else memory
+        return run(x, memory, tf.constant(start), tf.constant(stop))
+
+    return steps
+
+
+def steps(walk, energy_fn, x, start, stop):
+    return compiled(walk, energy_fn)(x, start, stop)
 
 
 def end_of(walk, energy_fn, x, num_steps):
@@ -51,11 +60,11 @@ def test_on_a_flat_energy_every_step_is_taken():
 
 
 def test_the_share_of_steps_taken_is_that_of_the_images_that_moved():
-    walk, x = mala(3.0), tf.zeros([200, 2, 2, 1])
-    memory, moved = walk.begin(bowl, x), np.zeros(200)
+    walk, x, moved = mala(3.0), tf.zeros([200, 2, 2, 1]), np.zeros(200)
+    memory, step = walk.begin(bowl, x), compiled(walk, bowl)
     np.testing.assert_array_equal(acceptance(memory), np.zeros(200))
     for i in range(3):
-        before, (x, memory) = x, steps(walk, bowl, x, i, i + 1, memory)
+        before, (x, memory) = x, step(x, i, i + 1, memory)
         moved += np.any(before != x, axis=(1, 2, 3))
     assert 0.05 < np.mean(moved) / 3 < 0.95
     np.testing.assert_allclose(acceptance(memory), moved / 3, rtol=1e-6)
@@ -88,9 +97,10 @@ def test_an_image_is_taken_or_refused_on_its_own():
 @pytest.mark.parametrize("walk", [mala(0.5), hmc(0.4, 3)], ids=["mala", "hmc"])
 def test_a_chain_cut_into_segments_is_the_chain_in_one_go(walk):
     x = tf.random.stateless_normal([6, 2, 2, 1], seed(1))
-    whole, whole_memory = steps(walk, bowl, x, 0, 7)
-    part, memory = steps(walk, bowl, x, 0, 3)
-    part, memory = steps(walk, bowl, part, 3, 7, memory)
+    run = compiled(walk, bowl)
+    whole, whole_memory = run(x, 0, 7)
+    part, memory = run(x, 0, 3)
+    part, memory = run(part, 3, 7, memory)
     assert np.max(np.abs(whole - x)) > 0.1
     np.testing.assert_array_equal(whole, part)
     np.testing.assert_array_equal(acceptance(whole_memory), acceptance(memory))

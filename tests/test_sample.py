@@ -12,26 +12,16 @@ from PIL import Image
 
 from jeat_tf.attacks import joint_energy
 from jeat_tf.build import start as build_start
-from jeat_tf.config import SampleConfig, TrainConfig, replace
+from jeat_tf.config import SampleConfig, replace
 from jeat_tf.data import as_floats, split_names
 from jeat_tf.generation import Sgld
 from jeat_tf.sample import sample
 from jeat_tf.samplers import Stage, generate
 from jeat_tf.seeds import fold_in
 from jeat_tf.stored_samples import SampleFolder
-from jeat_tf.train import train
 from jeat_tf.trained import stored_buffer
 
 CHAIN = "sgld:num_steps=13"
-
-
-@pytest.fixture(scope="module")
-def energy_run(tmp_path_factory, data_dir):
-    """Folder of a finished JEM run of two epochs, with a replay buffer of 100 images."""
-    folder = str(tmp_path_factory.mktemp("runs") / "jem")
-    settings = {"method": "jem", "epochs": 2, "chain_steps": 2, "buffer_size": 100, "batch_size": 50, "robust_every": 0}
-    train(replace(TrainConfig(), model_dir=folder, images_every=0, **settings))
-    return folder
 
 
 def config(run, folder, **settings):

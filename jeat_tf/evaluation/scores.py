@@ -74,9 +74,8 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> InceptionSco
     Raises:
       ValueError: not probabilities, or fewer images than classes or splits.
     """
-    p = checked_features(probabilities, least=2)
-    if (p < 0).any() or not np.allclose(p.sum(axis=1), 1, atol=1e-3):
-        raise ValueError("expected probabilities, rows >= 0 that sum to 1, received other rows; apply a softmax first")
+    p = np.asarray(probabilities)
+    checked_features(p[:2], least=2)
     if not 1 <= splits <= len(p):
         raise ValueError(f"expected 1 to {len(p)} splits, as many as images at most, received {splits}")
     if len(p) < p.shape[1]:
@@ -85,7 +84,9 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> InceptionSco
         )
     scores = []
     for i in range(splits):
-        part = p[i * len(p) // splits : (i + 1) * len(p) // splits]
+        part = checked_features(p[i * len(p) // splits : (i + 1) * len(p) // splits])
+        if (part < 0).any() or not np.allclose(part.sum(axis=1), 1, atol=1e-3):
+            raise ValueError("expected rows >= 0 that sum to 1, received other rows; apply a softmax to logits first")
         entropy = scipy.special.entr(part.mean(axis=0)).sum() - scipy.special.entr(part).sum(axis=1).mean()
         scores.append(np.exp(entropy))
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
@@ -238,13 +239,14 @@ def per_class_frechet(
       reference: float[M, D] of the real images, with labels int[M].
 
     Raises:
-      ValueError: as many labels as features expected, or a class with fewer than 2 images on a side.
+      ValueError: not one label for each image, or a class with fewer than 2 images on a side.
     """
     features, reference = _pair(features, reference)
+    labels, reference_labels = np.asarray(labels), np.asarray(reference_labels)
     for x, y in ((features, labels), (reference, reference_labels)):
-        if np.shape(y) != (len(x),):
-            raise ValueError(f"expected one label for each of {len(x)} images, received labels {list(np.shape(y))}")
-    classes = sorted({*np.asarray(labels).tolist(), *np.asarray(reference_labels).tolist()})
+        if y.shape != (len(x),):
+            raise ValueError(f"expected one label for each of {len(x)} images, received labels {list(y.shape)}")
+    classes = np.union1d(labels, reference_labels).tolist()
     few = [c for c in classes if min(np.sum(labels == c), np.sum(reference_labels == c)) < 2]
     if few:
         raise ValueError(f"expected at least 2 samples and 2 real images of each class, received fewer of {few}")

@@ -32,7 +32,7 @@ demo: setup
 	@echo
 	@echo "Results of the demo"
 	@echo "  robust accuracy   $(RUN)/evaluation/results.json"
-	@echo "  generated digits  $(RUN)/samples/grid.png   (arrays: samples.npz, diagnostics: samples.json)"
+	@echo "  generated digits  $(RUN)/samples/grid.png   (chain.gif, arrays: samples-*.npz, diagnostics: samples.json)"
 	@echo "  the classifier    $(RUN)/net.keras          (a plain Keras model: logits are -E(x, y))"
 	@echo "  TensorBoard       $(BIN)/tensorboard --logdir $(RUN)"
 

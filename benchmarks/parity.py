@@ -15,6 +15,7 @@ arithmetic; none of their scores says anything about a generative model.
 """
 
 import argparse
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -203,8 +204,10 @@ def _peak() -> float:
 
 
 def _write(folder: str, name: str, results: dict) -> None:
-    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    versions = {package: installed.get(package) for package in _PACKAGES}
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     with open(os.path.join(folder, f"{name}.json"), "w", encoding="utf-8") as f:
         json.dump({"results": results, "versions": versions}, f, indent=2)
 

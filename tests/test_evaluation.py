@@ -4,42 +4,13 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.energy import energy
-from jeat_tf.evaluation import agreement, classifier_features, frechet_distance, refine, wilson_interval
+from jeat_tf.evaluation import agreement, classifier_features, refine, wilson_interval
 from jeat_tf.loops import input_gradient
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import sgld
 from tests.conftest import seed, tiny_cnn
 
 X = np.random.default_rng(0).random((30, 8, 8, 1), np.float32)
-
-
-def test_frechet_distance_of_gaussians_in_closed_form():
-    rng = np.random.default_rng(0)
-    white = rng.normal(size=(5000, 3))
-    white = (white - white.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(white, rowvar=False))).T
-    a, b = white * [1.0, 2.0, 3.0], white * [2.0, 2.0, 1.0] + [1.0, 0.0, -1.0]
-    # Commuting covariances: |mean difference|^2 + sum of (std_a - std_b)^2.
-    assert frechet_distance(a, b) == pytest.approx(2 + 1 + 0 + 4, rel=1e-6)
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
-
-
-def test_frechet_distance_agrees_with_the_matrix_square_root():
-    import scipy.linalg
-
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)), rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6))
-    root = scipy.linalg.sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
-    expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(
-        np.cov(a, rowvar=False) + np.cov(b, rowvar=False) - 2 * root
-    )
-    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)
-
-
-def test_frechet_distance_with_fewer_images_than_features_is_finite_and_zero_on_itself():
-    few = np.random.default_rng(0).normal(size=(5, 20))
-    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(ValueError, match="at least 2"):
-        frechet_distance(few[:1], few)
 
 
 def test_features_are_what_the_last_dense_layer_reads():

@@ -215,6 +215,12 @@ class Run:
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False)
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", identity=False)
+    energy_changes_every: int = setting(
+        0,
+        "steps between records of how attack and update change energies (JEAT eq. 15), kept in energy_changes.npz; "
+        "0: none",
+        identity=False,
+    )
     guard: str = setting(
         "recover",
         "when a run diverges; recover: back to the last good weights, half the learning rate, twice the chain steps; "
@@ -358,7 +364,7 @@ class SampleConfig:
     )
     batch_size: int = setting(200, "chains run together")
     seed: int = setting(0, "of starts and chains")
-    readings: int = setting(20, "times that each chain is looked at on its way; 0: only at its ends")
+    readings: int = setting(10, "times that each chain is looked at on its way; 0: only at its ends")
     format: str = setting(
         "npz",
         "of the files of images; npz: float32 as drawn; tfrecord: 8-bit PNG and label",
@@ -369,6 +375,31 @@ class SampleConfig:
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
     resume: bool = setting(True, "go on with the files found in output_dir", identity=False)
     output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawConfig:
+    """Settings of `python -m jeat_tf.draw`."""
+
+    data: Data = Data(dataset="")
+    models: str = setting(
+        "", "nets, comma-separated: name=path, or a path, which is named by its folder; runs or .keras files"
+    )
+    figures: str = setting(
+        "",
+        "comma-separated: changes, curves, contours, neighbours, grids, equations, gradients; empty: all that can be "
+        "drawn",
+    )
+    classes: str = setting("", "classes shown, e.g. 3,5; empty: the first ten")
+    num_images: int = setting(10, "generated images of each class")
+    split: str = setting("test", "contours: TFDS split of the image")
+    image: int = setting(0, "contours: place of the image in the split, from 0")
+    radius: float = setting(3.0, "contours: l2 distance in pixels from the image to the ends of both axes")
+    points: int = setting(41, "contours: points on each axis, odd")
+    chain_steps: int = setting(200, "equations, gradients: steps of the chains")
+    start: str = setting("class_gaussian", "equations: where the chains begin", choices=STARTS)
+    seed: int = setting(0, "of directions, starts and chains")
+    output_dir: str = setting("", "folder for the figures", identity=False)
 
 
 def to_json(config: Any) -> str:

@@ -102,7 +102,7 @@ class Mala:
     energy: str = _energy()
     num_steps: int = setting(200, "proposals")
     step_size: float = setting(1e-3, "alpha: drift alpha / 2 and noise sqrt(alpha), in pixels")
-    temperature: float = setting(1.0, "of the density")
+    temperature: float = setting(0.01, "of the density")
 
     def sampler(self) -> Chain:
         return Chain(mala(step_size=self.step_size, temperature=self.temperature, bounds=_PIXELS), self.num_steps)
@@ -116,7 +116,7 @@ class Hmc:
     num_steps: int = setting(50, "proposals")
     step_size: float = setting(0.01, "of a leapfrog step, in pixels")
     num_leapfrog_steps: int = setting(5, "gradients of a proposal")
-    temperature: float = setting(1.0, "of the density")
+    temperature: float = setting(0.01, "of the density")
 
     def sampler(self) -> Chain:
         walk: Walk = hmc(

@@ -88,7 +88,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     drawing = _Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
-    seconds, drawn = _draw(config, samples, drawing, labels)
+    seconds, cpu_seconds, drawn = _draw(config, samples, drawing, labels)
 
     shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
     report = {
@@ -97,6 +97,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         "protocol": protocol,
         "diagnostics": _diagnostics(recipe, net, shown, samples.traces(), training),
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
         "seconds_per_image": seconds / drawn if drawn else None,
         "date": datetime.date.today().isoformat(),
         "provenance": provenance(),
@@ -193,13 +194,15 @@ class _Drawing:
         return read
 
 
-def _draw(config: SampleConfig, samples: SampleFolder, drawing: _Drawing, labels: np.ndarray) -> tuple[float, int]:
-    """Writes the files that are not there; returns the seconds it took and the images it drew."""
+def _draw(
+    config: SampleConfig, samples: SampleFolder, drawing: _Drawing, labels: np.ndarray
+) -> tuple[float, float, int]:
+    """Writes the files that are not there; returns seconds, processor seconds of all threads, and the images drawn."""
     batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
     each = max(1, -(-config.shard_size // config.batch_size))
     shards = [range(i, min(i + each, len(batches))) for i in range(0, len(batches), each)]
     steps = sum(s.sampler.num_steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
-    started, drawn = time.monotonic(), 0
+    started, cpu_started, drawn = time.monotonic(), time.process_time(), 0
     with tqdm(total=len(batches) * steps, desc="sampling", unit="step") as bar:
         for index, shard in enumerate(shards):
             if samples.has(index, len(shards)):
@@ -225,7 +228,7 @@ def _draw(config: SampleConfig, samples: SampleFolder, drawing: _Drawing, labels
             }
             joined["trace_step"] = traces[0]["trace_step"]
             samples.write(index, len(shards), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
-    return time.monotonic() - started, drawn
+    return time.monotonic() - started, time.process_time() - cpu_started, drawn
 
 
 def _check(config: SampleConfig) -> None:

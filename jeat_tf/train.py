@@ -21,14 +21,16 @@ from jeat_tf.artifacts import (
     write_json,
     write_text,
 )
-from jeat_tf.attacks import inference, marginal_energy
+from jeat_tf.attacks import cross_entropy, inference, marginal_energy
 from jeat_tf.config import TrainConfig, differences, leaves, replace, to_json
 from jeat_tf.data import ImageData, as_floats, evaluation_batches
 from jeat_tf.loops import input_gradient
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
+from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import Guard
+from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import ChainBoard
 from jeat_tf.models import initialize_flow
 from jeat_tf.trained import run_config
@@ -36,6 +38,7 @@ from jeat_tf.training_images import TrainingImages, steps_in_epoch, stream, trai
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
+_ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded
 _FLOW_IMAGES = 256  # that a flow's ActNorms are set by
 _TIMED_STEPS, _TIMED_IMAGES, _LONGEST_TIMED = 9, 4, 10.0  # of a dry run: steps, images, seconds a step
 
@@ -45,7 +48,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
     `last.weights.h5` (the state to go on from), `history.json`, `train.json` (result), TensorBoard's `logs/`;
-    `guard.json` if the run was recovered from divergence, and `teacher/` if it labels its own images.
+    `guard.json` if the run was recovered from divergence, `energy_changes.npz` if they are recorded, and `teacher/`
+    if it labels its own images.
 
     Returns:
       result: last epoch's logs, steps, seconds of this call, seconds a step, what a step costs, the guard's
@@ -78,6 +82,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
     shown = held_out or images.labelled
     guard = _guard(config, folder)
     callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if held_out else 0)
+    if config.run.energy_changes_every:
+        callbacks.insert(0, _energy_changes(config, model, shown, folder))
     callbacks = [*([guard] if guard else []), *callbacks, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
     started = time.monotonic()
@@ -243,6 +249,23 @@ def _guard(config: TrainConfig, folder: str) -> Guard | None:
         max_gradient_norm=config.run.max_gradient_norm,
         path=os.path.join(folder, "guard.json"),
         log_dir=os.path.join(folder, "logs"),
+    )
+
+
+def _energy_changes(
+    config: TrainConfig, model: EnergyClassifier, shown: build.ImagesAndLabels, folder: str
+) -> EnergyChanges:
+    # Methods that train on the images as they are have no x_adv of their own: theirs is the attack of the settings.
+    perturb = model.objective.perturb
+    if perturb is unchanged:
+        perturb = attacked(cross_entropy, build.attack(config.method))
+    return EnergyChanges(
+        as_floats(shown[0][:_ENERGY_IMAGES]),
+        shown[1][:_ENERGY_IMAGES],
+        perturb,
+        every=config.run.energy_changes_every,
+        seed=config.run.seed,
+        path=os.path.join(folder, "energy_changes.npz"),
     )
 
 

@@ -7,6 +7,7 @@ from absl import flags
 from jeat_tf import build
 from jeat_tf.cli import parsed
 from jeat_tf.config import (
+    DrawConfig,
     EvaluateConfig,
     PrepareConfig,
     SampleConfig,
@@ -21,7 +22,7 @@ from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean
 
 PRESETS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*/*.flags"))
-KINDS = [TrainConfig, EvaluateConfig, SampleConfig, PrepareConfig]
+KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -80,11 +80,28 @@ def test_a_far_too_large_step_never_moves(walk):
 
 @pytest.mark.parametrize("walk", [mala(0.3, 1.0, (0.0, 1.0)), hmc(0.4, 2, 1.0, (0.0, 1.0))], ids=["mala", "hmc"])
 def test_bounds_hold_and_the_density_inside_them_is_the_one_asked_for(walk):
-    x = end_of(walk, flat, tf.fill([5_000, 1, 1, 1], 0.5), 40)
+    x = end_of(walk, lambda x: 4 * tf.reduce_sum(x, axis=(1, 2, 3)), tf.zeros([10_000, 1, 1, 1]), 40)
     assert x.min() >= 0
     assert x.max() <= 1
-    assert x.mean() == pytest.approx(1 / 2, abs=0.02)
-    assert x.var() == pytest.approx(1 / 12, rel=0.06)
+    # The exponential distribution of rate 4, cut off at 1.
+    mean = 1 / 4 - 1 / np.expm1(4)
+    assert x.mean() == pytest.approx(mean, abs=0.01)
+    assert x.var() == pytest.approx(1 / 16 - np.exp(4) / np.expm1(4) ** 2, rel=0.08)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 3.0)])
+def test_a_far_too_large_step_stays_inside_the_bounds(bounds):
+    x = end_of(mala(1e4, 1.0, bounds), flat, tf.zeros([50, 4, 4, 1]), 5)
+    assert x.min() >= bounds[0]
+    assert x.max() <= bounds[1]
+    assert x.mean() == pytest.approx(np.mean(bounds), abs=0.1 * (bounds[1] - bounds[0]))
+
+
+def test_black_and_white_images_move_as_easily_as_grey_ones():
+    x = tf.cast(tf.random.stateless_uniform([10, 8, 8, 1], seed()) > 0.5, tf.float32)
+    end, memory = steps(mala(1e-3, 1.0, (0.0, 1.0)), flat, x, 0, 5)
+    np.testing.assert_array_equal(acceptance(memory), np.ones(10))
+    assert np.std(end - x) > 0.02
 
 
 def test_an_image_is_taken_or_refused_on_its_own():

@@ -1,5 +1,6 @@
 """Chains down E(x, y) - E(x) and E(x, y): what they reach, and which energy drives them (JEAT Fig. 4, 5, 12, 13)."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -42,7 +43,9 @@ def paired_samples(
         }
         return {name: generate(net, labels, seed=seed, start=start, stages=s) for name, s in stages.items()}
 
-    images = run(tf.constant(labels))
+    y = tf.constant(labels)
+    # Traced in so many words: called for several nets, TensorFlow warns of one function that is traced anew.
+    images = run.get_concrete_function(y)(y)
     return {name: images[name].numpy() for name in ("start", "E(x, y) - E(x)", "E(x, y)")}
 
 
@@ -126,17 +129,18 @@ def gradient_norms(
 
 
 def draw_gradient_norms(norms: GradientNorms) -> Figure:
-    """A panel for each net: means over the chains, bands one standard deviation to each side.
+    """A panel for each net, each with a scale of its own: means over the chains, bands one standard deviation to each side.
 
     Args:
       norms: of `gradient_norms`.
     """
-    figure, axes = panels(1, len(norms.nets))
+    rows = math.ceil(len(norms.nets) / 4)
+    figure, axes = panels(rows, math.ceil(len(norms.nets) / rows))
     joint, marginal = r"$\|\nabla_x E(x, y)\|$", r"$\|\nabla_x E(x)\|$"
     curves = {joint: norms.joint, marginal: norms.marginal}
     styles = line_styles(curves)
     styles[marginal]["linestyle"] = "--"  # the two are often the same
-    for i, (ax, net) in enumerate(zip(axes[0], norms.nets, strict=True)):
+    for i, (ax, net) in enumerate(zip(axes.flat, norms.nets, strict=False)):
         for name, values in curves.items():
             mean, std = values[i].mean(axis=1), values[i].std(axis=1)
             draw_band(ax, norms.step, mean, np.maximum(mean - std, 0), mean + std, name, styles[name])
@@ -144,6 +148,9 @@ def draw_gradient_norms(norms: GradientNorms) -> Figure:
         ax.set_xlabel("steps of the chain")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("l2 norm of the gradient\n(energy per unit of pixel value)")
+    for ax in axes.flat[len(norms.nets) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("l2 norm of the gradient\n(energy per unit of pixel value)")
     add_legend(figure, axes[0, 0])
     return figure

@@ -1,5 +1,6 @@
 """Generated images of several methods, a row for each class (JEAT Fig. 4, 5, 6 and 8)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,25 +66,28 @@ def class_grid(
 
 
 def draw_class_grid(shown: ClassGrid) -> Figure:
-    """A panel for each method: side by side, or one above the other where one class is shown.
+    """A panel for each method: side by side, four in a row at most, or one above the other where one class is shown.
 
     Args:
       shown: of `class_grid`.
     """
     methods, classes, per_class, height, width, channels = shown.images.shape
-    above = classes == 1
+    rows = methods if classes == 1 else math.ceil(methods / 4)
     scale = max(1, 48 // height)
     figure, axes = panels(
-        *((methods, 1) if above else (1, methods)),
+        rows,
+        math.ceil(methods / rows),
         width=per_class * _IMAGE + 0.5,
         height=classes * _IMAGE * height / width + 0.4,
     )
-    for ax, name, images in zip(axes.flat, shown.methods, shown.images, strict=True):
+    for ax, name, images in zip(axes.flat, shown.methods, shown.images, strict=False):
         picture = grid(images.reshape(-1, height, width, channels), per_class, scale=scale, padding=_PADDING)
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
         set_title(ax, str(name), inches=per_class * _IMAGE)
         ax.set(xticks=[], yticks=(np.arange(classes) + 0.5) * (height * scale + _PADDING))
-        ax.set_yticklabels(shown.classes if above or ax is axes[0, 0] else [])
+        ax.set_yticklabels(shown.classes if ax in axes[:, 0] else [])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+    for ax in axes.flat[methods:]:
+        ax.set_visible(False)
     return figure

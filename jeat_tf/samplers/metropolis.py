@@ -1,4 +1,8 @@
-"""Walks with an acceptance step: they leave exp(-E / temperature) as it is, whatever their step size."""
+"""Walks with an acceptance step: they leave exp(-E / temperature) as it is, whatever their step size.
+
+The draws are TensorFlow Probability's, which leaves the algorithm to the device: a seed repeats a chain on one kind of
+device.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,11 +19,13 @@ class Acceptance(NamedTuple):
     """The memory of a Metropolis walk.
 
     Attributes:
-      results: of TFP's kernel, with the energy and the gradient at the images where the chain stands.
+      position: float32[B, H, W, C], where the chain stands; the images returned are its mirror images within bounds.
+      results: of TFP's kernel, with the energy and the gradient there.
       accepted: float32[B], proposals that each image has taken.
       proposed: float32[], steps taken so far.
     """
 
+    position: Images
     results: Any
     accepted: tf.Tensor
     proposed: tf.Tensor
@@ -33,14 +39,14 @@ def mala(step_size: float, temperature: float = 1.0, bounds: Bounds | None = Non
     An image costs one gradient a step. Too large a step is refused always: look at `acceptance`, of which 0.57 is best
     in the limit of many dimensions (Roberts & Rosenthal, 1998).
 
-    The memory holds the energy where the chain stands, so the images must not be changed between steps: under
-    `projected` the walk is no longer exact.
+    The chain goes by its memory: changing the images between steps, as `projected` does, does not change its way.
 
     Args:
       step_size: alpha, the variance of a step's noise, for [0, 1] pixels; in `langevin` it is the gradient's factor.
       temperature: T of exp(-E / T); below 1 the chain keeps to lower energies.
-      bounds: pixel range outside of which the density is 0; starts must be inside. What leaves it is refused as a whole
-        image, and in many dimensions next to pixels of 0 and 1 that is nearly every proposal: None lets chains out.
+      bounds: pixel range outside of which the density is 0. Its ends are mirrors: the energy beyond is that of the
+        mirror image, which is what is returned. That is exact, and a density cut off there would not do: of images with
+        pixels of 0 and 1 nearly every proposal has one outside, and would be refused. None leaves the range open.
 
     Raises:
       ValueError: a step size or temperature that is not above 0.
@@ -54,7 +60,7 @@ def mala(step_size: float, temperature: float = 1.0, bounds: Bounds | None = Non
             _log_density(energy_fn, temperature, bounds), step_size=step_size
         )
 
-    return _walk(kernel)
+    return _walk(kernel, bounds)
 
 
 def hmc(step_size: float, num_leapfrog_steps: int, temperature: float = 1.0, bounds: Bounds | None = None) -> Walk:
@@ -62,13 +68,13 @@ def hmc(step_size: float, num_leapfrog_steps: int, temperature: float = 1.0, bou
 
     Duane et al., 1987; Neal, 2011; `tfp.mcmc.HamiltonianMonteCarlo`, with unit masses. An image costs
     `num_leapfrog_steps` gradients a step. Acceptance of 0.65 is best in the limit of many dimensions (Neal, 2011,
-    sec. 5.4.4). As for `mala`, images must not be changed between steps.
+    sec. 5.4.4).
 
     Args:
       step_size: of a leapfrog step, in [0, 1] pixels for a momentum of 1.
       num_leapfrog_steps: leapfrog steps of one step.
       temperature: as in `mala`.
-      bounds: as in `mala`, at the end of the path.
+      bounds: as in `mala`.
 
     Raises:
       ValueError: a step size or temperature that is not above 0, or no leapfrog step.
@@ -84,7 +90,7 @@ def hmc(step_size: float, num_leapfrog_steps: int, temperature: float = 1.0, bou
             _log_density(energy_fn, temperature, bounds), step_size=step_size, num_leapfrog_steps=num_leapfrog_steps
         )
 
-    return _walk(kernel)
+    return _walk(kernel, bounds)
 
 
 def acceptance(memory: Acceptance) -> tf.Tensor:
@@ -92,28 +98,31 @@ def acceptance(memory: Acceptance) -> tf.Tensor:
     return tf.math.divide_no_nan(memory.accepted, memory.proposed)
 
 
-def _walk(kernel: Callable[[EnergyFn], Any]) -> Walk:
+def _walk(kernel: Callable[[EnergyFn], Any], bounds: Bounds | None) -> Walk:
     def begin(energy_fn: EnergyFn, x: Images) -> Memory:
         x = tf.convert_to_tensor(x)
-        return Acceptance(kernel(energy_fn).bootstrap_results(x), tf.zeros(tf.shape(x)[0]), tf.constant(0.0))
+        results = kernel(energy_fn).bootstrap_results(x)
+        return Acceptance(x, results, tf.zeros(tf.shape(x)[0]), tf.constant(0.0))
 
     def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
-        x, results = kernel(energy_fn).one_step(x, memory.results, seed=seed)
+        position, results = kernel(energy_fn).one_step(memory.position, memory.results, seed=seed)
         taken = tf.cast(results.is_accepted, tf.float32)
-        return x, Acceptance(results, memory.accepted + taken, memory.proposed + 1.0)
+        memory = Acceptance(position, results, memory.accepted + taken, memory.proposed + 1.0)
+        return _mirrored(position, bounds), memory
 
     return Walk(begin, step)
 
 
 def _log_density(energy_fn: EnergyFn, temperature: float, bounds: Bounds | None) -> Callable[[Images], tf.Tensor]:
-    def log_density(x: Images) -> tf.Tensor:
-        value = -energy_fn(x) / temperature
-        if bounds is None:
-            return value
-        inside = tf.reduce_all((x >= bounds[0]) & (x <= bounds[1]), axis=(1, 2, 3))
-        return tf.where(inside, value, -float("inf"))
+    return lambda x: -energy_fn(_mirrored(x, bounds)) / temperature
 
-    return log_density
+
+def _mirrored(x: Images, bounds: Bounds | None) -> Images:
+    """x inside the bounds; outside, folded back at them as often as it takes."""
+    if bounds is None:
+        return x
+    low, high = bounds
+    return low + (high - low) * (1 - tf.abs(1 - tf.math.floormod((x - low) / (high - low), 2.0)))
 
 
 def _check(step_size: float, temperature: float) -> None:

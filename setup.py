@@ -11,7 +11,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["jeat_tf", "jeat_tf.*"]),
+    packages=find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]),
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20,<2.22",

@@ -1,9 +1,10 @@
 """absl flags from the settings, and the frame that every `python -m jeat_tf.<verb>` shares."""
 
+import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import app, flags, logging
@@ -74,9 +75,7 @@ def run(kind: type, verb: Callable[[Any], Any], *, plan: Callable[[Any], Any] | 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}")
-        logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
+        with stated_failures():
             config = from_flags(kind)
             if dry_run.value:
                 print_settings(config)
@@ -84,13 +83,22 @@ def run(kind: type, verb: Callable[[Any], Any], *, plan: Callable[[Any], Any] | 
                     plan(config)
             else:
                 verb(config)
-        except (ValueError, OSError, ArithmeticError) as error:
-            sys.exit(f"\nerror: {error}")  # a progress bar may stand on this line
-        except KeyboardInterrupt as stop:
-            print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
-            sys.exit(130)
 
     app.run(main)
+
+
+@contextlib.contextmanager
+def stated_failures() -> Iterator[None]:
+    """Ends the program with one line and a status, as `run` says, where the block fails as expected or is stopped."""
+    logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except (ValueError, OSError, ArithmeticError) as error:
+        sys.exit(f"\nerror: {error}")  # a progress bar may stand on this line
+    except KeyboardInterrupt as stop:
+        print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
+        sys.exit(130)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -254,6 +254,7 @@ class PrepareConfig:
 
     data: Data = Data()
     output: str = setting("", "JSON file for the summary; empty: print only", identity=False)
+    statistics: str = setting("", ".npz file for the Gaussians of the classes of train; empty: none", identity=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,4 @@
+"""The verbs of jeat_tf as pipeline components with typed artifacts, a local runner and lineage.
+
+Import order: types, manifest, core, code, store, local, the five components, pipeline, run, lineage.
+"""

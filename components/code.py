@@ -1,0 +1,50 @@
+"""The digest of the code that a module runs: its own source and that of every module of this project it imports."""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import pathlib
+
+_PACKAGES = ("jeat_tf", "components")
+
+
+@functools.cache
+def code_sha256(module: str) -> str:
+    """Digest of the sources that `module` reaches by imports, those inside functions among them."""
+    digest = hashlib.sha256()
+    for name, source in sorted(_reached(module).items()):
+        digest.update(f"{name}\n{source}\n".encode())
+    return digest.hexdigest()
+
+
+def _reached(module: str) -> dict[str, str]:
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _source(name)
+        if name in sources or path is None:
+            continue
+        sources[name] = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(sources[name])):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.split(".")[0] in _PACKAGES]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _PACKAGES:
+                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sources
+
+
+@functools.cache
+def _source(module: str) -> pathlib.Path | None:
+    """The file of a module; None for a name that is a function or a class in one, and for the root package.
+
+    jeat_tf/__init__.py names all that is public: a component that needs one room would depend on all of them.
+    """
+    if module == "jeat_tf":
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return pathlib.Path(spec.origin) if spec and spec.origin else None

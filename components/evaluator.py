@@ -1,0 +1,42 @@
+"""A trained net and its images -> accuracy, robustness, calibration, scores of generation."""
+
+import os
+
+from components.core import component
+from components.types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
+from jeat_tf.cli import parsed
+from jeat_tf.config import EvaluateConfig, replace
+from jeat_tf.evaluate import evaluate
+from jeat_tf.measure import asked, measure
+
+
+@component(version="1")
+def evaluator(
+    examples: InputArtifact[Examples],
+    model: InputArtifact[Model],
+    evaluation: OutputArtifact[Evaluation],
+    *,
+    flags: Parameter[str],
+    seed: Parameter[int] = 0,
+    samples: InputArtifact[Samples] | None = None,
+    judge: InputArtifact[Model] | None = None,
+) -> None:
+    """Measures a net, as `python -m jeat_tf.evaluate` does; goes on with attacks that were stopped.
+
+    Args:
+      flags: of the verb, separated by blanks, e.g. "--attacks=clean,pgd20 --calibration".
+      seed: of random starts and searches.
+      samples: images that the net has drawn; they are measured.
+      judge: a classifier whose features the measures look through, in place of --features.
+    """
+    settings = parsed(EvaluateConfig, *flags.split())
+    data = os.path.join(examples.path, "tfds")
+    settings = replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=evaluation.path)
+    if samples is not None:
+        settings = replace(settings, generation=samples.path)
+    if judge is not None:
+        settings = replace(settings, features=os.path.join(judge.path, "net.keras"))
+    if asked(settings):
+        measure(settings)
+    if settings.attacks != "none":
+        evaluate(settings)

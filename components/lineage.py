@@ -1,0 +1,58 @@
+"""`python -m components.lineage ARTIFACT`: what made an artifact from what, back to the data, and what was made of it.
+
+ARTIFACT is its folder, or the beginning of its digest.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+from absl import app, flags
+
+from components.store import Lineage, Stored
+
+_ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
+
+
+def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str]:
+    """Lines that say what made an artifact, from what, back to the data."""
+    yield f"{'  ' * depth}{artifact.type} {artifact.digest[:12]}  {artifact.uri}"
+    maker = lineage.maker(artifact.id)
+    if maker is None:
+        return
+    seconds = f", {maker.seconds:.1f} s" if maker.seconds is not None else ""
+    yield f"{'  ' * depth}  made by {maker.component} ({maker.node}{seconds}) with {json.dumps(maker.parameters)}"
+    if artifact.type == "Examples":
+        with open(os.path.join(artifact.uri, "manifest.json"), encoding="utf-8") as f:
+            yield f"{'  ' * depth}  SHA-256 of the data: {json.load(f)['properties']['images_sha256']}"
+    for name, parent in lineage.artifacts(maker.id, "INPUT"):
+        yield f"{'  ' * depth}  from {name}:"
+        yield from ancestry(lineage, parent, depth + 2)
+
+
+def descent(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str]:
+    """Lines that say what was made of an artifact."""
+    for reader in lineage.readers(artifact.id):
+        for _, made in lineage.artifacts(reader.id, "OUTPUT"):
+            yield f"{'  ' * depth}{made.type} {made.digest[:12]}  {made.uri}  ({reader.node})"
+            yield from descent(lineage, made, depth + 1)
+
+
+def _main(argv: list[str]) -> None:
+    path = os.path.join(_ROOT.value, "lineage.sqlite")
+    if len(argv) != 2 or not os.path.exists(path):
+        sys.exit(f"error: expected the folder or digest of one artifact, and a lineage at {path}; set --pipeline_root")
+    lineage = Lineage(path)
+    found = lineage.find(os.path.abspath(argv[1]) if os.path.isdir(argv[1]) else argv[1])
+    if not found:
+        sys.exit(f"error: no artifact {argv[1]} in {path}")
+    for artifact in found:
+        print("\n".join(ancestry(lineage, artifact)))
+        made = list(descent(lineage, artifact))
+        print("made of it:" if made else "nothing was made of it yet")
+        print("\n".join(f"  {line}" for line in dict.fromkeys(made)))
+
+
+if __name__ == "__main__":
+    app.run(_main)

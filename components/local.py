@@ -1,0 +1,223 @@
+"""Runs a graph here: in order, in this process, each step once for the same inputs, parameters and code."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from components import manifest
+from components.code import code_sha256
+from components.core import Component, Graph, Node, Output
+from components.store import Lineage
+from components.types import InputArtifact, InputArtifacts, OutputArtifact
+from jeat_tf.artifacts import write_json
+
+_DONE = "done.json"
+
+
+class Outcome(NamedTuple):
+    """What became of a node.
+
+    Attributes:
+      state: "complete", "cached", "failed" or "skipped".
+      why: the reason, in words.
+      outputs: folder of each artifact, if there are any.
+      seconds: of this call.
+    """
+
+    state: str
+    why: str
+    outputs: dict[str, str]
+    seconds: float
+
+
+def call(
+    component: Component, inputs: dict[str, Any], outputs: dict[str, str], parameters: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Calls a component's function; returns the properties it has set, by output.
+
+    Args:
+      component: which.
+      inputs: folder of each input, or `InputArtifacts`.
+      outputs: folder of each output, made if need be; what is in it belongs to an earlier call of the same step.
+      parameters: values.
+    """
+    for path in outputs.values():
+        os.makedirs(path, exist_ok=True)
+    made = {name: OutputArtifact[Any](path) for name, path in outputs.items()}
+    given = {k: v if isinstance(v, InputArtifacts) else InputArtifact[Any](v) for k, v in inputs.items()}
+    component.function(**given, **made, **parameters)
+    return {name: artifact.properties for name, artifact in made.items()}
+
+
+class LocalRunner:
+    """A folder of artifacts, their lineage, and what is under way.
+
+    `artifacts/<type>/<key>` holds artifacts, whole or absent; `work/<key>` what a step has made so far, so that a step
+    that was killed goes on in it; `lineage.sqlite` who made what from what. The key of a step is a digest of component,
+    version, code, parameters and the digests of its inputs.
+    """
+
+    def __init__(self, root: str, *, say: Callable[[str], None] = print):
+        """
+        Args:
+          root: folder, made if need be.
+          say: takes a line for each step.
+        """
+        os.makedirs(root, exist_ok=True)
+        self.root = os.path.abspath(root)
+        self.lineage = Lineage(os.path.join(self.root, "lineage.sqlite"))
+        self.say = say
+
+    def run(
+        self,
+        graph: Graph,
+        *,
+        force: Iterable[str] = (),
+        only: Iterable[str] = (),
+    ) -> dict[str, Outcome]:
+        """Runs the nodes in order; one that fails does not stop those that do not need it.
+
+        Args:
+          graph: what to run.
+          force: names of components that are run though their results are there.
+          only: names of components that are run; the others' results must be there. Empty: all.
+
+        Raises:
+          KeyboardInterrupt: stopped; the same call goes on.
+          ValueError: an unknown component.
+        """
+        known = {node.component.name for node in graph.nodes.values()}
+        for name in [*force, *only]:
+            if name not in known:
+                raise ValueError(
+                    f"expected a component of the pipeline, one of {', '.join(sorted(known))}, received {name}"
+                )
+        outcomes: dict[str, Outcome] = {}
+        for i, node in enumerate(graph.nodes.values(), start=1):
+            started = time.monotonic()
+            allowed = not only or node.component.name in only
+            outcome = self._outcome(node, outcomes, force=node.component.name in force, allowed=allowed)
+            outcomes[node.name] = outcome._replace(seconds=time.monotonic() - started)
+            left = self._left(list(graph.nodes.values())[i:])
+            self.say(
+                f"[{i}/{len(graph.nodes)}] {node.name}: {outcome.state}, {outcome.why} "
+                f"({outcomes[node.name].seconds:.1f} s{left})"
+            )
+        return outcomes
+
+    def _outcome(self, node: Node, outcomes: dict[str, Outcome], *, force: bool, allowed: bool) -> Outcome:
+        inputs: dict[str, Any] = {}
+        for name, wired in node.inputs.items():
+            if isinstance(wired, Output):
+                source = outcomes[wired.node]
+                if source.state not in ("complete", "cached"):
+                    return Outcome("skipped", f"{wired.node} has {source.state}", {}, 0.0)
+                inputs[name] = source.outputs[wired.name]
+            else:
+                there = {k: outcomes[o.node] for k, o in wired.items()}
+                inputs[name] = InputArtifacts(
+                    {k: there[k].outputs[o.name] for k, o in wired.items() if there[k].outputs},
+                    {k: there[k].why for k in wired if not there[k].outputs},
+                )
+        try:
+            digests = {
+                name: {k: self._digest(node, name, path) for k, path in value.paths.items()}
+                if isinstance(value, InputArtifacts)
+                else self._digest(node, name, value)
+                for name, value in inputs.items()
+            }
+            origin = {
+                "producer": {
+                    "component": node.component.name,
+                    "version": node.component.version,
+                    "code": code_sha256(node.component.function.__module__),
+                },
+                "parameters": node.parameters,
+                "parents": digests,
+            }
+            key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:24]
+            outputs = {
+                name: os.path.join(self.root, "artifacts", port.type.__name__, key)
+                for name, port in node.component.outputs.items()
+            }
+            if force and allowed:
+                self._forget(key, outputs)
+            if self._cached(node, key, outputs):
+                return Outcome("cached", "inputs, parameters and code are unchanged", outputs, 0.0)
+            if not allowed:
+                return Outcome("skipped", "not asked for, and its result is not there", {}, 0.0)
+            self._execute(node, key, inputs, outputs, origin)
+            return Outcome("complete", f"written to {', '.join(outputs.values())}", outputs, 0.0)
+        except (ValueError, OSError, ArithmeticError) as error:
+            return Outcome("failed", str(error), {}, 0.0)
+
+    def _digest(self, node: Node, name: str, path: str) -> str:
+        return manifest.read(path, node.component.inputs[name].type).digest
+
+    def _cached(self, node: Node, key: str, outputs: dict[str, str]) -> bool:
+        execution = self.lineage.execution(key)
+        if execution is None or execution.state != "COMPLETE":
+            return False
+        for name, path in outputs.items():
+            if not os.path.isdir(path):
+                return False
+            manifest.read(path, node.component.outputs[name].type)
+        return True
+
+    def _forget(self, key: str, outputs: dict[str, str]) -> None:
+        for path in [*outputs.values(), self._work(key)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _execute(
+        self, node: Node, key: str, inputs: dict[str, Any], outputs: dict[str, str], origin: dict[str, Any]
+    ) -> None:
+        self.lineage.begin(node.name, node.component.name, key, node.parameters)
+        work = self._work(key)
+        started = time.monotonic()
+        try:
+            made = self._made(node, work, inputs)
+        except Exception:
+            self.lineage.fail(key)
+            raise
+        written = []
+        for name, port in node.component.outputs.items():
+            folder = os.path.join(work, name)
+            if os.path.isdir(folder):  # else a call that was killed here has moved it already
+                manifest.write(folder, port.type, made[name], **origin)
+                os.makedirs(os.path.dirname(outputs[name]), exist_ok=True)
+                if os.path.isdir(outputs[name]):
+                    shutil.rmtree(outputs[name])
+                os.replace(folder, outputs[name])
+            written.append((name, port.type.__name__, outputs[name], manifest.read(outputs[name], port.type).digest))
+        read = [
+            (name, path)
+            for name, value in inputs.items()
+            for path in (value.paths.values() if isinstance(value, InputArtifacts) else [value])
+        ]
+        self.lineage.complete(key, read, written, time.monotonic() - started)
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _made(self, node: Node, work: str, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Properties of the outputs, now in `work`; the function is not called again where it has ended before."""
+        done = os.path.join(work, _DONE)
+        if os.path.exists(done):
+            with open(done, encoding="utf-8") as f:
+                return json.load(f)
+        outputs = {name: os.path.join(work, name) for name in node.component.outputs}
+        properties = call(node.component, inputs, outputs, node.parameters)
+        write_json(done, properties)
+        return properties
+
+    def _work(self, key: str) -> str:
+        return os.path.join(self.root, "work", key)
+
+    def _left(self, nodes: list[Node]) -> str:
+        mean = self.lineage.mean_seconds()
+        known = [mean[node.component.name] for node in nodes if node.component.name in mean]
+        if not nodes or not known:
+            return ""
+        return f"; at most {sum(known) / 60:.0f} min left" if len(known) == len(nodes) else ""

@@ -1,0 +1,86 @@
+"""The graph: one data set, methods x seeds of trainer, sample_export and evaluator, one report."""
+
+import pathlib
+
+from components.core import Graph, Output
+from components.data_prep import data_prep
+from components.evaluator import evaluator
+from components.report import report
+from components.sample_export import sample_export
+from components.settings import PipelineConfig
+from components.trainer import trainer
+
+
+def build(config: PipelineConfig) -> Graph:
+    """The graph that the settings describe.
+
+    Raises:
+      ValueError: no methods or seeds, seeds that are no numbers, or a preset that is not there.
+    """
+    methods, seeds = [name.strip() for name in config.methods.split(",") if name.strip()], _seeds(config.seeds)
+    if not methods:
+        raise ValueError("expected --methods, received none; e.g. --methods=standard,pgd_at,jeat")
+    flags = {method: _preset(config.presets, method, config.train_flags) for method in methods}
+    graph = Graph()
+    data = graph.add(
+        "data_prep", data_prep, dataset=config.dataset, data_dir=config.data_dir, download=config.download
+    ).output("examples")
+    judge = None
+    if config.judge:
+        judge_flags = _preset(config.presets, config.judge, config.judge_flags)
+        judge = graph.add("trainer-judge", trainer, examples=data, flags=judge_flags, seed=0).output("model")
+    models: dict[str, Output] = {}
+    samples: dict[str, Output] = {}
+    evaluations: dict[str, Output] = {}
+    for method in methods:
+        for seed in seeds:
+            name = f"{method}-{seed}"
+            model = graph.add(f"trainer-{name}", trainer, examples=data, flags=flags[method], seed=seed)
+            models[name] = model.output("model")
+            drawn = graph.add(
+                f"sample_export-{name}",
+                sample_export,
+                examples=data,
+                model=models[name],
+                flags=config.sample_flags,
+                seed=seed,
+            )
+            samples[name] = drawn.output("samples")
+            found = graph.add(
+                f"evaluator-{name}",
+                evaluator,
+                examples=data,
+                model=models[name],
+                samples=samples[name] if judge or "--features" in config.evaluate_flags else None,
+                judge=judge,
+                flags=config.evaluate_flags,
+                seed=seed,
+            )
+            evaluations[name] = found.output("evaluation")
+    graph.add("report", report, models=models, evaluations=evaluations, samples=samples)
+    return graph
+
+
+def _seeds(text: str) -> list[int]:
+    """[0, 1, 2, 3, 4] of "0..4" or "0,1,2,3,4"."""
+    try:
+        if ".." in text:
+            first, last = (int(part) for part in text.split(".."))
+            seeds = list(range(first, last + 1))
+        else:
+            seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"expected --seeds as 0..4 or 0,1,2, received {text}") from None
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"expected --seeds to be different numbers, received {text}")
+    return seeds
+
+
+def _preset(folder: str, name: str, more: str) -> str:
+    """The flags of a preset and some more, on one line: what a container can be given without the file."""
+    path = pathlib.Path(folder) / f"{name}.flags"
+    if not path.is_file():
+        known = sorted(preset.stem for preset in pathlib.Path(folder).glob("*.flags"))
+        raise ValueError(f"no preset {path}; expected one of {', '.join(known) or 'the files of --presets'}")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return " ".join([line for line in lines if line and not line.startswith("#")] + more.split())

@@ -1,0 +1,37 @@
+"""Trained nets, their measures and images -> one report."""
+
+import os
+import tempfile
+
+from jeat_tf.report import report as write_report
+
+from components.core import component
+from components.types import Evaluation, InputArtifacts, Model, OutputArtifact, Report, Samples
+from jeat_tf.artifacts import write_json
+from jeat_tf.config import ReportConfig, replace
+
+
+@component(version="1")
+def report(
+    models: InputArtifacts[Model],
+    evaluations: InputArtifacts[Evaluation],
+    samples: InputArtifacts[Samples],
+    report: OutputArtifact[Report],
+) -> None:
+    """Puts models, their evaluations and samples of the same name together, as `python -m jeat_tf.report` reads them.
+
+    What is missing because its step failed stands in the report with the reason.
+    """
+    with tempfile.TemporaryDirectory() as runs:
+        for name, path in models.paths.items():
+            run = os.path.join(runs, name)
+            os.makedirs(run)
+            for file in os.listdir(path):
+                os.symlink(os.path.join(path, file), os.path.join(run, file))
+            for folder, artifacts in (("evaluation", evaluations), ("samples", samples)):
+                if name in artifacts.paths:
+                    os.symlink(artifacts.paths[name], os.path.join(run, folder))
+        for name, why in {**samples.missing, **evaluations.missing, **models.missing}.items():
+            os.makedirs(os.path.join(runs, name), exist_ok=True)
+            write_json(os.path.join(runs, name, "failed.json"), {"error": why})
+        write_report(replace(ReportConfig(), runs=runs, out=os.path.join(report.path, "report.html")))

@@ -1,0 +1,139 @@
+"""`python -m components.run`: the pipeline here, or one component of it with folders given, as a container runs it.
+
+python -m components.run --flagfile=configs/pipelines/digits.flags [--force=evaluator] [--from=trainer] [--only=report]
+python -m components.run --component=trainer --in_examples=DIR --out_model=DIR --flags="--method=jeat" --seed=0
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from absl import flags
+
+from components import manifest
+from components.code import code_sha256
+from components.core import Component
+from components.data_prep import data_prep
+from components.evaluator import evaluator
+from components.local import LocalRunner, Outcome, call
+from components.pipeline import build
+from components.report import report
+from components.sample_export import sample_export
+from components.settings import PipelineConfig
+from components.trainer import trainer
+from components.types import InputArtifacts
+from jeat_tf import cli
+from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import nearest
+
+COMPONENTS: dict[str, Component] = {one.name: one for one in (data_prep, trainer, sample_export, evaluator, report)}
+
+
+def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
+    """Runs the pipeline that the settings describe.
+
+    Raises:
+      ValueError: bad settings, or an unknown component.
+    """
+    graph = build(config)
+    order = list(dict.fromkeys(node.component.name for node in graph.nodes.values()))
+    force = order if config.force == "all" else _names(config.force)
+    if config.start_from:
+        if config.start_from not in order:
+            raise ValueError(f'unknown component "{config.start_from}"; {nearest(config.start_from, order)}')
+        force = [*force, *order[order.index(config.start_from) :]]
+    runner = LocalRunner(writable_folder(config.pipeline_root, "pipeline_root"))
+    started = time.monotonic()
+    outcomes = runner.run(graph, force=force, only=_names(config.only))
+    counts = {
+        state: sum(o.state == state for o in outcomes.values())
+        for state in dict.fromkeys(o.state for o in outcomes.values())
+    }
+    print(f"{', '.join(f'{count} {state}' for state, count in counts.items())} in {time.monotonic() - started:.0f} s")
+    if outcomes["report"].outputs:
+        print(f"report: {os.path.join(outcomes['report'].outputs['report'], 'report.html')}")
+    return outcomes
+
+
+def run_component(name: str, arguments: list[str]) -> None:
+    """Runs one component with the folders and parameters that arguments say; writes the manifests of its outputs.
+
+    Inputs are --in_NAME=folder (several: --in_NAME=name=folder,name=folder), outputs --out_NAME=folder, parameters
+    --NAME=value.
+
+    Raises:
+      ValueError: an unknown component, a missing folder or parameter, or an input that is not what it should be.
+    """
+    if name not in COMPONENTS:
+        raise ValueError(f'unknown component "{name}"; {nearest(name, COMPONENTS)}')
+    component = COMPONENTS[name]
+    values = flags.FlagValues()
+    for key in component.inputs:
+        flags.DEFINE_string(f"in_{key}", "", "", flag_values=values)
+    for key in component.outputs:
+        flags.DEFINE_string(f"out_{key}", "", "", flag_values=values)
+    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool, float: flags.DEFINE_float}
+    for key, kind in component.parameters.items():
+        define[kind](key, component.defaults.get(key), "", flag_values=values)
+    try:
+        values([name, *arguments])
+    except flags.Error as error:
+        raise ValueError(f"{name}: {error}") from error
+    inputs: dict[str, Any] = {}
+    parents: dict[str, Any] = {}
+    for key, port in component.inputs.items():
+        given = values[f"in_{key}"].value
+        if port.many:
+            folders = dict(part.split("=", 1) for part in given.split(",") if part)
+            parents[key] = {k: manifest.read(path, port.type).digest for k, path in folders.items()}
+            inputs[key] = InputArtifacts(folders)
+        elif given:
+            parents[key] = manifest.read(given, port.type).digest
+            inputs[key] = given
+        elif not port.optional:
+            raise ValueError(f"{name}: expected --in_{key}, the folder of an artifact of type {port.type.__name__}")
+    outputs = {key: values[f"out_{key}"].value for key in component.outputs}
+    parameters = {key: values[key].value for key in component.parameters}
+    for key, value in {**{f"out_{k}": v for k, v in outputs.items()}, **parameters}.items():
+        if value is None or value == "" and key.startswith("out_"):
+            raise ValueError(f"{name}: expected --{key}, received nothing")
+    properties = call(component, inputs, outputs, parameters)
+    producer = {
+        "component": name,
+        "version": component.version,
+        "code": code_sha256(component.function.__module__),
+    }
+    for key, port in component.outputs.items():
+        origin = {"producer": producer, "parameters": parameters, "parents": parents}
+        print(json.dumps(manifest.write(outputs[key], port.type, properties[key], **origin)._asdict()["properties"]))
+
+
+def _pipeline(config: PipelineConfig) -> None:
+    outcomes = run_pipeline(config)
+    failed = [f"{name}: {outcome.why}" for name, outcome in outcomes.items() if outcome.state == "failed"]
+    if failed:
+        sys.exit(f"error: {len(failed)} of {len(outcomes)} steps failed; the others were run\n  " + "\n  ".join(failed))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _main() -> None:
+    chosen = [argument for argument in sys.argv[1:] if argument.startswith("--component=")]
+    if chosen:
+        rest = [argument for argument in sys.argv[1:] if argument not in chosen]
+        with cli.stated_failures():
+            run_component(chosen[-1].partition("=")[2], rest)
+        return
+    sys.argv = [
+        argument.replace("--from=", "--start_from=", 1) if argument.startswith("--from=") else argument
+        for argument in sys.argv
+    ]
+    cli.run(PipelineConfig, _pipeline)
+
+
+if __name__ == "__main__":
+    _main()

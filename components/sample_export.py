@@ -1,0 +1,30 @@
+"""A trained net -> images."""
+
+import os
+
+from components.core import component
+from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
+from jeat_tf.cli import parsed
+from jeat_tf.config import SampleConfig, replace
+from jeat_tf.sample import sample
+
+
+@component(version="1")
+def sample_export(
+    examples: InputArtifact[Examples],
+    model: InputArtifact[Model],
+    samples: OutputArtifact[Samples],
+    *,
+    flags: Parameter[str] = "",
+    seed: Parameter[int] = 0,
+) -> None:
+    """Draws images, as `python -m jeat_tf.sample` does; goes on with files of images that are there.
+
+    Args:
+      flags: of the verb, separated by blanks, e.g. "--num=50000 --preset=pca_momentum".
+      seed: of starts and chains.
+    """
+    settings = parsed(SampleConfig, *flags.split())
+    data = os.path.join(examples.path, "tfds")
+    report = sample(replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
+    samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}

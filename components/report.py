@@ -3,12 +3,13 @@
 import os
 import tempfile
 
-from jeat_tf.report import report as write_report
-
 from components.core import component
 from components.types import Evaluation, InputArtifacts, Model, OutputArtifact, Report, Samples
 from jeat_tf.artifacts import write_json
 from jeat_tf.config import ReportConfig, replace
+from jeat_tf.report import report as write_report
+from jeat_tf.results_board import results, write_results
+from jeat_tf.trained import run_config
 
 
 @component(version="1")
@@ -20,7 +21,8 @@ def report(
 ) -> None:
     """Puts models, their evaluations and samples of the same name together, as `python -m jeat_tf.report` reads them.
 
-    What is missing because its step failed stands in the report with the reason.
+    What is missing because its step failed stands in the report with the reason. `tensorboard/` has a row for each run
+    in the HParams table.
     """
     with tempfile.TemporaryDirectory() as runs:
         for name, path in models.paths.items():
@@ -34,4 +36,9 @@ def report(
         for name, why in {**samples.missing, **evaluations.missing, **models.missing}.items():
             os.makedirs(os.path.join(runs, name), exist_ok=True)
             write_json(os.path.join(runs, name, "failed.json"), {"error": why})
+        for name, path in models.paths.items():
+            config = run_config(path)
+            if config is not None:
+                log_dir = os.path.join(report.path, "tensorboard", name)
+                write_results(log_dir, config, results(os.path.join(runs, name, "evaluation")))
         write_report(replace(ReportConfig(), runs=runs, out=os.path.join(report.path, "report.html")))

@@ -11,6 +11,7 @@ import numpy as np
 from jeat_tf import attacks, models, units
 from jeat_tf.artifacts import cache_file, load_net
 from jeat_tf.config import (
+    STARTS,
     Chain,
     Data,
     Method,
@@ -128,6 +129,8 @@ def check(config: TrainConfig) -> None:
             "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
         )
     _check_update(config)
+    if config.chain.chain_start not in STARTS:
+        raise ValueError(f'unknown start "{config.chain.chain_start}"; {nearest(config.chain.chain_start, STARTS)}')
     if (config.net.net == "glow") != (method.method == "flow"):
         raise ValueError(
             f"--net=glow and --method=flow belong together, received --net={config.net.net} --method={method.method}"

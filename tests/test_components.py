@@ -6,13 +6,16 @@ import shutil
 
 import pytest
 
-from components import manifest
+from components import manifest, run
 from components.code import code_sha256
 from components.core import Graph, component
 from components.lineage import ancestry, descent
 from components.local import LocalRunner
+from components.pipeline import build
+from components.settings import PipelineConfig
 from components.store import Lineage
 from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Report
+from jeat_tf.config import replace
 
 CALLS = []
 
@@ -266,3 +269,71 @@ def test_code_that_a_component_does_not_reach_is_no_part_of_its_digest():
     assert "jeat_tf.train" in reached
     assert "jeat_tf.loops" in reached
     assert not {"jeat_tf.evaluate", "jeat_tf.report", "jeat_tf.measure"} & set(reached)
+
+
+class TestPipeline:
+    def config(self, **settings):
+        presets = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs", "digits")
+        return replace(PipelineConfig(), **{"presets": presets} | settings)
+
+    def test_methods_times_seeds_share_the_data_and_the_judge(self):
+        graph = build(self.config(methods="pgd_at,jeat", seeds="0..2"))
+        names = [node.component.name for node in graph.nodes.values()]
+        assert {name: names.count(name) for name in names} == {
+            "data_prep": 1,
+            "trainer": 7,
+            "sample_export": 6,
+            "evaluator": 6,
+            "report": 1,
+        }
+        assert graph.nodes["trainer-jeat-2"].parents() == {"data_prep"}
+        assert graph.nodes["evaluator-jeat-2"].parents() == {
+            "data_prep",
+            "trainer-jeat-2",
+            "sample_export-jeat-2",
+            "trainer-judge",
+        }
+        assert len(graph.nodes["report"].parents()) == 18
+        assert "--method=jeat" in graph.nodes["trainer-jeat-2"].parameters["flags"]
+        assert graph.nodes["trainer-jeat-2"].parameters["seed"] == 2
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"methods": ""}, "expected --methods"),
+            ({"methods": "jaet"}, "no preset .*expected one of .*jeat"),
+            ({"seeds": "0..x"}, "expected --seeds as 0..4"),
+            ({"seeds": "1,1"}, "different numbers"),
+        ],
+    )
+    def test_bad_settings_are_named(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            build(self.config(**settings))
+
+
+class TestOneComponent:
+    def test_runs_from_folders_to_folders(self, tmp_path):
+        CALLS.clear()
+        run.COMPONENTS |= {"gather": gather, "learn": learn, "tell": tell}
+        try:
+            a, b, c = (str(tmp_path / name) for name in "abc")
+            run.run_component("gather", [f"--out_examples={a}", "--words=x y"])
+            run.run_component("learn", [f"--in_examples={a}", f"--out_model={b}", "--seed=3"])
+            run.run_component("tell", [f"--in_models=m={b}", f"--out_report={c}"])
+            assert text(c) == "m: x y 3"
+            assert manifest.read(c, Report).parents == {"models": {"m": manifest.read(b, Model).digest}}
+            with pytest.raises(ValueError, match="received one of type Model"):
+                run.run_component("learn", [f"--in_examples={b}", f"--out_model={c}", "--seed=3"])
+            with pytest.raises(ValueError, match="expected --in_examples"):
+                run.run_component("learn", [f"--out_model={c}", "--seed=3"])
+            with pytest.raises(ValueError, match="expected --seed"):
+                run.run_component("learn", [f"--in_examples={a}", f"--out_model={c}"])
+            with pytest.raises(ValueError, match="Unknown command line flag 'sed'"):
+                run.run_component("learn", ["--sed=3"])
+        finally:
+            for name in ("gather", "learn", "tell"):
+                del run.COMPONENTS[name]
+
+    def test_an_unknown_one_gets_its_nearest(self):
+        with pytest.raises(ValueError, match="did you mean trainer"):
+            run.run_component("trianer", [])

@@ -10,6 +10,7 @@ from jeat_tf.config import (
     DrawConfig,
     EvaluateConfig,
     PrepareConfig,
+    ReportConfig,
     SampleConfig,
     TrainConfig,
     differences,
@@ -21,8 +22,9 @@ from jeat_tf.config import (
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean
 
-PRESETS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*/*.flags"))
-KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig]
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
+KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,7 +106,7 @@ def test_foreign_json_is_refused(text):
         ({"pseudo_labels": "self"}, "labelled_percent"),
         ({"labelled_percent": 0}, "labelled_percent"),
         ({"joint_weight": 1.0}, "class_conditional"),
-        ({"chain_start": "flow"}, "trained flow"),
+        ({"chain_start": "flow"}, 'unknown start "flow"'),
         ({"ema_momentum": 1.0}, "ema_momentum"),
         ({"learning_rate": float("nan")}, "learning_rate"),
     ],

@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup setup-dev demo test test-slow check format bench clean
+.PHONY: setup setup-dev demo pipeline test test-slow check format bench clean
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
@@ -35,6 +35,9 @@ demo: setup
 	@echo "  generated digits  $(RUN)/samples/grid.png   (chain.gif, arrays: samples-*.npz, diagnostics: samples.json)"
 	@echo "  the classifier    $(RUN)/net.keras          (a plain Keras model: logits are -E(x, y))"
 	@echo "  TensorBoard       $(BIN)/tensorboard --logdir $(RUN)"
+
+pipeline: setup
+	$(BIN)/python -m components.run --flagfile=configs/pipelines/digits.flags
 
 test: setup-dev
 	$(PYTEST)

@@ -15,12 +15,15 @@ from components.store import Lineage, Stored
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
 
 
-def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str]:
-    """Lines that say what made an artifact, from what, back to the data."""
-    yield f"{'  ' * depth}{artifact.type} {artifact.digest[:12]}  {artifact.uri}"
+def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0, told: set[int] | None = None) -> Iterator[str]:
+    """Lines that say what made an artifact, from what, back to the data; what was told once is only named again."""
+    told = set() if told is None else told
     maker = lineage.maker(artifact.id)
-    if maker is None:
+    again = ", as above" if artifact.id in told else ""
+    yield f"{'  ' * depth}{artifact.type} {artifact.digest[:12]}  {artifact.uri}{again}"
+    if maker is None or again:
         return
+    told.add(artifact.id)
     seconds = f", {maker.seconds:.1f} s" if maker.seconds is not None else ""
     yield f"{'  ' * depth}  made by {maker.component} ({maker.node}{seconds}) with {json.dumps(maker.parameters)}"
     if artifact.type == "Examples":
@@ -28,7 +31,7 @@ def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str
             yield f"{'  ' * depth}  SHA-256 of the data: {json.load(f)['properties']['images_sha256']}"
     for name, parent in lineage.artifacts(maker.id, "INPUT"):
         yield f"{'  ' * depth}  from {name}:"
-        yield from ancestry(lineage, parent, depth + 2)
+        yield from ancestry(lineage, parent, depth + 2, told)
 
 
 def descent(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str]:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from absl import logging
+
 from components import manifest
 from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
@@ -154,6 +156,9 @@ class LocalRunner:
             return Outcome("complete", f"written to {', '.join(outputs.values())}", outputs, 0.0)
         except (ValueError, OSError, ArithmeticError) as error:
             return Outcome("failed", str(error), {}, 0.0)
+        except Exception as error:  # a fault of ours in one cell; its traceback is shown, and the others are run
+            logging.exception("%s", node.name)
+            return Outcome("failed", f"{type(error).__name__}: {error}", {}, 0.0)
 
     def _digest(self, node: Node, name: str, path: str) -> str:
         return manifest.read(path, node.component.inputs[name].type).digest

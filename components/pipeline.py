@@ -1,26 +1,34 @@
-"""The graph: one data set, methods x seeds of trainer, sample_export and evaluator, one report."""
+"""The graph: one data set, methods x seeds of trainer, sample_export (in shards) and evaluator, one report."""
 
 import pathlib
+
+from absl import flags
 
 from components.core import Graph, Output
 from components.data_prep import data_prep
 from components.evaluator import evaluator
+from components.merge import merge_samples
 from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
+from jeat_tf.cli import parsed
+from jeat_tf.config import SampleConfig
+from jeat_tf.stored_samples import file_batches, files_of_shard
 
 
 def build(config: PipelineConfig) -> Graph:
     """The graph that the settings describe.
 
     Raises:
-      ValueError: no methods or seeds, seeds that are no numbers, or a preset that is not there.
+      ValueError: no methods or seeds, seeds that are no numbers, a preset that is not there, or more shards than files
+        of samples.
     """
     methods, seeds = [name.strip() for name in config.methods.split(",") if name.strip()], _seeds(config.seeds)
     if not methods:
         raise ValueError("expected --methods, received none; e.g. --methods=standard,pgd_at,jeat")
-    flags = {method: _preset(config.presets, method, config.train_flags) for method in methods}
+    train_flags = {method: _preset(config.presets, method, config.train_flags) for method in methods}
+    _check_shards(config)
     graph = Graph()
     data = graph.add(
         "data_prep", data_prep, dataset=config.dataset, data_dir=config.data_dir, download=config.download
@@ -35,17 +43,9 @@ def build(config: PipelineConfig) -> Graph:
     for method in methods:
         for seed in seeds:
             name = f"{method}-{seed}"
-            model = graph.add(f"trainer-{name}", trainer, examples=data, flags=flags[method], seed=seed)
+            model = graph.add(f"trainer-{name}", trainer, examples=data, flags=train_flags[method], seed=seed)
             models[name] = model.output("model")
-            drawn = graph.add(
-                f"sample_export-{name}",
-                sample_export,
-                examples=data,
-                model=models[name],
-                flags=config.sample_flags,
-                seed=seed,
-            )
-            samples[name] = drawn.output("samples")
+            samples[name] = _samples(graph, name, config, data, models[name], seed)
             found = graph.add(
                 f"evaluator-{name}",
                 evaluator,
@@ -59,6 +59,38 @@ def build(config: PipelineConfig) -> Graph:
             evaluations[name] = found.output("evaluation")
     graph.add("report", report, models=models, evaluations=evaluations, samples=samples)
     return graph
+
+
+def _samples(graph: Graph, name: str, config: PipelineConfig, data: Output, model: Output, seed: int) -> Output:
+    """Adds what draws the images of a net: one step, or one for each shard and one that merges them."""
+    common = {"examples": data, "model": model, "seed": seed}
+    count, sample_flags = config.sample_shards, config.sample_flags
+    if count == 1:
+        return graph.add(f"sample_export-{name}", sample_export, flags=sample_flags, **common).output("samples")
+    shards = {
+        f"shard-{i}": graph.add(
+            f"sample_export-{name}-shard-{i}", sample_export, flags=f"{sample_flags} --shard={i}/{count}", **common
+        ).output("samples")
+        for i in range(count)
+    }
+    merged = graph.add(f"merge_samples-{name}", merge_samples, shards=shards, flags=sample_flags, **common)
+    return merged.output("samples")
+
+
+def _check_shards(config: PipelineConfig) -> None:
+    """Before training begins: a shard without a file would fail after it."""
+    count = config.sample_shards
+    try:
+        settings = parsed(SampleConfig, *config.sample_flags.split())
+    except flags.Error as error:
+        raise ValueError(f"cannot read --sample_flags: {error}") from error
+    if count < 1:
+        raise ValueError(f"expected --sample_shards >= 1, received {count}")
+    if count > 1:
+        if settings.shard:
+            raise ValueError("--sample_shards=m makes the shards itself; leave --shard out of --sample_flags")
+        files = file_batches(settings.num, settings.batch_size, settings.shard_size)
+        files_of_shard(f"0/{count}", len(files))
 
 
 def _seeds(text: str) -> list[int]:

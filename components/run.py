@@ -18,6 +18,7 @@ from components.core import Component
 from components.data_prep import data_prep
 from components.evaluator import evaluator
 from components.local import LocalRunner, Outcome, call
+from components.merge import merge_samples
 from components.pipeline import build
 from components.report import report
 from components.sample_export import sample_export
@@ -28,7 +29,9 @@ from jeat_tf import cli
 from jeat_tf.artifacts import writable_folder
 from jeat_tf.config import nearest
 
-COMPONENTS: dict[str, Component] = {one.name: one for one in (data_prep, trainer, sample_export, evaluator, report)}
+COMPONENTS: dict[str, Component] = {
+    one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, report)
+}
 
 
 def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
@@ -82,15 +85,11 @@ def run_component(name: str, arguments: list[str]) -> None:
     except flags.Error as error:
         raise ValueError(f"{name}: {error}") from error
     inputs: dict[str, Any] = {}
-    parents: dict[str, Any] = {}
     for key, port in component.inputs.items():
         given = values[f"in_{key}"].value
         if port.many:
-            folders = dict(part.split("=", 1) for part in given.split(",") if part)
-            parents[key] = {k: manifest.read(path, port.type).digest for k, path in folders.items()}
-            inputs[key] = InputArtifacts(folders)
+            inputs[key] = InputArtifacts(dict(part.split("=", 1) for part in given.split(",") if part))
         elif given:
-            parents[key] = manifest.read(given, port.type).digest
             inputs[key] = given
         elif not port.optional:
             raise ValueError(f"{name}: expected --in_{key}, the folder of an artifact of type {port.type.__name__}")
@@ -99,15 +98,43 @@ def run_component(name: str, arguments: list[str]) -> None:
     for key, value in {**{f"out_{k}": v for k, v in outputs.items()}, **parameters}.items():
         if value is None or value == "" and key.startswith("out_"):
             raise ValueError(f"{name}: expected --{key}, received nothing")
-    properties = call(component, inputs, outputs, parameters)
+    for properties in execute(component, inputs, outputs, parameters).values():
+        print(json.dumps(properties))
+
+
+def execute(
+    component: Component, inputs: dict[str, Any], outputs: dict[str, str], parameters: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Calls a component between the manifests of its inputs, which are checked, and those of its outputs.
+
+    Args:
+      component: which.
+      inputs: folder of each input, or `InputArtifacts`.
+      outputs: folder of each output.
+      parameters: values.
+
+    Returns:
+      properties: of each output.
+
+    Raises:
+      ValueError: an input that is not what it should be, or what the component itself raises.
+    """
+    parents = {
+        key: {k: manifest.read(path, component.inputs[key].type).digest for k, path in given.paths.items()}
+        if isinstance(given, InputArtifacts)
+        else manifest.read(given, component.inputs[key].type).digest
+        for key, given in inputs.items()
+    }
     producer = {
-        "component": name,
+        "component": component.name,
         "version": component.version,
         "code": code_sha256(component.function.__module__),
     }
+    properties = call(component, inputs, outputs, parameters)
     for key, port in component.outputs.items():
         origin = {"producer": producer, "parameters": parameters, "parents": parents}
-        print(json.dumps(manifest.write(outputs[key], port.type, properties[key], **origin)._asdict()["properties"]))
+        manifest.write(outputs[key], port.type, properties[key], **origin)
+    return properties
 
 
 def _pipeline(config: PipelineConfig) -> None:

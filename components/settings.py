@@ -1,8 +1,8 @@
-"""The settings of `python -m components.run`."""
+"""The settings of `python -m components.run`, and of what sends the same steps elsewhere."""
 
 import dataclasses
 
-from jeat_tf.config import setting
+from jeat_tf.config import SampleConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,37 @@ class PipelineConfig:
     judge: str = setting("judge", "preset of the classifier whose features grade the images; empty: none")
     judge_flags: str = setting("", "flags of jeat_tf.train for the judge alone")
     sample_flags: str = setting("--num=500", "flags of jeat_tf.sample")
+    sample_shards: int = setting(1, "steps that draw the images of a net together; at most the files of images")
     evaluate_flags: str = setting("--attacks=clean,fgsm,pgd20", "flags of jeat_tf.evaluate")
     force: str = setting("", "components to run though their results are there, comma-separated; all: every one")
     start_from: str = setting("", "component from which on steps are run though their results are there; also --from")
     only: str = setting("", "components to run, comma-separated; the results of the others must be there")
+
+
+@dataclasses.dataclass(frozen=True)
+class KubeflowConfig:
+    """Which graph, in which image, and what its steps ask of the cluster.
+
+    What differs between components is written "8" for all, "trainer=8,evaluator=4", or "4,trainer=8" for both.
+    """
+
+    pipeline: PipelineConfig = PipelineConfig()
+    image: str = setting(
+        "", "container image of the steps, with a tag or a digest; its Dockerfile is in the repository"
+    )
+    output: str = setting("pipeline.yaml", "file to write")
+    pipeline_name: str = setting("jeat-tf", "name of the pipeline on the cluster: lower case, digits and hyphens")
+    cpu: str = setting("", "processors that steps request, e.g. 2,trainer=8")
+    memory: str = setting("", "memory that steps request, e.g. 4G,trainer=16G")
+    accelerator: str = setting("nvidia.com/gpu", "accelerator of the steps that ask for one, as the cluster calls it")
+    accelerator_count: str = setting("", "accelerators of a step, e.g. trainer=1,sample_export=1; empty: none")
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamConfig:
+    """Which images to draw, and where."""
+
+    sample: SampleConfig = SampleConfig()
+    shards: int = setting(0, "parts that workers draw, each a file of images at least; 0: as many as there are files")
+    beam_runner: str = setting("DirectRunner", "runner of Apache Beam, e.g. DirectRunner, FlinkRunner, DataflowRunner")
+    beam_options: str = setting("", "options of the runner, separated by blanks, e.g. --flink_master=host:8081")

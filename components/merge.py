@@ -1,0 +1,64 @@
+"""Shards of samples -> the samples, as one run would have drawn them."""
+
+import json
+import os
+
+from components.core import component
+from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
+from jeat_tf.artifacts import write_json
+from jeat_tf.cli import parsed
+from jeat_tf.config import SampleConfig, replace
+from jeat_tf.sample import sample
+from jeat_tf.stored_samples import merge
+
+
+@component(version="1")
+def merge_samples(
+    examples: InputArtifact[Examples],
+    model: InputArtifact[Model],
+    shards: InputArtifacts[Samples],
+    samples: OutputArtifact[Samples],
+    *,
+    flags: Parameter[str] = "",
+    seed: Parameter[int] = 0,
+) -> None:
+    """Copies the files of all shards together and looks at them as `sample_export` would have; draws nothing.
+
+    The seconds in `samples.json` are the sums of those of the shards.
+
+    Args:
+      flags: as those of the shards, without --shard.
+      seed: as that of the shards.
+
+    Raises:
+      ValueError: a shard is missing, has not ended, is there twice, or is of other samples.
+    """
+    if shards.missing:
+        why = "; ".join(f"{name}: {reason}" for name, reason in shards.missing.items())
+        raise ValueError(f"expected all shards, but some were not drawn: {why}")
+    merge(list(shards.paths.values()), samples.path)
+    settings = parsed(SampleConfig, *flags.split())
+    data = os.path.join(examples.path, "tfds")
+    report = sample(
+        replace(
+            settings,
+            dataset=data,
+            data_dir="",
+            model=model.path,
+            seed=seed,
+            output_dir=samples.path,
+            shard="",
+            resume=True,
+        )
+    )
+    spent = [_shard_report(path) for path in shards.paths.values()]
+    report |= {name: round(sum(part[name] for part in spent), 2) for name in ("seconds", "cpu_seconds")}
+    report |= {"seconds_per_image": report["seconds"] / report["num"], "shards": len(spent)}
+    write_json(os.path.join(samples.path, "samples.json"), report)
+    samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}
+
+
+def _shard_report(folder: str) -> dict:
+    (name,) = (name for name in os.listdir(folder) if name.startswith("shard-"))
+    with open(os.path.join(folder, name), encoding="utf-8") as f:
+        return json.load(f)

@@ -32,7 +32,7 @@ def full(tmp_path_factory, data_dir):
     train(replace(TrainConfig(), model_dir=folder, energy_changes_every=2, **TRAINED))
     attacked = {"attacks": "clean,fgsm", "epsilon": "0.05,0.1", "num_images": 50, "audit_images": 0}
     evaluate(replace(EvaluateConfig(), model=folder, **attacked))
-    sample(replace(SampleConfig(), model=folder, num=25, stages="sgld:num_steps=2", readings=0))
+    sample(replace(SampleConfig(), model=folder, num=20, stages="sgld:num_steps=2", readings=0))
     return folder
 
 
@@ -61,6 +61,7 @@ def numbers(folder, name):
         return dict(arrays)
 
 
+@pytest.mark.slow
 def test_recording_changes_of_energy_leaves_the_run_as_it_is(full, tmp_path):
     alone = train(replace(TrainConfig(), model_dir=str(tmp_path), **TRAINED))
     assert alone["weights_sha256"] == weights_sha256(load_net(full))
@@ -113,9 +114,9 @@ def test_grids_and_neighbours_show_the_stored_samples_of_a_run(drawn, full):
         np.testing.assert_array_equal(grids["images"][0, row], shard.images[shard.labels == k][:2])
     np.testing.assert_array_equal(numbers(folder, "neighbours_full")["images"], grids["images"][0, :, 0])
     protocols = report["figures"]["grids"]["settings"]["generated"]
-    assert protocols["full"]["samples"] == "stored samples"
+    assert protocols["full"]["source"] == "stored samples"
     assert protocols["full"]["steps"] == 2
-    assert protocols["robust"]["samples"] == "fresh chains"
+    assert protocols["robust"]["source"] == "fresh chains"
     assert "no samples of known origin" in protocols["robust"]["instead_of_stored_samples"]
 
 
@@ -128,7 +129,7 @@ def test_samples_that_are_another_nets_or_too_few_are_not_shown(full, run, tmp_p
         shutil.copy(f"{run}/net.keras", copied / "net.keras")
     report = one(f"copied={copied}", tmp_path / "figures", "grids", **settings)
     protocol = report["figures"]["grids"]["settings"]["generated"]["copied"]
-    assert protocol["samples"] == "fresh chains"
+    assert protocol["source"] == "fresh chains"
     assert reason in protocol["instead_of_stored_samples"]
 
 
@@ -154,6 +155,7 @@ def test_figures_are_functions_of_the_seed_and_earlier_ones_stay_recorded(drawn,
     np.testing.assert_array_equal(numbers(copied, "contours_joint_energy")["directions"], before["directions"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_named_unless_it_is_asked_for(net_file, tmp_path):
     report = one(net_file, tmp_path, "", dataset="digits", split="holdout")
     name = os.path.basename(os.path.dirname(net_file))
@@ -167,6 +169,7 @@ def test_what_cannot_be_drawn_is_named_unless_it_is_asked_for(net_file, tmp_path
             one(net_file, tmp_path, f"{kind},gradients", dataset="digits", split="holdout")
 
 
+@pytest.mark.slow
 def test_many_nets_do_not_make_tensorflow_warn_of_retracing(net_file, tmp_path):
     said = []
     handler = logging.Handler()
@@ -174,7 +177,16 @@ def test_many_nets_do_not_make_tensorflow_warn_of_retracing(net_file, tmp_path):
     tf.get_logger().addHandler(handler)
     try:
         models = ",".join(f"{name}={net_file}" for name in "abcdef")
-        one(models, tmp_path, "grids,equations", dataset="digits", chain_steps=1, num_images=1, classes="0")
+        one(
+            models,
+            tmp_path,
+            "grids,equations",
+            dataset="digits",
+            chain_steps=1,
+            num_images=1,
+            classes="0",
+            start="uniform",
+        )
     finally:
         tf.get_logger().removeHandler(handler)
     assert not [text for text in said if "retracing" in text]

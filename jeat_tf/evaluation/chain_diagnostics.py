@@ -3,9 +3,12 @@
 A trace is one number of each chain, its energy say, at equally spaced steps: float[T, N].
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from jeat_tf.evaluation.diversity import class_counts
 from jeat_tf.samplers import Steps
@@ -27,7 +30,8 @@ def autocorrelation(trace: np.ndarray, max_lag: int | None = None) -> np.ndarray
     import tensorflow_probability as tfp
 
     trace = _checked(trace)
-    values = tfp.stats.auto_correlation(trace, axis=0, max_lags=max_lag).numpy()
+    with _quiet():
+        values = tfp.stats.auto_correlation(trace, axis=0, max_lags=max_lag).numpy()
     return np.where(_constant(trace), 1.0, values)
 
 
@@ -49,7 +53,9 @@ def effective_sample_size(trace: np.ndarray) -> np.ndarray:
     import tensorflow_probability as tfp
 
     trace = _checked(trace)
-    return np.where(_constant(trace), 1.0, tfp.mcmc.effective_sample_size(trace).numpy())
+    with _quiet():
+        sizes = tfp.mcmc.effective_sample_size(trace).numpy()
+    return np.where(_constant(trace), 1.0, sizes)
 
 
 def drift_to_noise(gradient_norms: np.ndarray, steps: Steps, num_values: int) -> np.ndarray:
@@ -215,6 +221,18 @@ def _distances(x: np.ndarray) -> np.ndarray:
     distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * x @ x.T, 0))
     np.fill_diagonal(distances, np.inf)
     return distances
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TensorFlow's warning that TFP takes the real part of a Fourier transform."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _constant(trace: np.ndarray) -> np.ndarray:

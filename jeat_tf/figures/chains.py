@@ -13,7 +13,7 @@ from jeat_tf.figures.style import add_legend, draw_band, line_styles, panels, se
 from jeat_tf.loops import input_gradient
 from jeat_tf.samplers import Stage, Walk, generate
 from jeat_tf.seeds import fold_in
-from jeat_tf.types import Images, Labels, Sampler, Seed, Start, Surrogate
+from jeat_tf.types import Images, Sampler, Seed, Start, Surrogate
 
 
 def paired_samples(
@@ -34,18 +34,20 @@ def paired_samples(
       images: float32[N, H, W, C] under "start", "E(x, y) - E(x)" and "E(x, y)".
     """
 
+    y = tf.constant(labels)
+    x = start(y, fold_in(seed, 0))
+
     @tf.function(autograph=False)
-    def run(labels: Labels) -> dict[str, Images]:
+    def run() -> dict[str, Images]:
         stages = {
             "start": [],
             "E(x, y) - E(x)": [Stage(cross_entropy, sampler)],
             "E(x, y)": [Stage(joint_energy, sampler)],
         }
-        return {name: generate(net, labels, seed=seed, start=start, stages=s) for name, s in stages.items()}
+        return {name: generate(net, y, seed=seed, start=lambda *_: x, stages=s) for name, s in stages.items()}
 
-    y = tf.constant(labels)
     # Traced in so many words: called for several nets, TensorFlow warns of one function that is traced anew.
-    images = run.get_concrete_function(y)(y)
+    images = run.get_concrete_function()()
     return {name: images[name].numpy() for name in ("start", "E(x, y) - E(x)", "E(x, y)")}
 
 
@@ -129,7 +131,7 @@ def gradient_norms(
 
 
 def draw_gradient_norms(norms: GradientNorms) -> Figure:
-    """A panel for each net, each with a scale of its own: means over the chains, bands one standard deviation to each side.
+    """A panel for each net, on a scale of its own: means over the chains, bands one standard deviation to each side.
 
     Args:
       norms: of `gradient_norms`.

@@ -12,6 +12,7 @@ from jeat_tf.pictures import grid
 
 _PADDING = 3  # pixels of the picture between images
 _IMAGE = 0.36  # inches, the width of an image
+_NARROWEST = 2.0  # inches of a panel: room for its title
 
 
 class ClassGrid(NamedTuple):
@@ -74,16 +75,18 @@ def draw_class_grid(shown: ClassGrid) -> Figure:
     methods, classes, per_class, height, width, channels = shown.images.shape
     rows = methods if classes == 1 else math.ceil(methods / 4)
     scale = max(1, 48 // height)
+    inches = max(per_class * _IMAGE, _NARROWEST)
     figure, axes = panels(
         rows,
         math.ceil(methods / rows),
-        width=per_class * _IMAGE + 0.5,
+        width=inches + 0.5,
         height=classes * _IMAGE * height / width + 0.4,
     )
     for ax, name, images in zip(axes.flat, shown.methods, shown.images, strict=False):
         picture = grid(images.reshape(-1, height, width, channels), per_class, scale=scale, padding=_PADDING)
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        set_title(ax, str(name), inches=per_class * _IMAGE)
+        ax.set_anchor("N")  # at its title, for which the layout leaves room above the whole panel
+        set_title(ax, str(name), inches=inches)
         ax.set(xticks=[], yticks=(np.arange(classes) + 0.5) * (height * scale + _PADDING))
         ax.set_yticklabels(shown.classes if ax in axes[:, 0] else [])
         ax.tick_params(length=0)

@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]),
+    package_data={"jeat_tf.reporting": ["*.html", "*.css", "*.js", "*.json"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20,<2.22",
@@ -25,6 +26,7 @@ setup(
         "tensorboard>=2.20,<2.22",
         "absl-py>=2.1",
         "h5py>=3.11",
+        "jinja2>=3.1",
         "numpy>=2.1",
         "scipy>=1.13",
         "scikit-learn>=1.5",
@@ -35,6 +37,11 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "profile": ["xprof>=2.20"],
+        # 2.17 pins requests and urllib3 exactly.
+        "kfp": ["kfp>=2.16,<2.17"],
+        "beam": ["apache-beam>=2.70,<3"],
+        # ml-metadata 1.21, which it needs, has Linux wheels for glibc >= 2.39 alone (Debian 13, Ubuntu 24.04).
+        "tfx": ["tfx>=1.21,<1.22"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "mypy>=1.15"],
     },
 )

@@ -5,7 +5,6 @@ import tempfile
 
 from components.core import component
 from components.types import Evaluation, InputArtifacts, Model, OutputArtifact, Report, Samples
-from jeat_tf.artifacts import write_json
 from jeat_tf.config import ReportConfig, replace
 from jeat_tf.report import report as write_report
 from jeat_tf.results_board import results, write_results
@@ -33,12 +32,14 @@ def report(
             for folder, artifacts in (("evaluation", evaluations), ("samples", samples)):
                 if name in artifacts.paths:
                     os.symlink(artifacts.paths[name], os.path.join(run, folder))
-        for name, why in {**samples.missing, **evaluations.missing, **models.missing}.items():
-            os.makedirs(os.path.join(runs, name), exist_ok=True)
-            write_json(os.path.join(runs, name, "failed.json"), {"error": why})
         for name, path in models.paths.items():
             config = run_config(path)
             if config is not None:
                 log_dir = os.path.join(report.path, "tensorboard", name)
                 write_results(log_dir, config, results(os.path.join(runs, name, "evaluation")))
-        write_report(replace(ReportConfig(), runs=runs, out=os.path.join(report.path, "report.html")))
+        missing = {
+            f"{what} of {name}": why
+            for what, artifacts in (("the net", models), ("the evaluation", evaluations), ("the images", samples))
+            for name, why in artifacts.missing.items()
+        }
+        write_report(replace(ReportConfig(), runs=runs, out=os.path.join(report.path, "report.html")), missing=missing)

@@ -372,6 +372,11 @@ class SampleConfig:
         choices=("npz", "tfrecord"),
     )
     shard_size: int = setting(1000, "images in a file, at least; a run that was interrupted goes on at the next file")
+    shard: str = setting(
+        "",
+        "draw the i-th, from 0, of m parts of these files alone, i/m: so that m machines draw them together; empty: all",
+        identity=False,
+    )
     judge: str = setting("", "independent .keras classifier that grades the images", identity=False)
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
     resume: bool = setting(True, "go on with the files found in output_dir", identity=False)
@@ -401,6 +406,14 @@ class DrawConfig:
     start: str = setting("class_gaussian", "equations: where the chains begin", choices=STARTS)
     seed: int = setting(0, "of directions, starts and chains")
     output_dir: str = setting("", "folder for the figures", identity=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Settings of `python -m jeat_tf.report`."""
+
+    runs: str = setting("", "folder of training runs, at any depth", identity=False)
+    out: str = setting("", "the page, NAME.html; NAME.json, .md and .tex are written beside it", identity=False)
 
 
 def to_json(config: Any) -> str:

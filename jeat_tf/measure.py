@@ -1,5 +1,6 @@
 """What `evaluate` measures beside attacks: calibration, detection of other images, Fisher scores, generated images."""
 
+import datetime
 import functools
 import os
 from typing import Any
@@ -74,7 +75,7 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     if "generation" in names:
         reports["generation"] = measure_generation(config, net, run, folder)
     for name, report in reports.items():
-        report |= identity | {"provenance": provenance()}
+        report |= identity | {"date": datetime.date.today().isoformat(), "provenance": provenance()}
         write_json(os.path.join(folder, f"{name}.json"), report)
     return reports
 

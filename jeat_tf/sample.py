@@ -34,7 +34,7 @@ from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import Chain, Stage, given
 from jeat_tf.seeds import fold_in
-from jeat_tf.stored_samples import SampleFolder, Shard
+from jeat_tf.stored_samples import SampleFolder, Shard, file_batches, files_of_shard
 from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
 from jeat_tf.types import Images, Labels, Seed, Start
 
@@ -57,18 +57,22 @@ class Recipe(NamedTuple):
 def sample(config: SampleConfig) -> dict[str, Any]:
     """Runs fresh chains and writes `samples-*`, `traces-*`, `grid.png`, `chain.gif` and `samples.json`.
 
-    No image is selected or dropped. A run that was interrupted goes on at the file of images it was at.
+    No image is selected or dropped. A run that was interrupted goes on at the file of images it was at. With
+    `shard`, only the files of that part are drawn, bit for bit as a run that draws all of them; `shard-*.json` takes
+    the place of the picture and of `samples.json`, which are about all images.
 
     Returns:
       report: protocol (start, stages, seed, digest of the net), diagnostics of the chains, seconds per image, and,
         with a judge, its agreement with the classes asked for and the Frechet classifier distance to the training
-        images.
+        images. Of a shard: protocol and seconds.
 
     Raises:
       ValueError: bad settings, an unreadable net, a net that does not fit the data, or a folder of other samples.
       FileNotFoundError: the data set is not prepared.
     """
     _check(config)
+    files = file_batches(config.num, config.batch_size, config.shard_size)
+    part = files_of_shard(config.shard, len(files))
     recipe = _recipe(config)
     trained = open_trained(config.model, config.data)
     net, data = trained.net, trained.data
@@ -88,20 +92,23 @@ def sample(config: SampleConfig) -> dict[str, Any]:
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     drawing = _Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
-    seconds, cpu_seconds, drawn = _draw(config, samples, drawing, labels)
+    seconds, cpu_seconds, drawn = _draw(config, samples, drawing, labels, files, part)
 
-    shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
-    report = {
-        **trained.identity(),
-        "num": config.num,
-        "protocol": protocol,
-        "diagnostics": _diagnostics(recipe, net, shown, samples.traces(), training),
+    origin = {**trained.identity(), "num": config.num, "protocol": protocol}
+    spent = {
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu_seconds, 2),
         "seconds_per_image": seconds / drawn if drawn else None,
         "date": datetime.date.today().isoformat(),
         "provenance": provenance(),
     }
+    if config.shard:
+        report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}
+        write_json(os.path.join(folder, _shard_file(config.shard)), report)
+        return report
+
+    shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
+    report = {**origin, "diagnostics": _diagnostics(recipe, net, shown, samples.traces(), training), **spent}
     if judge is not None:
         report["judge"] = {
             "net": net_file(config.judge),
@@ -195,28 +202,40 @@ class _Drawing:
 
 
 def _draw(
-    config: SampleConfig, samples: SampleFolder, drawing: _Drawing, labels: np.ndarray
+    config: SampleConfig,
+    samples: SampleFolder,
+    drawing: _Drawing,
+    labels: np.ndarray,
+    files: list[range],
+    part: range,
 ) -> tuple[float, float, int]:
-    """Writes the files that are not there; returns seconds, processor seconds of all threads, and the images drawn."""
+    """Writes the files of a part that are not there.
+
+    Args:
+      files: the batches of each file.
+      part: numbers of the files to write.
+
+    Returns:
+      seconds, processor seconds of all threads, and the number of images drawn.
+    """
     batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
-    each = max(1, -(-config.shard_size // config.batch_size))
-    shards = [range(i, min(i + each, len(batches))) for i in range(0, len(batches), each)]
     steps = sum(s.sampler.num_steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
     started, cpu_started, drawn = time.monotonic(), time.process_time(), 0
-    with tqdm(total=len(batches) * steps, desc="sampling", unit="step") as bar:
-        for index, shard in enumerate(shards):
-            if samples.has(index, len(shards)):
-                bar.update(len(shard) * steps)
+    with tqdm(total=sum(len(files[index]) for index in part) * steps, desc="sampling", unit="step") as bar:
+        for index in part:
+            of_file = files[index]
+            if samples.has(index, len(files)):
+                bar.update(len(of_file) * steps)
                 continue
             images, traces = [], []
-            for i in shard:
+            for i in of_file:
                 seed = fold_in(tf.constant([config.seed, 6]), i)
                 frames, readings = drawing.batch(tf.constant(batches[i]), seed, bar.update)
                 images.append(frames[-1].numpy())
                 traces.append(readings)
                 if i == 0:
                     _animate(samples.path, frames, batches[0])
-            chosen = np.concatenate([batches[i] for i in shard])
+            chosen = np.concatenate([batches[i] for i in of_file])
             drawn += len(chosen)
             x = np.concatenate(images)
             if config.classes == "none":
@@ -227,8 +246,13 @@ def _draw(
                 if name != "trace_step"
             }
             joined["trace_step"] = traces[0]["trace_step"]
-            samples.write(index, len(shards), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
+            samples.write(index, len(files), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
     return time.monotonic() - started, time.process_time() - cpu_started, drawn
+
+
+def _shard_file(shard: str) -> str:
+    """ "shard-00000-of-00004.json" of "0/4"."""
+    return "shard-{:05d}-of-{:05d}.json".format(*map(int, shard.split("/")))
 
 
 def _check(config: SampleConfig) -> None:
@@ -427,6 +451,10 @@ def _class_grid(shown: Shard, num_classes: int) -> np.ndarray:
 
 def _main(config: SampleConfig) -> None:
     report = sample(config)
+    folder = output_folder(config.model, config.output_dir, "samples")
+    if config.shard:
+        print(f"shard {config.shard}: {report['drawn']} images in {report['seconds']:.0f} s; written: {folder}")
+        return
     diagnostics = report["diagnostics"]
     print(
         f"{report['num']} images in {report['seconds']:.0f} s; "
@@ -440,7 +468,6 @@ def _main(config: SampleConfig) -> None:
             f"(where the chains began: {judged['start_alone']['agreement']:.1%}, "
             f"{judged['start_alone']['frechet_classifier_distance']:.2f})"
         )
-    folder = output_folder(config.model, config.output_dir, "samples")
     print(f"written: {os.path.join(folder, 'grid.png')}, chain.gif, samples-*.{config.format}, samples.json")
 
 

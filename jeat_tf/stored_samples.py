@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,12 +43,10 @@ class SampleFolder:
             for name in self._files():
                 os.remove(os.path.join(self.path, name))
         elif self._files():
-            found = self.identity()
-            changed = [key for key in {**identity, **found} if identity.get(key) != found.get(key)]
-            if changed:
-                was = ", ".join(f"{key}: {found.get(key)!r} -> {identity.get(key)!r}" for key in sorted(changed))
+            changes = _changes(self.identity(), identity)
+            if changes:
                 raise ValueError(
-                    f"{self.path} holds other samples ({was}); choose another --output_dir, or --resume=false to "
+                    f"{self.path} holds other samples ({changes}); choose another --output_dir, or --resume=false to "
                     "replace them"
                 )
         write_json(os.path.join(self.path, "identity.json"), identity)
@@ -119,13 +118,94 @@ class SampleFolder:
         names = os.listdir(self.path) if os.path.isdir(self.path) else []
         return sorted(name for name in names if _FILE.fullmatch(name) or name.startswith("traces-"))
 
+    def copy(self, into: str) -> None:
+        """Copies the files that are there, and the animation if it is there, into another folder."""
+        for name in [*self._files(), "chain.gif"]:
+            source = os.path.join(self.path, name)
+            if os.path.exists(source):
+                with whole_file(os.path.join(into, name)) as temporary:
+                    shutil.copyfile(source, temporary)
+
     def _matches(self) -> list[re.Match]:
         return [match for name in self._files() if (match := _FILE.fullmatch(name))]
+
+
+def file_batches(num: int, batch_size: int, shard_size: int) -> list[range]:
+    """The batches of each file, where `num` images are drawn in batches and a file has at least `shard_size` images."""
+    batches = -(-num // batch_size)
+    each = -(-shard_size // batch_size)
+    return [range(i, min(i + each, batches)) for i in range(0, batches, each)]
+
+
+def files_of_shard(shard: str, count: int) -> range:
+    """Which of `count` files "i/m" means: the i-th, from 0, of m parts that differ by one file at most; "": all.
+
+    Raises:
+      ValueError: not of that form, or more parts than files.
+    """
+    if not shard:
+        return range(count)
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise ValueError(f"expected --shard=i/m with i from 0 to m - 1, e.g. 0/4, received {shard}")
+    i, parts = int(match[1]), int(match[2])
+    if parts > count:
+        raise ValueError(
+            f"expected at most {count} shards, as the images are {count} files, received --shard={shard}; lower "
+            "--shard_size"
+        )
+    return range(i * count // parts, (i + 1) * count // parts)
+
+
+def merge(folders: Sequence[str], into: str) -> None:
+    """Copies the shards of one set of samples into one folder, which is then as if one run had drawn them all.
+
+    Args:
+      folders: of shards, as `python -m jeat_tf.sample --shard=i/m` writes them, in any order.
+      into: the folder; samples that it holds are replaced.
+
+    Raises:
+      ValueError: no shards, shards of different samples, or files that are missing or there twice. Nothing is written.
+    """
+    if not folders:
+        raise ValueError("expected the folders of shards, received none")
+    shards = [SampleFolder(folder) for folder in folders]
+    identity = shards[0].identity()
+    found: dict[str, str] = {}
+    total = 0
+    for shard in shards:
+        changes = _changes(identity, shard.identity())
+        if changes:
+            raise ValueError(f"expected shards of the same samples, received {folders[0]} and {shard.path} ({changes})")
+        for match in shard._matches():
+            name, total = match[0], int(match[2])
+            if name in found:
+                raise ValueError(
+                    f"expected each file of samples once, received {name} in {found[name]} and {shard.path}"
+                )
+            found[name] = shard.path
+    missing = [i for i in range(total) if not any(name.startswith(f"samples-{i:05d}-") for name in found)]
+    if missing or not found:
+        raise ValueError(
+            f"expected {total or 'the'} files of samples in {len(folders)} shards, received {len(found)}"
+            + (f" without the files {', '.join(map(str, missing))}" if missing else "")
+            + ": a shard is not there, or has not ended"
+        )
+    os.makedirs(into, exist_ok=True)
+    SampleFolder(into).begin(identity, resume=False)
+    for shard in shards:
+        shard.copy(into)
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
     """uint8 images, rounded, of float images in [0, 1]."""
     return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """ "key: old -> new" for all that is different."""
+    changed = sorted(key for key in {**was, **now} if was.get(key) != now.get(key))
+    return ", ".join(f"{key}: {was.get(key)!r} -> {now.get(key)!r}" for key in changed)
 
 
 def _example(image: np.ndarray, label: int) -> bytes:

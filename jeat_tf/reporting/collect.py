@@ -1,0 +1,153 @@
+"""Runs as they lie on disk: what `train`, `evaluate`, `sample` and `draw` have written, not yet interpreted."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from jeat_tf.config import TrainConfig, from_json
+
+_OF_RUN = {"train.json": dict, "history.json": list, "guard.json": list}
+_MEASURED = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json", "samples.json")
+
+
+class Run(NamedTuple):
+    """One training run.
+
+    Attributes:
+      path: its folder.
+      name: the folder relative to the one that was read, with "/" between its parts.
+      config: its settings.
+      reports: what its JSON files hold, by their names relative to the run, e.g. "evaluation/results.json".
+      pictures: its PNG files beside these, by their names relative to the run.
+      left_out: files that are about other weights of its `net.keras` than training ended with.
+    """
+
+    path: str
+    name: str
+    config: TrainConfig
+    reports: dict[str, Any]
+    pictures: list[str]
+    left_out: list[str]
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end: `train.json` is written last."""
+        return "train.json" in self.reports
+
+
+class Drawing(NamedTuple):
+    """A figure of `python -m jeat_tf.draw`.
+
+    Attributes:
+      path: its PNG.
+      name: of the file, without suffix.
+      shows: what it shows.
+      models: names of the nets in it.
+      record: its entry in `figures.json`: settings, seed, date, provenance.
+    """
+
+    path: str
+    name: str
+    shows: str
+    models: list[str]
+    record: dict[str, Any]
+
+
+def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
+    """All runs at or below a folder, and all figures that `draw` has left there.
+
+    A folder with a `config.json` is a run; runs inside it (the teacher of one that labels its own images) are part
+    of it.
+
+    Raises:
+      ValueError: no such folder, no run in it, or a file that cannot be read, which is named.
+    """
+    if not folder:
+        raise ValueError("expected a folder of runs, received nothing; set --runs")
+    if not os.path.isdir(folder):
+        raise ValueError(f"expected a folder of runs, received {folder}, which is none")
+    runs: list[Run] = []
+    drawings: list[Drawing] = []
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        if "figures.json" in files:
+            drawings += _drawings(os.path.join(path, "figures.json"))
+        if "config.json" in files:
+            runs.append(_run(folder, path))
+            for name in folders:
+                inside = os.path.join(path, name, "figures.json")
+                drawings += _drawings(inside) if os.path.isfile(inside) else []
+            folders.clear()
+    if not runs:
+        raise ValueError(
+            f"no runs in {folder}; expected folders with a config.json, as `python -m jeat_tf.train` writes them"
+        )
+    return runs, drawings
+
+
+def _run(folder: str, path: str) -> Run:
+    relative = os.path.relpath(path, folder)
+    name = os.path.basename(os.path.abspath(path)) if relative == os.curdir else relative.replace(os.sep, "/")
+    reports = {
+        file: _json(os.path.join(path, file), kind)
+        for file, kind in _OF_RUN.items()
+        if os.path.isfile(os.path.join(path, file))
+    }
+    pictures: list[str] = []
+    left_out: list[str] = []
+    weights = reports.get("train.json", {}).get("weights_sha256")
+    for inside in _measurement_folders(path):
+        files = [f"{inside}/{file}" for file in sorted(os.listdir(os.path.join(path, inside)))]
+        found = {here: _json(os.path.join(path, here), dict) for here in files if os.path.basename(here) in _MEASURED}
+        old = [here for here, report in found.items() if weights and _is_of_other_weights(report, weights)]
+        left_out += old
+        reports |= {here: report for here, report in found.items() if here not in old}
+        if len(old) < len(found):
+            pictures += [here for here in files if here.endswith(".png")]
+    return Run(path, name, _config(os.path.join(path, "config.json")), reports, pictures, left_out)
+
+
+def _is_of_other_weights(report: dict[str, Any], weights: str) -> bool:
+    """Whether a file is about the run's `net.keras` as it was before it was trained further or anew."""
+    last = os.path.basename(str(report.get("model", ""))) == "net.keras"
+    return last and report.get("weights_sha256", weights) != weights
+
+
+def _measurement_folders(path: str) -> Iterator[str]:
+    """Names of the folders in a run that hold measurements; `evaluation` and `samples` first, as they are the usual."""
+    names = [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))]
+    for name in sorted(names, key=lambda name: (name not in ("evaluation", "samples"), name)):
+        if any(os.path.isfile(os.path.join(path, name, file)) for file in _MEASURED):
+            yield name
+
+
+def _config(path: str) -> TrainConfig:
+    try:
+        with open(path, encoding="utf-8") as f:
+            return from_json(TrainConfig, f.read())
+    except (ValueError, OSError) as error:
+        raise ValueError(f"cannot read {path}: {error}; expected the settings of a run") from error
+
+
+def _json(path: str, kind: type) -> Any:
+    try:
+        with open(path, encoding="utf-8") as f:
+            value = json.load(f)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"cannot read {path}: {error}; it is damaged, remove it or make it again") from error
+    if not isinstance(value, kind):
+        raise ValueError(f"expected a JSON {'object' if kind is dict else 'list'} in {path}, received {value!r:.40}")
+    return value
+
+
+def _drawings(path: str) -> list[Drawing]:
+    folder, found = os.path.dirname(path), _json(path, dict)
+    try:
+        drawings = [
+            Drawing(os.path.join(folder, f"{name}.png"), name, record["shows"], list(record["models"]), record)
+            for name, record in found["figures"].items()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"cannot read {path}: {error!r}; expected the figures of `python -m jeat_tf.draw`") from error
+    return [drawing for drawing in drawings if os.path.isfile(drawing.path)]

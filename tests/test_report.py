@@ -1,0 +1,412 @@
+"""The verb `report`, on runs whose files are written here by hand."""
+
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from jeat_tf.artifacts import write_image, write_json, write_text
+from jeat_tf.config import ReportConfig, TrainConfig, replace, to_json
+from jeat_tf.report import report
+from jeat_tf.reporting import MARKER, latex, markdown, read_runs, side_by_side, summarise
+from jeat_tf.reporting.summary import columns_of
+from jeat_tf.reporting.tables import best_of, cell_text
+
+MADE = {
+    "command": "python -m jeat_tf.train", "jeat_tf": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1",
+    "python": "3.11.7", "platform": "Linux", "cpus": 2, "gpus": [],
+}  # fmt: skip
+EVIL = "<script>alert(1)</script>"
+
+
+def train_json(weights="w", steps=100, events=()):
+    return {
+        "steps": steps,
+        "weights_sha256": weights,
+        "passes_per_step": {"forward": 3.0, "input_backward": 1.0, "weight_backward": 1.0},
+        "flops_per_step": 2e9,
+        "parameters": 1000,
+        "guard": {"mode": "recover", "events": list(events)},
+        "seconds": 50.0,
+        "seconds_per_step": 0.5,
+        "date": "2026-01-02",
+        "provenance": MADE,
+    }
+
+
+def row(attack, correct, epsilon=0.1, protocol="20 steps"):
+    return {
+        "attack": attack,
+        "epsilon": epsilon,
+        "accuracy": correct / 50,
+        "interval_95": [0.0, 1.0],
+        "correct": correct,
+        "images": 50,
+        "protocol": protocol,
+    }
+
+
+def results(clean=49, pgd=40, weights="w", protocol="20 steps", rows=(), masking=None, net="net.keras"):
+    return {
+        "model": f"/runs/{net}",
+        "weights_sha256": weights,
+        "data_sha256": "d" * 64,
+        "dataset": "digits",
+        "images": "images 0 to 49",
+        "norm": "linf",
+        "expectation_over_transformation": "none",
+        "results": [row("clean", clean, 0.0), row("pgd20", pgd, protocol=protocol), *rows],
+        "checks": [],
+        "gradient_masking": masking,
+        "seed": 0,
+        "date": "2026-01-02",
+        "provenance": MADE,
+    }
+
+
+def samples_json(agreement=0.9, distance=4.0):
+    graded = {"agreement": agreement, "frechet_classifier_distance": distance}
+    return {
+        "model": "/runs/net.keras",
+        "weights_sha256": "w",
+        "num": 100,
+        "protocol": {"samples": "fresh chains", "start": "uniform", "steps": 20, "seed": 0},
+        "judge": {"weights_sha256": "j" * 64, "reference": "1260 training images", **graded, "start_alone": graded},
+    }
+
+
+def density(folder):
+    """calibration.json, ood.json, fisher.json and generation.json, as `evaluate` writes them."""
+    common = {key: results()[key] for key in ("model", "weights_sha256", "dataset", "images", "data_sha256", "seed")}
+    common |= {"provenance": MADE, "protocol": "15 bins"}
+    keys = ("nll", "brier", "ece", "adaptive_ece", "max_error")
+    write_json(folder / "calibration.json", common | dict.fromkeys(keys, 0.125))
+    found = {"auroc": 0.75, "fpr_at_95_tpr": 0.5}
+    detection = {"detection": {EVIL: {"log_density": found}}, "num_outside": {EVIL: 50}, "scores": {"log_density": "p"}}
+    write_json(folder / "ood.json", common | detection)
+    terms = {"gradient_term": 2.0, "trace_term": 3.0, "score": 5.0}
+    pixels = {"pixels": terms | {"gradient_error": 0.1, "trace_error": 0.1, "score_error": 0.1}}
+    write_json(
+        folder / "fisher.json", common | {"joint": pixels, "marginal": pixels, "num_images": 5, "trace": "exact"}
+    )
+    how = dict.fromkeys(("n", "reference_count", "splits", "steps"), 10) | {"stages": ["sgld:num_steps=10"]}
+    words = ("samples", "classes", "selection", "start", "reference_data", "reference_split", "feature_net", "resize")
+    how |= dict.fromkeys(words, "as said") | {"feature_kind": "inception-2015", "feature_sha256": "f" * 64}
+    write_json(
+        folder / "generation.json",
+        common | {"fresh_chains": {"fid": 38.0, "inception_score": {"mean": 8.5}, "protocol": how}},
+    )
+
+
+def make_run(folder, *, train=None, evaluation=None, samples=None, history=None, **settings):
+    write_text(folder / "config.json", to_json(replace(TrainConfig(), model_dir=str(folder), **settings)))
+    files = {
+        "train.json": train_json() if train is None else train,
+        "evaluation/results.json": evaluation,
+        "samples/samples.json": samples,
+        "history.json": history,
+    }
+    for name, value in files.items():
+        if value:
+            write_json(folder / name, value)
+    if samples:
+        write_image(folder / "samples" / "grid.png", np.zeros((20, 20), np.uint8))
+    return folder
+
+
+def rows_of(folder):
+    methods, remarks = summarise(read_runs(str(folder))[0])
+    return {method.name: method for method in methods}, remarks
+
+
+def number(method, title):
+    return next(value for column, value in method.values.items() if column.title == title)
+
+
+def titles(method):
+    return {column.title for column in method.values}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """JEAT with three seeds, JEM with one that has all there is, a run that did not finish, and a nasty name."""
+    folder = tmp_path_factory.mktemp("runs")
+    history = [{"epoch": i, "val_accuracy": 0.1 * i, "gap": 0.5} for i in (1, 2)]
+    two_radii = [row("pgd20", 30, 0.2)]
+    for seed, (clean, pgd) in enumerate([(47, 40), (48, 41), (49, 45)]):
+        evaluated = results(clean, pgd, rows=two_radii)
+        make_run(
+            folder / f"jeat-{seed}",
+            method="jeat",
+            seed=seed,
+            evaluation=evaluated,
+            history=history,
+            samples=samples_json(),
+        )
+    masking = {"verdict": "suspected", "findings": [{"name": "zero gradients", "fired": True, "detail": "half"}]}
+    event = {"step": 7, "reason": "gap is 2000", "restored_step": 3}
+    jem = make_run(
+        folder / "jem-0", method="jem", evaluation=results(masking=masking), samples=samples_json(0.8, 3.0),
+        train=train_json(events=[event]),
+    )  # fmt: skip
+    density(jem / "evaluation")
+    make_run(folder / "jem-1", method="jem", seed=1, train={}, evaluation=results(1, 1))
+    write_json(folder / "jem-1" / "guard.json", [event])
+    make_run(folder / "inner" / EVIL, method="standard", evaluation=results(50, 5))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory):
+    """What the verb returns, and the path of the page."""
+    page = tmp_path_factory.mktemp("out") / "report.html"
+    return report(ReportConfig(runs=str(runs), out=str(page))), page
+
+
+class TestSummary:
+    def test_seeds_are_averaged_by_the_sample_standard_deviation(self, runs):
+        jeat = rows_of(runs)[0]["jeat"]
+        clean = number(jeat, "clean")
+        assert clean.mean == pytest.approx(96.0)
+        assert clean.std == pytest.approx(2.0)
+        assert clean.numbers == pytest.approx({0: 94.0, 1: 96.0, 2: 98.0})
+
+    def test_one_seed_has_no_standard_deviation(self, runs):
+        assert number(rows_of(runs)[0]["jem"], "clean").std is None
+
+    def test_a_run_that_did_not_finish_is_shown_and_not_averaged(self, runs):
+        jem = rows_of(runs)[0]["jem"]
+        assert [run.name for run in jem.unfinished] == ["jem-1"]
+        assert number(jem, "clean").mean == pytest.approx(98.0)
+        assert jem.recoveries == {0: 1, 1: 1}
+
+    def test_runs_with_other_settings_are_other_methods(self, tmp_path):
+        for i, epsilon in enumerate((0.1, 0.2)):
+            make_run(tmp_path / f"jeat-{i}", epsilon=epsilon)
+        assert set(rows_of(tmp_path)[0]) == {"jeat", "jeat (jeat-1)"}
+
+    def test_the_same_settings_and_seed_twice_are_two_rows_and_a_remark(self, tmp_path):
+        for name in ("a/jeat-0", "a/jeat-1", "b/jeat-0"):
+            make_run(tmp_path / name, seed=int(name[-1]))
+        methods, remarks = rows_of(tmp_path)
+        assert {name: len(method.runs) for name, method in methods.items()} == {"a/jeat": 2, "b/jeat": 1}
+        assert remarks == [
+            "a/jeat-0 and b/jeat-0 have the same settings and the same seed (0): their rows are separate"
+        ]
+
+    def test_numbers_under_other_protocols_are_in_other_columns(self, tmp_path):
+        make_run(tmp_path / "jem", method="jem", evaluation=results())
+        make_run(tmp_path / "jeat", method="jeat", evaluation=results(protocol="50 steps"))
+        methods, _ = summarise(read_runs(str(tmp_path))[0])
+        columns = [column for column in columns_of(methods) if column.title.startswith("pgd20")]
+        assert len(columns) == 2
+        assert not any(best_of(methods, column) for column in columns)
+        assert "pgd20 0.1 (a)" in markdown(methods, columns)
+
+    def test_seeds_measured_in_different_ways_are_not_averaged(self, tmp_path):
+        for seed, net in enumerate(("net.keras", "best.keras")):
+            make_run(tmp_path / f"jem-{seed}", seed=seed, evaluation=results(net=net))
+        clean = number(rows_of(tmp_path)[0]["jem"], "clean")
+        assert clean.mean is None
+        assert "different ways" in clean.refused
+
+    def test_a_number_that_is_not_finite_is_not_averaged(self, tmp_path):
+        for seed in (0, 1):
+            make_run(tmp_path / f"jem-{seed}", seed=seed, samples=samples_json(distance=[4.0, math.nan][seed]))
+        assert number(rows_of(tmp_path)[0]["jem"], "Frechet classifier distance, samples").refused == "not finite"
+
+    def test_an_evaluation_of_other_weights_is_left_out(self, tmp_path):
+        make_run(tmp_path / "jem", evaluation=results(weights="older"))
+        methods, remarks = rows_of(tmp_path)
+        assert "clean" not in titles(methods["jem"])
+        assert "jem/evaluation/results.json is left out" in remarks[0]
+
+    def test_seconds_of_a_run_in_several_calls_are_not_given(self, tmp_path):
+        make_run(tmp_path / "whole")
+        make_run(tmp_path / "resumed", seed=1, train=train_json(steps=200))
+        runs = {run.name: run for run in read_runs(str(tmp_path))[0]}
+        assert "seconds" in titles(summarise([runs["whole"]])[0][0])
+        assert "seconds" not in titles(summarise([runs["resumed"]])[0][0])
+
+    def test_a_folder_that_is_a_run_is_read_as_one(self, runs):
+        assert set(rows_of(runs / "jeat-0")[0]) == {"jeat"}
+
+    def test_runs_inside_a_run_are_part_of_it(self, tmp_path):
+        make_run(tmp_path / "rst")
+        make_run(tmp_path / "rst" / "teacher", method="standard")
+        assert len(read_runs(str(tmp_path))[0]) == 1
+
+
+class TestTables:
+    def test_the_best_is_the_highest_accuracy_and_the_lowest_distance(self, runs):
+        methods, _ = summarise(read_runs(str(runs))[0])
+        best = {column.title: best_of(methods, column) for column in columns_of(methods)}
+        assert best["pgd20 0.1"] == {"jeat"}
+        assert best["Frechet classifier distance, samples"] == {"jem"}
+        assert best["joint gradient"] == set()  # alone, and neither direction is better
+        assert best["steps"] == set()
+
+    def test_what_is_missing_is_said(self, runs):
+        methods, _ = rows_of(runs)
+        column = next(column for column in methods["jem"].values if column.title == "ECE, %")
+        assert cell_text(methods["jem"], column) == "12.5"
+        assert cell_text(methods["jeat"], column) == "not measured"
+
+    def test_markdown_and_latex_escape_names(self, tmp_path):
+        make_run(tmp_path / "a|b_50%&<i>", evaluation=results())
+        methods, _ = summarise(read_runs(str(tmp_path))[0])
+        assert r"| a\|b\_50%&amp;&lt;i&gt; | 1 |" in markdown(methods, columns_of(methods))
+        assert r"a\textbar{}b\_50\%\&\textless{}i\textgreater{} & 1 &" in latex(methods, columns_of(methods))
+
+    def test_every_row_of_a_latex_table_has_all_its_columns(self, runs):
+        methods, _ = summarise(read_runs(str(runs))[0])
+        for table in latex(methods, columns_of(methods)).split(r"\end{table}")[:-1]:
+            width = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", table)[1])
+            rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+            assert {len(re.split(r"(?<!\\)&", line)) for line in rows} == {width}
+            assert len(rows) == 1 + len(methods)
+
+    def test_published_numbers_are_never_in_our_rows(self, runs):
+        methods, _ = summarise(read_runs(str(runs))[0])
+        tables = {one.published["source"]: one for one in side_by_side(methods, columns_of(methods))}
+        hybrid = tables[next(source for source in tables if source.endswith("ICCV 2021, Table 3"))]
+        assert ["85.16%", "30.55%"] in [entry["values"] for entry in hybrid.published["rows"]]
+        assert [(name, texts) for name, _, _, texts in hybrid.rows] == [
+            ("jeat", ["96.0 ± 2.0", "84.0 ± 5.3"]),
+            ("jem", ["98.0", "80.0"]),
+        ]
+        assert "do not compare" in hybrid.caution
+
+
+class TestPage:
+    def test_four_files_carry_the_marker_and_are_replaced(self, written, runs):
+        _, page = written
+        assert {path.name for path in page.parent.iterdir()} == {f"report.{s}" for s in ("html", "json", "md", "tex")}
+        assert all(MARKER in path.read_text()[:4096] for path in page.parent.iterdir())
+        report(ReportConfig(runs=str(runs), out=str(page)))
+
+    def test_the_json_is_what_is_returned(self, written):
+        found, page = written
+        assert json.loads(page.with_suffix(".json").read_text()) == found
+
+    def test_the_page_loads_nothing(self, written):
+        text = written[1].read_text()
+        assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text)
+        assert not re.search(r"@import|url\(|https?://|fetch\(|XMLHttpRequest", text)
+
+    def test_text_from_outside_stays_text(self, written):
+        found, page = written
+        text = page.read_text()
+        assert text.count("<script") == 2
+        assert EVIL not in text
+        assert html.escape(f"inner/{EVIL}") in text
+        embedded = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', text, re.DOTALL)[1]
+        assert json.loads(embedded)["methods"] == found["methods"]
+
+    def test_every_number_of_every_run_is_there_with_its_origin(self, written, runs):
+        text = html.unescape(written[1].read_text())
+        assert text.count("SHA-256 of the weights") >= sum(1 for _ in runs.glob("**/results.json"))
+        for part in ("jem-1", "stopped by the guard, failed, or still running", "step 7: gap is 2000; back to step 3"):
+            assert part in text
+        assert "suspected; zero gradients (half)" in text
+        assert "Published, not ours" in text
+        assert "Small scale" in text
+
+    def test_images_have_a_text_instead_of_them(self, written):
+        images = re.findall(r"<img [^>]*>", written[1].read_text())
+        assert len(images) == 4  # curves over epsilon and epochs; grids of two methods
+        assert all(re.search(r'alt="[^"]+"', image) for image in images)
+
+
+class TestRefusals:
+    def refused(self, runs, out, message):
+        with pytest.raises(ValueError, match=message):
+            report(ReportConfig(runs=str(runs), out=str(out)))
+
+    def test_no_runs(self, tmp_path):
+        self.refused(tmp_path, tmp_path / "report.html", "no runs in")
+        self.refused(tmp_path / "nowhere", tmp_path / "report.html", "which is none")
+        self.refused("", tmp_path / "report.html", "set --runs")
+
+    @pytest.mark.parametrize("name", ["train.json", "evaluation/results.json", "config.json"])
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"results": 3}'])
+    def test_a_damaged_file_is_named(self, tmp_path, name, text):
+        make_run(tmp_path / "jem", evaluation=results())
+        write_text(tmp_path / "jem" / name, text)
+        self.refused(tmp_path, tmp_path / "report.html", f"jem/{name}")
+        assert not (tmp_path / "report.html").exists()
+
+    def test_a_damaged_picture_is_named(self, tmp_path):
+        make_run(tmp_path / "jem", samples=samples_json())
+        write_text(tmp_path / "jem" / "samples" / "grid.png", "no picture")
+        self.refused(tmp_path, tmp_path / "report.html", "samples/grid.png")
+
+    @pytest.mark.parametrize("name", ["report.html", "report.md"])
+    def test_what_someone_else_wrote_is_kept(self, tmp_path, name):
+        make_run(tmp_path / "jem")
+        (tmp_path / name).write_text("mine")
+        self.refused(tmp_path, tmp_path / "report.html", f"{name} exists and is no report")
+        assert (tmp_path / name).read_text() == "mine"
+
+    @pytest.mark.parametrize("out", ["", "report.pdf"])
+    def test_the_page_is_html(self, tmp_path, out):
+        self.refused(tmp_path, out, "NAME.html")
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PROBE = """
+<script>
+const pressed = (column) => {
+  const table = document.querySelector("table.sortable");
+  const button = [...table.querySelectorAll("th button")].find((one) => one.textContent === column);
+  button.click();
+  const names = [...table.tBodies[0].rows].map((row) => row.querySelector("a").textContent);
+  return [names, button.closest("th").getAttribute("aria-sort"), table.querySelectorAll("[aria-sort]").length];
+};
+addEventListener("load", () => {
+  const found = {
+    sorted: [pressed("pgd20 0.1"), pressed("pgd20 0.1"), pressed("method")],
+    broken: [...document.images].filter((image) => !image.naturalWidth).length,
+    images: document.images.length,
+    sideways: document.documentElement.scrollWidth > innerWidth,
+  };
+  document.body.replaceChildren(JSON.stringify(found));
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+class TestBrowser:
+    @pytest.fixture(scope="class")
+    def seen(self, written, tmp_path_factory):
+        """What the page does in a window as narrow as Chromium allows, and what its console says."""
+        page = tmp_path_factory.mktemp("browser") / "probe.html"
+        page.write_text(written[1].read_text().replace("</body>", f"{PROBE}</body>"))
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,800", "--enable-logging=stderr"]
+        command = [CHROMIUM, *flags, "--virtual-time-budget=3000", "--dump-dom", page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        found = json.loads(html.unescape(re.search(r"<body>(\{.*\})", done.stdout)[1]))
+        return found, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    def test_the_console_is_silent(self, seen):
+        assert seen[1] == []
+
+    def test_all_images_load(self, seen):
+        assert (seen[0]["images"], seen[0]["broken"]) == (4, 0)
+
+    def test_headings_sort_both_ways_and_say_so(self, seen):
+        nasty = f"inner/{EVIL}"
+        assert seen[0]["sorted"] == [
+            [["jeat", "jem", nasty], "descending", 1],
+            [[nasty, "jem", "jeat"], "ascending", 1],
+            [[nasty, "jeat", "jem"], "ascending", 1],
+        ]
+
+    def test_only_tables_scroll_sideways(self, seen):
+        assert not seen[0]["sideways"]

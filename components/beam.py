@@ -26,7 +26,7 @@ def draw(config: BeamConfig) -> dict[str, Any]:
       config: samples, parts, runner.
 
     Returns:
-      report: as of `jeat_tf.sample.sample`; its seconds are those of the workers together.
+      report: as of `jeat_tf.sample.sample`; the seconds of the workers are in their `shard-*.json`.
 
     Raises:
       ValueError: Apache Beam is not installed, or bad settings.
@@ -44,7 +44,7 @@ def draw(config: BeamConfig) -> dict[str, Any]:
     for shard in shards:
         files_of_shard(shard, len(files))
 
-    class Draw(beam.DoFn):  # type: ignore[misc, name-defined]
+    class Draw(beam.DoFn):  # type: ignore[name-defined]
         """A shard in words -> the report of having drawn it."""
 
         def process(self, shard: str) -> Iterator[dict[str, Any]]:

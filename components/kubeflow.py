@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from components.core import Graph, Node, Output
+from components.core import Graph, Node
 from components.pipeline import build
 from components.run import COMPONENTS
 from components.settings import KubeflowConfig
+from components.wiring import single_inputs
 from jeat_tf import cli
 from jeat_tf.artifacts import whole_file
 from jeat_tf.config import nearest
@@ -76,7 +77,7 @@ def compile_graph(
     def pipeline() -> None:
         tasks: dict[str, Any] = {}
         for node in graph.nodes.values():
-            wired = wired_by_port(node)
+            wired = single_inputs(node)
             # Nodes that differ in parameters alone are one component of the pipeline.
             shape = (node.component.name, *wired)
             step = steps.setdefault(shape, _container_component(dsl, node, image))
@@ -87,24 +88,6 @@ def compile_graph(
 
     with whole_file(output) as temporary:
         compiler.Compiler().compile(dsl.pipeline(name=pipeline_name)(pipeline), temporary)
-
-
-def wired_by_port(node: Node) -> dict[str, tuple[str, str, Output]]:
-    """By a name that may stand in a program: an input of a node, which of the many if it takes many, what is wired.
-
-    A container, or a function of TFX, has inputs for single artifacts only.
-    """
-    found: dict[str, tuple[str, str, Output]] = {}
-    for key, value in node.inputs.items():
-        if isinstance(value, Output):
-            found[key] = (key, "", value)
-            continue
-        for name, output in value.items():
-            found[f"{key}_{re.sub(r'[^0-9A-Za-z]', '_', name)}"] = (key, name, output)
-    wired = sum(len(value) if isinstance(value, dict) else 1 for value in node.inputs.values())
-    if len(found) != wired:
-        raise ValueError(f"expected names of the inputs of {node.name} that differ in letters and digits")
-    return found
 
 
 def requested(config: KubeflowConfig) -> dict[str, Resources]:
@@ -144,7 +127,7 @@ def _by_component(flag: str, text: str) -> dict[str, str]:
 
 def _container_component(dsl: Any, node: Node, image: str) -> Any:
     """The component of kfp that runs nodes like this one."""
-    wired, component = wired_by_port(node), node.component
+    wired, component = single_inputs(node), node.component
     types = {kind.schema_title: kind for kind in (dsl.Artifact, dsl.Dataset, dsl.Model, dsl.Metrics, dsl.HTML)}
     annotations: dict[str, Any] = {
         **{name: dsl.Input[types[output.type.KFP_SCHEMA]] for name, (_, _, output) in wired.items()},

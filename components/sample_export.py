@@ -18,7 +18,7 @@ def sample_export(
     flags: Parameter[str] = "",
     seed: Parameter[int] = 0,
 ) -> None:
-    """Draws images, as `python -m jeat_tf.sample` does; goes on with files of images that are there.
+    """Draws images, or a shard of them, as `python -m jeat_tf.sample` does; goes on with files that are there.
 
     Args:
       flags: of the verb, separated by blanks, e.g. "--num=50000 --preset=pca_momentum".
@@ -28,3 +28,5 @@ def sample_export(
     data = os.path.join(examples.path, "tfds")
     report = sample(replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
     samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}
+    if settings.shard:
+        samples.properties["shard"] = settings.shard

@@ -11,11 +11,11 @@ from typing import Any
 from components import manifest
 from components.code import code_sha256
 from components.core import Graph, Node
-from components.kubeflow import wired_by_port
 from components.pipeline import build
 from components.run import execute
 from components.settings import PipelineConfig
-from components.types import Artifact, InputArtifacts
+from components.types import InputArtifacts
+from components.wiring import single_inputs
 from jeat_tf import cli
 from jeat_tf.artifacts import writable_folder
 
@@ -35,7 +35,7 @@ def run_graph(graph: Graph, root: str, *, pipeline_name: str = "jeat-tf") -> Non
     classes: dict[tuple, Any] = {}
     nodes: dict[str, Any] = {}
     for node in graph.nodes.values():
-        wired = wired_by_port(node)
+        wired = single_inputs(node)
         shape = (node.component.name, *wired)
         if shape not in classes:
             classes[shape] = tfx.dsl.components.component(_function(tfx, node, f"{node.component.name}_{len(classes)}"))
@@ -56,11 +56,11 @@ def run_graph(graph: Graph, root: str, *, pipeline_name: str = "jeat-tf") -> Non
 
 def _function(tfx: Any, node: Node, name: str) -> Any:
     """What TFX calls for nodes like this one: folders and values in, `components.run.execute` on them."""
-    component, wired = node.component, wired_by_port(node)
+    component, wired = node.component, single_inputs(node)
     annotate = tfx.dsl.components
     annotations: dict[str, Any] = {
-        **{key: annotate.InputArtifact[_artifact(output.type)] for key, (_, _, output) in wired.items()},
-        **{key: annotate.OutputArtifact[_artifact(port.type)] for key, port in component.outputs.items()},
+        **{key: annotate.InputArtifact[_artifact(output.type.__name__)] for key, (_, _, output) in wired.items()},
+        **{key: annotate.OutputArtifact[_artifact(port.type.__name__)] for key, port in component.outputs.items()},
         **{key: annotate.Parameter[kind] for key, kind in component.parameters.items()},
         # TFX' cache does not know the code of a function; as a parameter, it does.
         "code": annotate.Parameter[str],
@@ -68,11 +68,11 @@ def _function(tfx: Any, node: Node, name: str) -> Any:
 
     def function(**given: Any) -> None:
         inputs: dict[str, Any] = {}
-        for key, (port, which, _) in wired.items():
+        for key, (name_of_port, which, _) in wired.items():
             if which:
-                inputs.setdefault(port, InputArtifacts({})).paths[which] = given[key].uri
+                inputs.setdefault(name_of_port, InputArtifacts({})).paths[which] = given[key].uri
             else:
-                inputs[port] = given[key].uri
+                inputs[name_of_port] = given[key].uri
         outputs = {key: given[key].uri for key in component.outputs}
         execute(component, inputs, outputs, {key: given[key] for key in component.parameters})
         for key, port in component.outputs.items():
@@ -89,12 +89,14 @@ def _function(tfx: Any, node: Node, name: str) -> Any:
 
 
 @functools.cache
-def _artifact(kind: type[Artifact]) -> Any:
+def _artifact(kind: str) -> Any:
     """TFX' counterpart of an artifact type; its own Examples and Model are of another content."""
-    return type(kind.__name__, (_tfx().dsl.Artifact,), {"TYPE_NAME": f"Jeat{kind.__name__}", "PROPERTIES": {}})
+    return type(kind, (_tfx().dsl.Artifact,), {"TYPE_NAME": f"Jeat{kind}", "PROPERTIES": {}})
 
 
 def _tfx() -> Any:
+    # TensorFlow Transform, which TFX imports, asks for Keras 2 where nothing is said.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
     try:
         from tfx import v1
     except ImportError as error:

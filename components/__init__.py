@@ -1,4 +1,5 @@
 """The verbs of jeat_tf as pipeline components with typed artifacts, a local runner and lineage.
 
-Import order: types, manifest, core, code, store, local, the five components, pipeline, run, lineage.
+Import order: types, manifest, core, code, store, local, the components (merge among them), settings, pipeline, run,
+lineage; then what clusters need: wiring, kubeflow, beam, tfx.
 """

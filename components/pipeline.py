@@ -2,8 +2,6 @@
 
 import pathlib
 
-from absl import flags
-
 from components.core import Graph, Output
 from components.data_prep import data_prep
 from components.evaluator import evaluator
@@ -13,7 +11,7 @@ from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
 from jeat_tf.cli import parsed
-from jeat_tf.config import SampleConfig
+from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig
 from jeat_tf.stored_samples import file_batches, files_of_shard
 
 
@@ -28,6 +26,10 @@ def build(config: PipelineConfig) -> Graph:
     if not methods:
         raise ValueError("expected --methods, received none; e.g. --methods=standard,pgd_at,jeat")
     train_flags = {method: _preset(config.presets, method, config.train_flags) for method in methods}
+    # Before training begins: flags that cannot be read, or a shard without a file, would fail after it.
+    for given in train_flags.values():
+        parsed(TrainConfig, *given.split())
+    parsed(EvaluateConfig, *config.evaluate_flags.split())
     _check_shards(config)
     graph = Graph()
     data = graph.add(
@@ -78,12 +80,8 @@ def _samples(graph: Graph, name: str, config: PipelineConfig, data: Output, mode
 
 
 def _check_shards(config: PipelineConfig) -> None:
-    """Before training begins: a shard without a file would fail after it."""
     count = config.sample_shards
-    try:
-        settings = parsed(SampleConfig, *config.sample_flags.split())
-    except flags.Error as error:
-        raise ValueError(f"cannot read --sample_flags: {error}") from error
+    settings = parsed(SampleConfig, *config.sample_flags.split())
     if count < 1:
         raise ValueError(f"expected --sample_shards >= 1, received {count}")
     if count > 1:

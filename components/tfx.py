@@ -38,7 +38,8 @@ def run_graph(graph: Graph, root: str, *, pipeline_name: str = "jeat-tf") -> Non
         wired = single_inputs(node)
         shape = (node.component.name, *wired)
         if shape not in classes:
-            classes[shape] = tfx.dsl.components.component(_function(tfx, node, f"{node.component.name}_{len(classes)}"))
+            number = sum(shape[0] == other[0] for other in classes)
+            classes[shape] = tfx.dsl.components.component(_function(tfx, node, f"{node.component.name}_{number}"))
         inputs = {name: nodes[output.node].outputs[output.name] for name, (_, _, output) in wired.items()}
         code = code_sha256(node.component.function.__module__)
         nodes[node.name] = classes[shape](**inputs, **node.parameters, code=code).with_id(node.name)
@@ -67,10 +68,10 @@ def _function(tfx: Any, node: Node, name: str) -> Any:
     }
 
     def function(**given: Any) -> None:
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Any] = {key: InputArtifacts({}) for key, port in component.inputs.items() if port.many}
         for key, (name_of_port, which, _) in wired.items():
             if which:
-                inputs.setdefault(name_of_port, InputArtifacts({})).paths[which] = given[key].uri
+                inputs[name_of_port].paths[which] = given[key].uri
             else:
                 inputs[name_of_port] = given[key].uri
         outputs = {key: given[key].uri for key in component.outputs}

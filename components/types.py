@@ -55,7 +55,7 @@ class Samples(Artifact):
     """What `jeat_tf.sample` writes: files of images, traces, pictures, `samples.json`."""
 
     KFP_SCHEMA = "system.Dataset"
-    VOLATILE = ("samples.json",)
+    VOLATILE = ("samples.json", "shard-")
 
 
 class Evaluation(Artifact):

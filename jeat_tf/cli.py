@@ -50,12 +50,15 @@ def parsed(kind: type, *arguments: str) -> Any:
     """The settings that arguments say, --flagfile=... among them; the flags of the program stay as they are.
 
     Raises:
-      flags.Error: an unknown flag, or a value that cannot be read.
+      ValueError: an unknown flag, or a value that cannot be read.
     """
     values = flags.FlagValues()
     flags.DEFINE_string("flagfile", "", "", flag_values=values)
     define_flags(kind, values)
-    values(["parsed", *arguments])
+    try:
+        values(["parsed", *arguments])
+    except flags.Error as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error
     return from_flags(kind, values)
 
 

@@ -374,7 +374,7 @@ class SampleConfig:
     shard_size: int = setting(1000, "images in a file, at least; a run that was interrupted goes on at the next file")
     shard: str = setting(
         "",
-        "draw the i-th, from 0, of m parts of these files alone, i/m: so that m machines draw them together; empty: all",
+        "draw only the i-th, from 0, of m parts of these files, i/m, so that m machines draw them together; empty: all",
         identity=False,
     )
     judge: str = setting("", "independent .keras classifier that grades the images", identity=False)

@@ -304,6 +304,9 @@ class TestPipeline:
             ({"methods": "jaet"}, "no preset .*expected one of .*jeat"),
             ({"seeds": "0..x"}, "expected --seeds as 0..4"),
             ({"seeds": "1,1"}, "different numbers"),
+            ({"train_flags": "--epoch=3"}, "TrainConfig: .*epoch"),
+            ({"evaluate_flags": "--attack=clean"}, "EvaluateConfig: .*attack"),
+            ({"sample_flags": "--nun=3"}, "SampleConfig: .*nun"),
         ],
     )
     def test_bad_settings_are_named(self, settings, message):

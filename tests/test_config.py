@@ -65,7 +65,7 @@ def test_fractions_are_read():
 
 @pytest.mark.parametrize("argument", ["--epsilon=eight", "--precision=float16", "--epochs=many", "--net=vgg"])
 def test_bad_values_are_refused_by_the_parser(argument):
-    with pytest.raises(flags.Error):
+    with pytest.raises(ValueError, match="TrainConfig: "):
         parsed(TrainConfig, argument)
 
 

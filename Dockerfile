@@ -1,0 +1,23 @@
+# The image of the pipeline's steps: this package and what it needs, and nothing that builds.
+# docker build --tag REGISTRY/jeat_tf:0.1.0 .            for processors
+# docker build --build-arg EXTRAS='[gpu]' --tag ... .    for NVIDIA GPUs, with TensorFlow's own CUDA libraries
+
+FROM python:3.11.14-slim-bookworm AS build
+ARG EXTRAS=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python -m venv /opt/venv
+COPY setup.py pyproject.toml constraints.txt README.md LICENSE ./
+COPY jeat_tf ./jeat_tf
+COPY components ./components
+RUN /opt/venv/bin/python -m pip install --constraint constraints.txt ".${EXTRAS}" \
+    && /opt/venv/bin/python -m pip uninstall --yes pip
+
+FROM python:3.11.14-slim-bookworm
+RUN useradd --create-home --uid 1000 jeat
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1
+USER jeat
+WORKDIR /home/jeat
+ENTRYPOINT ["python", "-m", "components.run"]
+CMD ["--help"]

@@ -1,0 +1,211 @@
+"""Samples that are drawn in parts, and verdicts on parts of the test images: both as if nothing had been divided."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from components import manifest
+from components.data_prep import data_prep
+from components.merge import merge_samples
+from components.pipeline import build
+from components.run import execute
+from components.sample_export import sample_export
+from components.settings import PipelineConfig
+from components.types import InputArtifacts, Model
+from jeat_tf.config import EvaluateConfig, SampleConfig, replace
+from jeat_tf.evaluate import evaluate
+from jeat_tf.sample import sample
+from jeat_tf.stored_samples import SampleFolder, file_batches, files_of_shard, merge
+from tests.conftest import linear_net
+
+FLAGS = "--num=35 --stages=sgld:num_steps=3 --batch_size=5 --shard_size=10 --readings=1"
+
+
+def config(net, folder, **settings):
+    small = {"num": 35, "stages": "sgld:num_steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
+    return replace(SampleConfig(), model=net, dataset="digits", output_dir=str(folder), **small | settings)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory, data_dir):
+    """Folder of an untrained net; where its chains go does not matter here."""
+    folder = tmp_path_factory.mktemp("net")
+    keras.utils.set_random_seed(0)
+    linear_net().save(folder / "net.keras")
+    manifest.write(str(folder), Model, {}, producer={}, parameters={}, parents={})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(net, tmp_path_factory):
+    """A folder of all samples, and the folders of two shards of the same."""
+    folder = tmp_path_factory.mktemp("drawn")
+    sample(config(net, folder / "all"))
+    shards = [folder / f"shard-{i}" for i in range(2)]
+    for i, shard in enumerate(shards):
+        sample(config(net, shard, shard=f"{i}/2"))
+    return folder / "all", shards
+
+
+def files(folder):
+    return sorted(name for name in os.listdir(folder) if name.endswith(".npz"))
+
+
+def assert_same_arrays(one, other):
+    with np.load(one, allow_pickle=False) as a, np.load(other, allow_pickle=False) as b:
+        assert sorted(a) == sorted(b)
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize(("num", "batch", "size"), [(35, 5, 10), (1, 200, 1000), (1000, 200, 300), (10, 10, 1)])
+def test_every_batch_is_in_one_file_and_every_file_in_one_shard(num, batch, size):
+    batches = file_batches(num, batch, size)
+    assert [i for file in batches for i in file] == list(range(-(-num // batch)))
+    for count in range(1, len(batches) + 1):
+        parts = [files_of_shard(f"{i}/{count}", len(batches)) for i in range(count)]
+        assert [i for part in parts for i in part] == list(range(len(batches)))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("shard", ["1", "3/3", "-1/3", "a/b", "1/2/3"])
+def test_a_shard_is_one_of_so_many(shard):
+    with pytest.raises(ValueError, match="expected --shard=i/m"):
+        files_of_shard(shard, 4)
+
+
+def test_a_shard_without_a_file_is_refused():
+    with pytest.raises(ValueError, match="at most 4 shards.* lower --shard_size"):
+        files_of_shard("0/5", 4)
+
+
+def test_a_shard_draws_its_files_alone_and_no_picture_of_all(drawn):
+    _, shards = drawn
+    assert [len([name for name in files(shard) if name.startswith("samples-")]) for shard in shards] == [2, 2]
+    assert "samples-00002-of-00004.npz" in files(shards[1])
+    for i, shard in enumerate(shards):
+        assert not {"samples.json", "grid.png"} & set(os.listdir(shard))
+        report = json.loads((shard / f"shard-0000{i}-of-00002.json").read_text())
+        assert report["shard"] == f"{i}/2"
+    assert report["drawn"] == 15
+
+
+def test_merged_shards_are_the_samples_bit_for_bit(drawn, tmp_path):
+    whole, shards = drawn
+    merge([str(shard) for shard in reversed(shards)], str(tmp_path))
+    assert files(tmp_path) == files(whole)
+    for name in files(whole):
+        assert_same_arrays(tmp_path / name, whole / name)
+    assert (tmp_path / "chain.gif").read_bytes() == (whole / "chain.gif").read_bytes()
+    assert SampleFolder(str(tmp_path)).identity() == SampleFolder(str(whole)).identity()
+
+
+@pytest.mark.slow
+def test_shards_in_one_folder_need_no_merging(drawn, net, tmp_path):
+    for i in (2, 0, 1):
+        sample(config(net, tmp_path, shard=f"{i}/3"))
+    before = {name: os.stat(tmp_path / name).st_mtime_ns for name in files(tmp_path)}
+    report = sample(config(net, tmp_path))
+    assert {name: os.stat(tmp_path / name).st_mtime_ns for name in files(tmp_path)} == before
+    assert report["diagnostics"] == json.loads((drawn[0] / "samples.json").read_text())["diagnostics"]
+
+
+def test_what_does_not_fit_together_is_not_merged(drawn, tmp_path):
+    first, second = (str(shard) for shard in drawn[1])
+    into = str(tmp_path / "into")
+    with pytest.raises(ValueError, match="expected the folders of shards, received none"):
+        merge([], into)
+    with pytest.raises(ValueError, match="expected 4 files of samples in 1 shards, received 2 without the files 0, 1:"):
+        merge([second], into)
+    with pytest.raises(ValueError, match="each file of samples once, received samples-00002-of-00004.npz in"):
+        merge([first, second, second], into)
+    other = shutil.copytree(second, tmp_path / "other")
+    identity = json.loads((other / "identity.json").read_text())
+    (other / "identity.json").write_text(json.dumps(identity | {"seed": 1}))
+    with pytest.raises(ValueError, match="shards of the same samples, .*seed: 0 -> 1"):
+        merge([first, str(other)], into)
+    with pytest.raises(ValueError, match="no samples of known origin"):
+        merge([first, str(tmp_path)], into)
+    assert not os.path.exists(into)
+
+
+def test_a_folder_of_other_samples_is_replaced_by_the_merged(drawn, tmp_path):
+    shutil.copy(drawn[0] / "samples-00000-of-00004.npz", tmp_path / "samples-00000-of-00001.npz")
+    merge([str(shard) for shard in drawn[1]], str(tmp_path))
+    assert files(tmp_path) == files(drawn[0])
+
+
+@pytest.fixture
+def artifacts(tmp_path, data_dir):
+    """The folder of Examples, and folders for two shards of Samples."""
+    examples = str(tmp_path / "examples")
+    execute(data_prep, {}, {"examples": examples}, {"dataset": "digits", "data_dir": data_dir, "download": False})
+    return examples, [str(tmp_path / f"shard-{i}") for i in range(2)]
+
+
+@pytest.mark.slow
+def test_the_component_ends_as_one_that_draws_all(net, artifacts, tmp_path):
+    examples, shards = artifacts
+    given = {"examples": examples, "model": net}
+    for i, folder in enumerate(shards):
+        execute(sample_export, given, {"samples": folder}, {"flags": f"{FLAGS} --shard={i}/2", "seed": 3})
+    parameters = {"flags": FLAGS, "seed": 3}
+    execute(sample_export, given, {"samples": str(tmp_path / "all")}, parameters)
+    named = InputArtifacts({f"shard-{i}": folder for i, folder in enumerate(shards)})
+    made = execute(merge_samples, given | {"shards": named}, {"samples": str(tmp_path / "merged")}, parameters)
+    reports = [json.loads((tmp_path / name / "samples.json").read_text()) for name in ("all", "merged")]
+    for key in ("num", "protocol", "diagnostics", "weights_sha256"):
+        assert reports[0][key] == reports[1][key]
+    assert reports[1]["shards"] == 2
+    assert reports[1]["seconds"] > 0
+    assert made["samples"]["num"] == 35
+    assert (tmp_path / "merged" / "grid.png").read_bytes() == (tmp_path / "all" / "grid.png").read_bytes()
+    missing = InputArtifacts({"shard-0": shards[0]}, {"shard-1": "out of memory"})
+    with pytest.raises(ValueError, match="some were not drawn: shard-1: out of memory"):
+        execute(merge_samples, given | {"shards": missing}, {"samples": str(tmp_path / "no")}, parameters)
+
+
+def test_the_pipeline_draws_in_shards_and_merges_them():
+    flags = "--num=20 --batch_size=10 --shard_size=10"
+    settings = PipelineConfig(methods="standard", seeds="0", sample_flags=flags, sample_shards=2)
+    graph = build(settings)
+    names = [f"sample_export-standard-0-shard-{i}" for i in range(2)]
+    assert [graph.nodes[name].parameters["flags"] for name in names] == [f"{flags} --shard={i}/2" for i in range(2)]
+    assert graph.nodes["merge_samples-standard-0"].parents() == {"data_prep", "trainer-standard-0", *names}
+    assert "merge_samples-standard-0" in graph.nodes["evaluator-standard-0"].parents()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_shards": 0}, "expected --sample_shards >= 1, received 0"),
+        ({"sample_shards": 2, "sample_flags": "--num=20"}, "at most 1 shards"),
+        ({"sample_shards": 2, "sample_flags": "--num=2000 --shard=0/2"}, "leave --shard out of --sample_flags"),
+        ({"sample_flags": "--nmu=20"}, "cannot read --sample_flags: .*nmu"),
+    ],
+)
+def test_shards_are_checked_before_training(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(PipelineConfig(methods="standard", **settings))
+
+
+@pytest.mark.slow
+def test_verdicts_on_parts_of_the_test_images_are_those_on_all(run, tmp_path):
+    """Attacks take no notice of other images, so --split=test[a:b] divides an evaluation."""
+
+    def correct(split):
+        folder = tmp_path / split
+        settings = {"attacks": "pgd5", "audit_images": 0, "output_dir": str(folder), "batch_size": 30}
+        report = evaluate(replace(EvaluateConfig(), model=run, split=split, **settings))
+        with np.load(folder / "verdicts.npz", allow_pickle=False) as verdicts:
+            (name,) = (name for name in verdicts if name.endswith("_correct"))
+            return verdicts[name], report["results"][0]["correct"]
+
+    whole, count = correct("test[:50]")
+    parts = [correct("test[:20]"), correct("test[20:50]")]
+    np.testing.assert_array_equal(np.concatenate([verdicts for verdicts, _ in parts]), whole)
+    assert 0 < count == sum(number for _, number in parts) < 50

@@ -281,6 +281,7 @@ def drawings() -> dict[str, Figure]:
     }
 
 
+@pytest.mark.slow
 def test_no_words_reach_beyond_the_picture():
     for name, figure in drawings().items():
         FigureCanvasAgg(figure).draw()

@@ -5,7 +5,10 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from jeat_tf.cli import parsed, print_settings
 from jeat_tf.config import PrepareConfig, TrainConfig, replace
@@ -22,6 +25,36 @@ def test_prepare_counts_every_image(tmp_path, digits):
     pixels = digits.arrays("train")[0] / 255
     assert summary["splits"]["train"]["pixel_mean"] == pytest.approx(pixels.mean(), rel=1e-5)
     assert summary["splits"]["train"]["pixel_std"] == pytest.approx(pixels.std(), rel=1e-5)
+
+
+def test_prepare_names_what_is_wrong_with_the_images(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 1), np.uint8)
+    images[1], images[2] = images[0], 7
+    labels = np.array([0] * 28 + [1] * 2)
+    splits = {"train": (images, labels), "test": (images[:2], labels[:2])}
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        name="odd",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(shape=(4, 4, 1)), "label": tfds.features.ClassLabel(num_classes=2)}
+        ),
+        split_datasets={
+            name: tf.data.Dataset.from_tensor_slices({"image": x, "label": y}) for name, (x, y) in splits.items()
+        },
+        data_dir=str(tmp_path),
+    )
+    statistics = str(tmp_path / "classes.npz")
+    config = replace(PrepareConfig(), dataset=str(builder.data_path), statistics=statistics)
+    assert set(prepare(config)["anomalies"]) == {
+        "1 images of train are there more than once",
+        "1 images of train have one value in all pixels",
+        "a class of train has ten times as many images as another, or more",
+        "1 images of test are there more than once",
+        "no images of 1 in test",
+        "1 images are in both train and test",
+    }
+    with np.load(statistics, allow_pickle=False) as arrays:
+        assert arrays["means"].shape == (2, 16)
 
 
 def call(verb, *arguments):

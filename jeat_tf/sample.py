@@ -32,7 +32,8 @@ from jeat_tf.evaluation.chain_diagnostics import diagnose
 from jeat_tf.generation import Sgld, named_preset, needs_classes, parse_stages, stage, stage_name
 from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
-from jeat_tf.samplers import Chain, Stage, given
+from jeat_tf.samplers import Chain, Stage, acceptance, given
+from jeat_tf.samplers.metropolis import Acceptance
 from jeat_tf.seeds import fold_in
 from jeat_tf.stored_samples import SampleFolder, Shard, file_batches, files_of_shard
 from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
@@ -120,6 +121,14 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     return report
 
 
+class _Reached(NamedTuple):
+    """Where a stage has come to: images, steps since the last reading, share of proposals accepted if there are any."""
+
+    x: Images
+    steps: int
+    accepted: tf.Tensor | None
+
+
 class _Drawing:
     """The start and the stages, compiled once each for batches of any size."""
 
@@ -143,9 +152,12 @@ class _Drawing:
         """Images at each reading, the last after all stages, and what was read: arrays [T, n]."""
         x = self.start(labels, seed)
         frames, readings, steps = [x], [self._read_start(x, labels)], [0]
+        accepted: dict[str, np.ndarray] = {}
         for i, (one_stage, part, read) in enumerate(zip(self.stages, self._parts, self._read, strict=True), start=1):
-            for reached, done in part(x, labels, fold_in(seed, i)):
+            for reached, done, share in part(x, labels, fold_in(seed, i)):
                 x = reached
+                if share is not None:
+                    accepted[f"accepted_by_stage_{i}"] = share.numpy()[None]
                 frames.append(x)
                 readings.append(read(x, labels))
                 steps.append(steps[-1] + done)
@@ -155,15 +167,15 @@ class _Drawing:
         names = ("energy", "marginal_energy", "gradient_norm", "saturated")
         columns = zip(*[[value.numpy() for value in reading] for reading in readings], strict=True)
         traces = {f"trace_{name}": np.stack(column) for name, column in zip(names, columns, strict=True)}
-        return frames, traces | {"trace_step": np.array(steps)}
+        return frames, traces | accepted | {"trace_step": np.array(steps)}
 
-    def _compiled(self, stage: Stage) -> Callable[[Images, Labels, Seed], Iterator[tuple[Images, int]]]:
-        """(x, labels, seed) -> images at each reading, with the steps since the last."""
+    def _compiled(self, stage: Stage) -> Callable[[Images, Labels, Seed], Iterator[_Reached]]:
+        """(x, labels, seed) -> what is reached at each reading."""
         surrogate, sampler = stage
 
         if not isinstance(sampler, Chain):
             apply = self._compile(lambda x, labels, seed: sampler(surrogate(inference(self.net), labels), x, seed=seed))
-            return lambda x, labels, seed: iter([(apply(x, labels, seed), 0)])
+            return lambda x, labels, seed: iter([_Reached(apply(x, labels, seed), 0, None)])
 
         walk, num_steps = sampler
         begin = self._compile(lambda x, labels: walk.begin(surrogate(inference(self.net), labels), x))
@@ -172,13 +184,13 @@ class _Drawing:
         def advance(x: Images, memory: Any, labels: Labels, seed: Seed, start: tf.Tensor, stop: tf.Tensor) -> Any:
             return walk.advance(surrogate(inference(self.net), labels), x, memory, seed=seed, start=start, stop=stop)
 
-        def run(x: Images, labels: Labels, seed: Seed) -> Iterator[tuple[Images, int]]:
+        def run(x: Images, labels: Labels, seed: Seed) -> Iterator[_Reached]:
             memory = begin(x, labels)
             length = max(1, -(-num_steps // max(self.readings, 1)))
             for done in range(0, num_steps, length):
                 stop = min(done + length, num_steps)
                 x, memory = advance(x, memory, labels, seed, tf.constant(done), tf.constant(stop))
-                yield x, stop - done
+                yield _Reached(x, stop - done, acceptance(memory) if isinstance(memory, Acceptance) else None)
 
         return run
 
@@ -389,14 +401,17 @@ def _diagnostics(
     images, labels = training()
     # Whatever the order in which the training images are stored.
     few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
-    means = {name.removeprefix("trace_"): values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
+    means = {name: values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
+    along = {name.removeprefix("trace_"): mean.tolist() for name, mean in means.items() if name.startswith("trace_")}
+    accepted = {name: float(mean[0]) for name, mean in means.items() if name.startswith("accepted_")}
     return {
         "finite": bool(np.isfinite(shown.images).all()),
         "share_classified_as_asked_by_the_net_itself": agreement(net, shown.images, shown.labels),
         **diagnose(
             traces, shown.images, shown.labels, images[few], labels[few], steps=langevin[-1] if langevin else None
         ),
-        "trace": {"step": traces["trace_step"].tolist()} | {name: mean.tolist() for name, mean in means.items()},
+        **accepted,
+        "trace": {"step": traces["trace_step"].tolist()} | along,
     }
 
 

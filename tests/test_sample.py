@@ -139,6 +139,12 @@ def test_choices(settings, run, tmp_path):
     assert sample(config(run, tmp_path, **settings))["diagnostics"]["finite"]
 
 
+def test_a_chain_with_an_acceptance_step_says_how_often_it_accepts(run, tmp_path):
+    found = sample(config(run, tmp_path, stages="sgld:num_steps=2;mala:num_steps=4,step_size=1e-6,temperature=1"))["diagnostics"]
+    assert 0.9 < found["accepted_by_stage_2"] <= 1.0
+    assert "accepted_by_stage_1" not in found
+
+
 def test_classes_in_a_list_are_asked_for_in_turn(run, tmp_path):
     sample(config(run, tmp_path, classes="3,5"))
     np.testing.assert_array_equal(drawn(tmp_path)[1], [3, 5] * 12 + [3])

@@ -109,7 +109,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         logs,
         first_step,
         started,
-        cost | {"guard": {"mode": config.run.guard, "events": events}},
+        cost | {"dataset": data.name, "guard": {"mode": config.run.guard, "events": events}},
     )
 
 

@@ -185,6 +185,10 @@ class TestSummary:
         assert number(jem, "clean").mean == pytest.approx(98.0)
         assert jem.recoveries == {0: 1, 1: 1}
 
+    def test_data_are_named_as_training_named_them_though_the_settings_give_a_folder(self, tmp_path):
+        make_run(tmp_path / "jeat-0", train=train_json() | {"dataset": "digits"}, dataset="/data/digits/1.0.0")
+        assert rows_of(tmp_path)[0]["jeat"].dataset == "digits"
+
     def test_runs_with_other_settings_are_other_methods(self, tmp_path):
         for i, epsilon in enumerate((0.1, 0.2)):
             make_run(tmp_path / f"jeat-{i}", epsilon=epsilon)

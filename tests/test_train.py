@@ -50,6 +50,7 @@ class TestARun:
         assert result["steps"] == 8
         assert result["seconds"] > 0
         assert result["weights_sha256"] == weights_sha256(load_net(str(folder)))
+        assert result["dataset"] == "digits"
         assert {"loss", "gap", "energy_pos", "energy_neg", "val_accuracy", "val_robust_accuracy"} <= set(result["logs"])
         assert from_json(TrainConfig, (folder / "config.json").read_text()) == config
 

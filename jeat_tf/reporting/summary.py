@@ -112,13 +112,19 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
             Method(
                 name,
                 first.method.method,
-                first.data.dataset,
+                _dataset(rows[name]),
                 [run for run in rows[name] if run.finished],
                 [run for run in rows[name] if not run.finished],
                 {column: _mean(of_seeds) for column, of_seeds in values.items()},
             )
         )
     return methods, remarks
+
+
+def _dataset(runs: Sequence[Run]) -> str:
+    """Name of the data that a row was trained on; of a run's settings, which may be a folder, where none says."""
+    said = [str(run.reports["train.json"]["dataset"]) for run in runs if "dataset" in run.reports.get("train.json", {})]
+    return said[0] if said else runs[0].config.data.dataset
 
 
 def columns_of(methods: Iterable[Method]) -> list[Column]:

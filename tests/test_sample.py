@@ -140,7 +140,8 @@ def test_choices(settings, run, tmp_path):
 
 
 def test_a_chain_with_an_acceptance_step_says_how_often_it_accepts(run, tmp_path):
-    found = sample(config(run, tmp_path, stages="sgld:num_steps=2;mala:num_steps=4,step_size=1e-6,temperature=1"))["diagnostics"]
+    stages = "sgld:num_steps=2;mala:num_steps=4,step_size=1e-6,temperature=1"
+    found = sample(config(run, tmp_path, stages=stages))["diagnostics"]
     assert 0.9 < found["accepted_by_stage_2"] <= 1.0
     assert "accepted_by_stage_1" not in found
 

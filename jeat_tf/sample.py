@@ -4,7 +4,7 @@ import datetime
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -23,21 +23,19 @@ from jeat_tf.artifacts import (
     write_image,
     write_json,
 )
-from jeat_tf.attacks import inference
 from jeat_tf.config import STARTS, SampleConfig, nearest
 from jeat_tf.data import as_floats, open_labelled, split_names
-from jeat_tf.energy import energy
+from jeat_tf.drawing import Drawing
 from jeat_tf.evaluation import agreement, classifier_features, frechet_distance
 from jeat_tf.evaluation.chain_diagnostics import diagnose
 from jeat_tf.generation import Sgld, named_preset, needs_classes, parse_stages, stage, stage_name
 from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
-from jeat_tf.samplers import Chain, Stage, acceptance, given
-from jeat_tf.samplers.metropolis import Acceptance
+from jeat_tf.samplers import Chain, given
 from jeat_tf.seeds import fold_in
 from jeat_tf.stored_samples import SampleFolder, Shard, file_batches, files_of_shard
 from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
-from jeat_tf.types import Images, Labels, Seed, Start
+from jeat_tf.types import Images, Start
 
 _SHOWN_OF_CLASS = 10
 _COMPARED = 2000  # samples, and training images, that the diagnostics compare
@@ -92,7 +90,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     )
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
-    drawing = _Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
+    drawing = Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
     seconds, cpu_seconds, drawn = _draw(config, samples, drawing, labels, files, part)
 
     origin = {**trained.identity(), "num": config.num, "protocol": protocol}
@@ -121,102 +119,10 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     return report
 
 
-class _Reached(NamedTuple):
-    """Where a stage has come to: images, steps since the last reading, share of proposals accepted if there are any."""
-
-    x: Images
-    steps: int
-    accepted: tf.Tensor | None
-
-
-class _Drawing:
-    """The start and the stages, compiled once each for batches of any size."""
-
-    def __init__(self, net: keras.Model, start: Start, stages: list[Stage], readings: int, *, jit_compile: bool):
-        self.net = net
-        self.stages = stages
-        self.readings = readings
-        self._compile = functools.partial(tf.function, autograph=False, jit_compile=jit_compile, reduce_retracing=True)
-        self._start = self._compile(start)
-        self._parts = [self._compiled(stage) for stage in stages]
-        self._read = [self._reader(stage) for stage in stages]
-        self._read_start = self._read[0] if stages else self._reader(None)
-
-    def start(self, labels: Labels, seed: Seed) -> Images:
-        """Where the batch begins."""
-        return self._start(labels, fold_in(seed, 0))
-
-    def batch(
-        self, labels: Labels, seed: Seed, progress: Callable[[int], None]
-    ) -> tuple[list[Images], dict[str, np.ndarray]]:
-        """Images at each reading, the last after all stages, and what was read: arrays [T, n]."""
-        x = self.start(labels, seed)
-        frames, readings, steps = [x], [self._read_start(x, labels)], [0]
-        accepted: dict[str, np.ndarray] = {}
-        for i, (one_stage, part, read) in enumerate(zip(self.stages, self._parts, self._read, strict=True), start=1):
-            for reached, done, share in part(x, labels, fold_in(seed, i)):
-                x = reached
-                if share is not None:
-                    accepted[f"accepted_by_stage_{i}"] = share.numpy()[None]
-                frames.append(x)
-                readings.append(read(x, labels))
-                steps.append(steps[-1] + done)
-                progress(done)
-            if not isinstance(one_stage.sampler, Chain):
-                progress(1)
-        names = ("energy", "marginal_energy", "gradient_norm", "saturated")
-        columns = zip(*[[value.numpy() for value in reading] for reading in readings], strict=True)
-        traces = {f"trace_{name}": np.stack(column) for name, column in zip(names, columns, strict=True)}
-        return frames, traces | accepted | {"trace_step": np.array(steps)}
-
-    def _compiled(self, stage: Stage) -> Callable[[Images, Labels, Seed], Iterator[_Reached]]:
-        """(x, labels, seed) -> what is reached at each reading."""
-        surrogate, sampler = stage
-
-        if not isinstance(sampler, Chain):
-            apply = self._compile(lambda x, labels, seed: sampler(surrogate(inference(self.net), labels), x, seed=seed))
-            return lambda x, labels, seed: iter([_Reached(apply(x, labels, seed), 0, None)])
-
-        walk, num_steps = sampler
-        begin = self._compile(lambda x, labels: walk.begin(surrogate(inference(self.net), labels), x))
-
-        @self._compile
-        def advance(x: Images, memory: Any, labels: Labels, seed: Seed, start: tf.Tensor, stop: tf.Tensor) -> Any:
-            return walk.advance(surrogate(inference(self.net), labels), x, memory, seed=seed, start=start, stop=stop)
-
-        def run(x: Images, labels: Labels, seed: Seed) -> Iterator[_Reached]:
-            memory = begin(x, labels)
-            length = max(1, -(-num_steps // max(self.readings, 1)))
-            for done in range(0, num_steps, length):
-                stop = min(done + length, num_steps)
-                x, memory = advance(x, memory, labels, seed, tf.constant(done), tf.constant(stop))
-                yield _Reached(x, stop - done, acceptance(memory) if isinstance(memory, Acceptance) else None)
-
-        return run
-
-    def _reader(self, stage: Stage | None) -> Callable[[Images, Labels], list[tf.Tensor]]:
-        surrogate = stage.surrogate if stage else build.surrogate("joint")
-
-        @self._compile
-        def read(x: Images, labels: Labels) -> list[tf.Tensor]:
-            """E(x, y), E(x), l2 norm of the gradient that the stage follows, share of saturated pixels."""
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                logits = inference(self.net)(x)
-                followed = tf.reduce_sum(surrogate(lambda _: logits, labels)(x))
-            gradient = tape.gradient(followed, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            axes = (1, 2, 3)
-            saturated = tf.reduce_mean(tf.cast((x <= 0) | (x >= 1), tf.float32), axis=axes)
-            norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes))
-            return [energy(logits, labels), energy(logits), norm, saturated]
-
-        return read
-
-
 def _draw(
     config: SampleConfig,
     samples: SampleFolder,
-    drawing: _Drawing,
+    drawing: Drawing,
     labels: np.ndarray,
     files: list[range],
     part: range,
@@ -416,7 +322,7 @@ def _diagnostics(
 
 
 def _judged(
-    config: SampleConfig, judge: keras.Model, drawing: _Drawing, samples: SampleFolder, real_images: np.ndarray
+    config: SampleConfig, judge: keras.Model, drawing: Drawing, samples: SampleFolder, real_images: np.ndarray
 ) -> dict[str, Any]:
     real = classifier_features(judge, real_images)
     shards = list(samples.shards())

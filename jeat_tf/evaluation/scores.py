@@ -31,11 +31,15 @@ class KernelDistance(NamedTuple):
 
 
 class PrecisionRecall(NamedTuple):
+    """Shares of samples among the real images, and of real images among the samples."""
+
     precision: float
     recall: float
 
 
 class DensityCoverage(NamedTuple):
+    """Real balls around a sample, over k; share of real balls that hold a sample."""
+
     density: float
     coverage: float
 

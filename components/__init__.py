@@ -1,5 +1,5 @@
 """The verbs of jeat_tf as pipeline components with typed artifacts, a local runner and lineage.
 
-Import order: types, manifest, core, code, store, local, the components (merge among them), settings, pipeline, run,
-lineage; then what clusters need: wiring, kubeflow, beam, tfx.
+Import order: types, manifest, core, code, store, local, the components (two that merge among them), settings, pipeline,
+run, lineage; then what clusters need: wiring, kubeflow, beam and its two verbs, tfx.
 """

@@ -21,7 +21,8 @@ def evaluator(
     samples: InputArtifact[Samples] | None = None,
     judge: InputArtifact[Model] | None = None,
 ) -> None:
-    """Measures a net, as `python -m jeat_tf.evaluate` does; goes on with attacks that were stopped.
+    """Measures a net, or attacks it on a shard of the images, as `python -m jeat_tf.evaluate` does; goes on where it
+    was.
 
     Args:
       flags: of the verb, separated by blanks, e.g. "--attacks=clean,pgd20 --calibration".
@@ -29,6 +30,19 @@ def evaluator(
       samples: images that the net has drawn; they are measured.
       judge: a classifier whose features the measures look through, in place of --features.
     """
+    evaluated(examples, model, evaluation, flags, seed, samples, judge)
+
+
+def evaluated(
+    examples: InputArtifact[Examples],
+    model: InputArtifact[Model],
+    evaluation: OutputArtifact[Evaluation],
+    flags: str,
+    seed: int,
+    samples: InputArtifact[Samples] | None,
+    judge: InputArtifact[Model] | None,
+) -> None:
+    """Runs the verb on artifacts, into the folder of `evaluation`; of a shard of the images, its attacks alone."""
     settings = parsed(EvaluateConfig, *flags.split())
     data = os.path.join(examples.path, "tfds")
     settings = replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=evaluation.path)
@@ -36,7 +50,7 @@ def evaluator(
         settings = replace(settings, generation=samples.path)
     if judge is not None:
         settings = replace(settings, features=os.path.join(judge.path, "net.keras"))
-    if asked(settings):
+    if asked(settings) and not settings.shard:
         measure(settings)
     if settings.attacks != "none":
         evaluate(settings)

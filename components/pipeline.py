@@ -1,18 +1,21 @@
 """The graph: one data set, methods x seeds of trainer, sample_export (in shards) and evaluator, one report."""
 
 import pathlib
+from typing import Any
 
 from components.core import Graph, Output
 from components.data_prep import data_prep
 from components.evaluator import evaluator
-from components.merge import merge_samples
+from components.merge_evaluations import merge_evaluations
+from components.merge_samples import merge_samples
 from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
 from jeat_tf.cli import parsed
 from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig
-from jeat_tf.stored_samples import file_batches, files_of_shard
+from jeat_tf.shards import part_of
+from jeat_tf.stored_samples import FILES, file_batches
 
 
 def build(config: PipelineConfig) -> Graph:
@@ -29,7 +32,6 @@ def build(config: PipelineConfig) -> Graph:
     # Before training begins: flags that cannot be read, or a shard without a file, would fail after it.
     for given in train_flags.values():
         parsed(TrainConfig, *given.split())
-    parsed(EvaluateConfig, *config.evaluate_flags.split())
     _check_shards(config)
     graph = Graph()
     data = graph.add(
@@ -48,17 +50,11 @@ def build(config: PipelineConfig) -> Graph:
             model = graph.add(f"trainer-{name}", trainer, examples=data, flags=train_flags[method], seed=seed)
             models[name] = model.output("model")
             samples[name] = _samples(graph, name, config, data, models[name], seed)
-            found = graph.add(
-                f"evaluator-{name}",
-                evaluator,
-                examples=data,
-                model=models[name],
-                samples=samples[name] if judge or "--features" in config.evaluate_flags else None,
-                judge=judge,
-                flags=config.evaluate_flags,
-                seed=seed,
-            )
-            evaluations[name] = found.output("evaluation")
+            graded = {
+                "samples": samples[name] if judge or "--features" in config.evaluate_flags else None,
+                "judge": judge,
+            }
+            evaluations[name] = _evaluation(graph, name, config, data, models[name], graded, seed)
     graph.add("report", report, models=models, evaluations=evaluations, samples=samples)
     return graph
 
@@ -79,16 +75,44 @@ def _samples(graph: Graph, name: str, config: PipelineConfig, data: Output, mode
     return merged.output("samples")
 
 
+def _evaluation(
+    graph: Graph, name: str, config: PipelineConfig, data: Output, model: Output, graded: dict[str, Any], seed: int
+) -> Output:
+    """Adds what measures a net: one step, or one for each shard of the test images and one that merges them."""
+    common = {"examples": data, "model": model, "seed": seed}
+    count, evaluate_flags = config.evaluate_shards, config.evaluate_flags
+    if count == 1:
+        return graph.add(f"evaluator-{name}", evaluator, flags=evaluate_flags, **common, **graded).output("evaluation")
+    shards = {
+        f"shard-{i}": graph.add(
+            f"evaluator-{name}-shard-{i}", evaluator, flags=f"{evaluate_flags} --shard={i}/{count}", **common
+        ).output("evaluation")
+        for i in range(count)
+    }
+    merged = graph.add(
+        f"merge_evaluations-{name}", merge_evaluations, shards=shards, flags=evaluate_flags, **common, **graded
+    )
+    return merged.output("evaluation")
+
+
 def _check_shards(config: PipelineConfig) -> None:
-    count = config.sample_shards
-    settings = parsed(SampleConfig, *config.sample_flags.split())
-    if count < 1:
-        raise ValueError(f"expected --sample_shards >= 1, received {count}")
-    if count > 1:
+    of_samples = parsed(SampleConfig, *config.sample_flags.split())
+    of_evaluation = parsed(EvaluateConfig, *config.evaluate_flags.split())
+    for verb, count, settings in (
+        ("sample", config.sample_shards, of_samples),
+        ("evaluate", config.evaluate_shards, of_evaluation),
+    ):
+        if count < 1:
+            raise ValueError(f"expected --{verb}_shards >= 1, received {count}")
         if settings.shard:
-            raise ValueError("--sample_shards=m makes the shards itself; leave --shard out of --sample_flags")
-        files = file_batches(settings.num, settings.batch_size, settings.shard_size)
-        files_of_shard(f"0/{count}", len(files))
+            raise ValueError(f"--{verb}_shards=m makes the shards itself; leave --shard out of --{verb}_flags")
+    if config.sample_shards > 1:
+        files = file_batches(of_samples.num, of_samples.batch_size, of_samples.shard_size)
+        part_of(f"0/{config.sample_shards}", len(files), FILES)
+    if config.evaluate_shards > 1 and of_evaluation.attacks == "none":
+        raise ValueError(
+            "expected --attacks in --evaluate_flags with --evaluate_shards: it is attacks that are divided"
+        )
 
 
 def _seeds(text: str) -> list[int]:

@@ -18,7 +18,8 @@ from components.core import Component
 from components.data_prep import data_prep
 from components.evaluator import evaluator
 from components.local import LocalRunner, Outcome, call
-from components.merge import merge_samples
+from components.merge_evaluations import merge_evaluations
+from components.merge_samples import merge_samples
 from components.pipeline import build
 from components.report import report
 from components.sample_export import sample_export
@@ -30,7 +31,7 @@ from jeat_tf.artifacts import writable_folder
 from jeat_tf.config import nearest
 
 COMPONENTS: dict[str, Component] = {
-    one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, report)
+    one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)
 }
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jeat_tf.config import SampleConfig, setting
+from jeat_tf.config import EvaluateConfig, SampleConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,7 @@ class PipelineConfig:
     judge_flags: str = setting("", "flags of jeat_tf.train for the judge alone")
     sample_flags: str = setting("--num=500", "flags of jeat_tf.sample")
     sample_shards: int = setting(1, "steps that draw the images of a net together; at most the files of images")
+    evaluate_shards: int = setting(1, "steps that attack a net together, each on a part of the images")
     evaluate_flags: str = setting("--attacks=clean,fgsm,pgd20", "flags of jeat_tf.evaluate")
     force: str = setting("", "components to run though their results are there, comma-separated; all: every one")
     start_from: str = setting("", "component from which on steps are run though their results are there; also --from")
@@ -47,10 +48,25 @@ class KubeflowConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BeamConfig:
+class Workers:
+    """Who does the shards."""
+
+    shards: int = setting(0, "parts that workers do, each by one; 0: of samples, as many as there are files")
+    beam_runner: str = setting("DirectRunner", "runner of Apache Beam, e.g. DirectRunner, FlinkRunner, DataflowRunner")
+    beam_options: str = setting("", "options of the runner, separated by blanks, e.g. --flink_master=host:8081")
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamSampleConfig:
     """Which images to draw, and where."""
 
     sample: SampleConfig = SampleConfig()
-    shards: int = setting(0, "parts that workers draw, each a file of images at least; 0: as many as there are files")
-    beam_runner: str = setting("DirectRunner", "runner of Apache Beam, e.g. DirectRunner, FlinkRunner, DataflowRunner")
-    beam_options: str = setting("", "options of the runner, separated by blanks, e.g. --flink_master=host:8081")
+    workers: Workers = Workers()
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamEvaluateConfig:
+    """Which net to attack, and where."""
+
+    evaluate: EvaluateConfig = EvaluateConfig()
+    workers: Workers = Workers()

@@ -86,6 +86,19 @@ class InputArtifacts(Generic[T]):
         self.paths = paths
         self.missing = missing or {}
 
+    def all(self) -> list[str]:
+        """The folders.
+
+        Raises:
+          ValueError: some that were wanted are not there.
+        """
+        if self.missing:
+            why = "; ".join(f"{name}: {reason}" for name, reason in self.missing.items())
+            raise ValueError(
+                f"expected all of {len(self.paths) + len(self.missing)} artifacts, but not made were: {why}"
+            )
+        return list(self.paths.values())
+
 
 class OutputArtifact(Generic[T]):
     """An artifact that a component makes: it writes into the folder `path`, and may set `properties`."""

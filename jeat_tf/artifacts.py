@@ -164,6 +164,12 @@ def weights_sha256(net: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def changes(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """ "key: old -> new" for all that is different, or nothing."""
+    changed = [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
+    return ", ".join(f"{name}: {was.get(name)!r} -> {now.get(name)!r}" for name in changed)
+
+
 def provenance() -> dict[str, Any]:
     """Command, versions and hardware, to stand beside every measured number."""
     import jeat_tf

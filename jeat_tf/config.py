@@ -331,6 +331,12 @@ class EvaluateConfig:
         choices=("float32", "bfloat16"),
     )
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
+    shard: str = setting(
+        "",
+        "attack only the i-th, from 0, of m parts of the images, i/m, so that m machines do it together; empty: all, "
+        "which puts together what parts have found in output_dir",
+        identity=False,
+    )
     save_adversarial: bool = setting(False, "also write the adversarial images", identity=False)
     resume: bool = setting(True, "go on with an evaluation that was interrupted", identity=False)
     output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)

@@ -3,10 +3,7 @@
 import datetime
 import functools
 import os
-import shutil
-import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,59 +21,39 @@ from jeat_tf.artifacts import (
     write_arrays,
     write_json,
 )
+from jeat_tf.attacking import accuracy_of, attack, columns, results_of
 from jeat_tf.attacks import Oracle, inference
-from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, clean_logits, names_of, run_in_order
-from jeat_tf.attacks.named import Named, named
-from jeat_tf.attacks.search import predictions
+from jeat_tf.attacks.ensemble import clean_logits
+from jeat_tf.attacks.named import named
 from jeat_tf.config import EvaluateConfig, TrainConfig, check_epsilon, numbers
 from jeat_tf.data import LabelledImages
 from jeat_tf.evaluation import gradient_masking as masking
-from jeat_tf.evaluation import refine, wilson_interval
-from jeat_tf.evaluation.stored_standing import StoredStanding
+from jeat_tf.evaluation import refine
+from jeat_tf.evaluation.stored_shards import end_shard, forget, shards_in
 from jeat_tf.measure import asked, labelled, measure, summary
 from jeat_tf.models import in_bfloat16
 from jeat_tf.norms import Ball, l2, linf
+from jeat_tf.shards import part_of
 from jeat_tf.trained import check_fit, output_folder, run_config
 from jeat_tf.units import fraction_of_255
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
-_FAST = "autoattack-fast"
-
-
-class _Column(NamedTuple):
-    """One attack in one ball.
-
-    Attributes:
-      name: as on the command line.
-      ball: where successes count.
-      attack: its runs.
-      oracle: the net that is attacked.
-      judge: the net that decides; the attacked one but for attacks that do not know of a refinement.
-    """
-
-    name: str
-    ball: Ball
-    attack: Named
-    oracle: Oracle
-    judge: Oracle
-
-    @property
-    def key(self) -> str:
-        return f"{self.name.replace(' ', '_')}_{self.ball.name}_{self.ball.epsilon:.6f}"
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Attacks the net and writes `results.json` and `verdicts.npz`.
 
-    An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end.
+    An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end. With `shard`,
+    only the images of that part are attacked, with the verdicts that they get among all; its part of `state/` takes the
+    place of the two files, and a run without `shard` makes them once all parts are there.
 
     Returns:
       results: a row for each attack and epsilon with accuracy, 95% Wilson interval, passes spent and protocol; the
-        audit; digests of net and data, settings and provenance.
+        audit; digests of net and data, settings and provenance. Of a shard: which images, seconds, digests.
 
     Raises:
       ValueError: bad settings, an unknown attack, an unreadable net or data set, a net that does not fit the data or
-        gives no logits, or a state of another evaluation.
+        gives no logits, a state of another evaluation, or shards that are missing or have not ended.
       FileNotFoundError: the data set is not prepared.
     """
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
@@ -92,8 +69,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     state = os.path.join(folder, "state")
-    if not config.resume and os.path.isdir(state):
-        shutil.rmtree(state)
+    if not config.resume:
+        forget(state, config.shard)
+    shards = [config.shard] if config.shard else shards_in(state) or [""]
+    part = part_of(config.shard, len(data.labels), "images")
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     plain = Oracle(
@@ -131,22 +110,27 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
         "model_sha256": sha256(net_file(config.model)),
     }
+    blind = plain if config.audit.refine_steps else None
+    chosen = list(columns(names, balls, oracle, blind, suspected))
+    attacked = [(c, *attack(config, c, data, logits(c.oracle), state, identity, shards)) for c in chosen]
+    if config.shard:
+        end_shard(state, config.shard, identity | {"attacks": {c.key: c.attack.protocol for c in chosen}})
+        seconds = sum(spent for _, _, spent in attacked)
+        return {"shard": config.shard, "images": [part.start, part.stop], "seconds": round(seconds, 2), **identity}
+
     rows: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
     if "clean" in names:
-        rows.append({"attack": "clean", "epsilon": 0.0, **_share(correct), "protocol": "images as they are"})
-    worst = {ball.epsilon: correct.copy() for ball in balls}
-    blind = plain if config.audit.refine_steps else None
-    for column in _columns(names, balls, oracle, blind, suspected):
-        row, found = _attacked(config, column, data, logits(column.oracle), state, identity)
+        rows.append({"attack": "clean", "epsilon": 0.0, **accuracy_of(correct), "protocol": "images as they are"})
+    worst: dict[float, np.ndarray] = {}
+    for column, standing, seconds in attacked:
+        row, found = results_of(config, column, data.labels, standing, seconds)
         rows.append(row)
         arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
         if column.attack.in_ball:
-            worst[column.ball.epsilon] &= found["correct"]
-    attacked = {row["epsilon"] for row in rows if row["attack"] != "clean" and row.get("in_ball")}
-    for epsilon, standing in worst.items():
-        if epsilon in attacked:
-            rows.append({"attack": "worst case", "epsilon": epsilon, **_share(standing), "protocol": "all rows above"})
+            worst[column.ball.epsilon] = worst.get(column.ball.epsilon, correct) & found["correct"]
+    for epsilon, stands in worst.items():
+        rows.append({"attack": "worst case", "epsilon": epsilon, **accuracy_of(stands), "protocol": "all rows above"})
 
     report = {
         "model": net_file(config.model),
@@ -155,6 +139,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "images": data.origin,
         "norm": config.norm,
         "expectation_over_transformation": _averaging(config, checks[0].fired, oracle.samples),
+        "shards": len(shards),
         "results": rows,
         "checks": [finding._asdict() for finding in checks],
         "gradient_masking": None if audit is None else masking.report(audit),
@@ -163,8 +148,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     }
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     write_json(os.path.join(folder, "results.json"), report)
-    if os.path.isdir(state):
-        shutil.rmtree(state)
+    forget(state)
     return report
 
 
@@ -231,120 +215,6 @@ def _audit(
         )
 
 
-def _columns(
-    names: list[str], balls: list[Ball], oracle: Oracle, blind: Oracle | None, suspected: bool
-) -> Iterator[_Column]:
-    """The attacks in every ball; those of the least distance once."""
-    for i, ball in enumerate(balls):
-        for name in names:
-            if name == "clean":
-                continue
-            attack = named(name, ball)
-            if name == _FAST and suspected:
-                attack = _escalated(attack, ball)
-            if i and not attack.in_ball:
-                continue
-            yield _Column(name, ball, attack, oracle, oracle)
-            if blind is not None:
-                yield _Column(f"{name} on the net alone", ball, attack, blind, oracle)
-
-
-def _escalated(attack: Named, ball: Ball) -> Named:
-    more = autoattack_plan(["fab-t", "square"], ball)
-    return Named(
-        Plan(attack.plan.runs + more.runs, attack.plan.order),
-        f"{attack.protocol}; then fab-t and square, because the audit found signs of gradient masking",
-    )
-
-
-def _attacked(
-    config: EvaluateConfig,
-    column: _Column,
-    data: LabelledImages,
-    logits: np.ndarray,
-    state: str,
-    identity: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The row of a column, and its arrays with one entry for each image."""
-    plan, protocol, in_ball = column.attack
-    blind = column.judge is not column.oracle
-    kept = data.images[:] if config.save_adversarial or blind else None
-    correct = logits.argmax(-1) == data.labels
-    stored = StoredStanding(
-        os.path.join(state, f"{column.key}.npz"),
-        Standing(correct, kept),
-        identity | {"attack": column.name, "norm": column.ball.name, "epsilon": column.ball.epsilon, "plan": protocol},
-    )
-    standing = stored.standing
-    runs = run_in_order(
-        column.oracle,
-        plan,
-        data.images,
-        data.labels,
-        logits,
-        standing,
-        seed=tf.constant([config.seed, 5]),
-        batch_size=config.batch_size,
-    )
-    total = sum(run.passes for run in plan.runs)
-    radius = f" {fraction_of_255(column.ball.epsilon)}" if in_ball else ""
-    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    started = time.monotonic()
-    with tqdm(total=total * len(correct), desc=f"{column.name}{radius}", bar_format=bar_format) as bar:
-        for _ in runs:
-            bar.n = _progress(plan, standing, total, config.batch_size)
-            bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} stand", refresh=False)
-            bar.refresh()
-            stored.save(time.monotonic() - started)
-        bar.n = bar.total
-        bar.refresh()
-    seconds = stored.finish(time.monotonic() - started)
-
-    broken_by = names_of(standing, plan)
-    found = {"correct": standing.broken_by == STANDING}
-    if blind:
-        assert standing.x_adv is not None
-        batches = np.array_split(standing.x_adv, -(-len(correct) // config.batch_size))
-        found["correct"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches]) == data.labels
-    found |= {"broken_by": broken_by, "distance": standing.distance}
-    found |= {"forwards": standing.forwards, "gradients": standing.gradients}
-    if config.save_adversarial and standing.x_adv is not None:
-        found["x_adv"] = standing.x_adv
-    success = standing.broken_by >= 0
-    row = {
-        "attack": column.name,
-        "epsilon": column.ball.epsilon if in_ball else None,
-        "epsilon_text": fraction_of_255(column.ball.epsilon) if in_ball else "no bound",
-        "in_ball": in_ball,
-        **_share(found["correct"]),
-        "broken_by": {name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},
-        "largest_distance": float(standing.distance.max()),
-        "median_distance": float(np.median(standing.distance[success])) if success.any() else None,
-        "forwards": int(standing.forwards.sum()),
-        "gradients": int(standing.gradients.sum()),
-        "seconds": round(seconds, 2),
-        "protocol": protocol,
-    }
-    return row, found
-
-
-def _progress(plan: Plan, standing: Standing, total: int, batch_size: int) -> int:
-    """Passes that are done or that broken images no longer need."""
-    left = int(np.sum(standing.broken_by == STANDING))
-    finished = sum(run.passes for run in plan.runs[: standing.run])
-    at_hand = plan.runs[standing.run].passes * min(standing.position * batch_size, left)
-    return (len(standing.broken_by) - left) * total + left * finished + at_hand
-
-
-def _share(correct: np.ndarray) -> dict[str, Any]:
-    return {
-        "accuracy": float(np.mean(correct)),
-        "interval_95": wilson_interval(int(correct.sum()), len(correct)),
-        "correct": int(correct.sum()),
-        "images": len(correct),
-    }
-
-
 def _averaging(config: EvaluateConfig, is_random: bool, samples: int) -> str:
     reasons = []
     if is_random:
@@ -361,16 +231,25 @@ def _main(config: EvaluateConfig) -> None:
             "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images and --generation"
         )
     folder = output_folder(config.model, config.output_dir, "evaluation")
-    if others:  # first, because it refuses what does not fit before attacks take their time
+    if others and config.shard:
+        print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")
+    elif others:  # first, because it refuses what does not fit before attacks take their time
         for name, report in measure(config).items():
             print("\n".join(summary(name, report)))
             print(f"written: {os.path.join(folder, name)}.json")
-    if config.attacks != "none":
-        _print(evaluate(config))
+    if config.shard:
+        report = evaluate(config)
+        first, end = report["images"]
+        print(
+            f"shard {config.shard}: images {first} to {end - 1} in {report['seconds']:.0f} s; written: {folder}/state"
+        )
+    elif config.attacks != "none":
+        print_results(evaluate(config))
         print(f"written: {os.path.join(folder, 'results.json')}")
 
 
-def _print(report: dict[str, Any]) -> None:
+def print_results(report: dict[str, Any]) -> None:
+    """Prints a report as a table, with what its checks warn of."""
     print(f"\n{report['dataset']}, {report['images']}; {report['norm']}")
     print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
     for row in report["results"]:

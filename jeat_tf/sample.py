@@ -33,7 +33,8 @@ from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import Chain, given
 from jeat_tf.seeds import fold_in
-from jeat_tf.stored_samples import SampleFolder, Shard, file_batches, files_of_shard
+from jeat_tf.shards import part_of, shard_name
+from jeat_tf.stored_samples import FILES, SampleFolder, Shard, file_batches
 from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
 from jeat_tf.types import Images, Start
 
@@ -71,7 +72,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     """
     _check(config)
     files = file_batches(config.num, config.batch_size, config.shard_size)
-    part = files_of_shard(config.shard, len(files))
+    part = part_of(config.shard, len(files), FILES)
     recipe = _recipe(config)
     trained = open_trained(config.model, config.data)
     net, data = trained.net, trained.data
@@ -103,7 +104,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     }
     if config.shard:
         report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}
-        write_json(os.path.join(folder, _shard_file(config.shard)), report)
+        write_json(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), report)
         return report
 
     shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
@@ -166,11 +167,6 @@ def _draw(
             joined["trace_step"] = traces[0]["trace_step"]
             samples.write(index, len(files), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
     return time.monotonic() - started, time.process_time() - cpu_started, drawn
-
-
-def _shard_file(shard: str) -> str:
-    """ "shard-00000-of-00004.json" of "0/4"."""
-    return "shard-{:05d}-of-{:05d}.json".format(*map(int, shard.split("/")))
 
 
 def _check(config: SampleConfig) -> None:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import whole_file, write_arrays, write_json
+from jeat_tf.artifacts import changes, whole_file, write_arrays, write_json
 
+FILES = "files of images; lower --shard_size for more"
 _FILE = re.compile(r"samples-(\d{5})-of-(\d{5})\.(npz|tfrecord)")
 
 
@@ -42,13 +43,11 @@ class SampleFolder:
         if not resume:
             for name in self._files():
                 os.remove(os.path.join(self.path, name))
-        elif self._files():
-            changes = _changes(self.identity(), identity)
-            if changes:
-                raise ValueError(
-                    f"{self.path} holds other samples ({changes}); choose another --output_dir, or --resume=false to "
-                    "replace them"
-                )
+        elif self._files() and (changed := changes(self.identity(), identity)):
+            raise ValueError(
+                f"{self.path} holds other samples ({changed}); choose another --output_dir, or --resume=false to "
+                "replace them"
+            )
         write_json(os.path.join(self.path, "identity.json"), identity)
 
     def identity(self) -> dict[str, Any]:
@@ -137,26 +136,6 @@ def file_batches(num: int, batch_size: int, shard_size: int) -> list[range]:
     return [range(i, min(i + each, batches)) for i in range(0, batches, each)]
 
 
-def files_of_shard(shard: str, count: int) -> range:
-    """Which of `count` files "i/m" means: the i-th, from 0, of m parts that differ by one file at most; "": all.
-
-    Raises:
-      ValueError: not of that form, or more parts than files.
-    """
-    if not shard:
-        return range(count)
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if match is None or not int(match[1]) < int(match[2]):
-        raise ValueError(f"expected --shard=i/m with i from 0 to m - 1, e.g. 0/4, received {shard}")
-    i, parts = int(match[1]), int(match[2])
-    if parts > count:
-        raise ValueError(
-            f"expected at most {count} shards, as the images are {count} files, received --shard={shard}; lower "
-            "--shard_size"
-        )
-    return range(i * count // parts, (i + 1) * count // parts)
-
-
 def merge(folders: Sequence[str], into: str) -> None:
     """Copies the shards of one set of samples into one folder, which is then as if one run had drawn them all.
 
@@ -174,9 +153,8 @@ def merge(folders: Sequence[str], into: str) -> None:
     found: dict[str, str] = {}
     total = 0
     for shard in shards:
-        changes = _changes(identity, shard.identity())
-        if changes:
-            raise ValueError(f"expected shards of the same samples, received {folders[0]} and {shard.path} ({changes})")
+        if changed := changes(identity, shard.identity()):
+            raise ValueError(f"expected shards of the same samples, received {folders[0]} and {shard.path} ({changed})")
         for match in shard._matches():
             name, total = match[0], int(match[2])
             if name in found:
@@ -200,12 +178,6 @@ def merge(folders: Sequence[str], into: str) -> None:
 def to_bytes(images: np.ndarray) -> np.ndarray:
     """uint8 images, rounded, of float images in [0, 1]."""
     return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
-
-
-def _changes(was: dict[str, Any], now: dict[str, Any]) -> str:
-    """ "key: old -> new" for all that is different."""
-    changed = sorted(key for key in {**was, **now} if was.get(key) != now.get(key))
-    return ", ".join(f"{key}: {was.get(key)!r} -> {now.get(key)!r}" for key in changed)
 
 
 def _example(image: np.ndarray, label: int) -> bytes:

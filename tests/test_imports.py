@@ -7,10 +7,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "jeat_tf"
 ORDER = [
-    "types", "seeds", "energy", "norms", "loops", "units", "pictures", "artifacts", "data", "models", "attacks",
-    "samplers", "methods", "evaluation", "figures", "config", "build", "generation", "training_images", "trained",
-    "drawing", "stored_samples", "results_board", "reporting", "measure_generation", "measure", "paper_figures",
-    "cli", "prepare", "train", "evaluate", "sample", "draw", "report",
+    "types", "seeds", "energy", "norms", "loops", "units", "shards", "pictures", "artifacts", "data", "models",
+    "attacks", "samplers", "methods", "evaluation", "figures", "config", "build", "generation", "training_images",
+    "trained", "drawing", "stored_samples", "results_board", "reporting", "measure_generation", "measure",
+    "paper_figures", "attacking", "cli", "prepare", "train", "evaluate", "sample", "draw", "report",
 ]  # fmt: skip
 
 

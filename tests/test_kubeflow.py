@@ -1,6 +1,7 @@
 """The graph as a pipeline of Kubeflow; needs the extra [kfp], but for what is said without it."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ def settings(**changes):
         "sample_flags": "--num=20 --batch_size=10 --shard_size=10 --stages=sgld:num_steps=3",
         "sample_shards": 2,
         "evaluate_flags": "--attacks=clean,fgsm --num_images=50 --audit_images=0",
+        "evaluate_shards": 2,
     }
     return PipelineConfig(**tiny | changes)
 
@@ -107,17 +109,19 @@ class TestWithKfp:
 
     def test_artifacts_and_parameters_have_their_types(self, compiled):
         _, document = compiled
-        evaluator = document["components"]["comp-evaluator"]
-        schemas = {k: v["artifactType"]["schemaTitle"] for k, v in evaluator["inputDefinitions"]["artifacts"].items()}
+        merged = document["components"]["comp-merge-evaluations"]
+        schemas = {k: v["artifactType"]["schemaTitle"] for k, v in merged["inputDefinitions"]["artifacts"].items()}
         assert schemas == {
+            "shards_shard_0": "system.Metrics",
+            "shards_shard_1": "system.Metrics",
             "examples": "system.Dataset",
             "model": "system.Model",
             "samples": "system.Dataset",
             "judge": "system.Model",
         }
-        parameters = evaluator["inputDefinitions"]["parameters"]
+        parameters = merged["inputDefinitions"]["parameters"]
         assert {k: v["parameterType"] for k, v in parameters.items()} == {"flags": "STRING", "seed": "NUMBER_INTEGER"}
-        made = evaluator["outputDefinitions"]["artifacts"]["evaluation"]
+        made = merged["outputDefinitions"]["artifacts"]["evaluation"]
         assert made["artifactType"]["schemaTitle"] == "system.Metrics"
         page = document["components"]["comp-report"]["outputDefinitions"]["artifacts"]["report"]
         assert page["artifactType"]["schemaTitle"] == "system.HTML"
@@ -162,6 +166,8 @@ class TestWithKfp:
         report = done["report"]["report"]
         assert {"report.html", "report.json", "report.md", "report.tex"} <= set(os.listdir(report))
         assert manifest.read(done["merge-samples"]["samples"], Samples).properties["num"] == 20
+        with open(os.path.join(done["merge-evaluations"]["evaluation"], "results.json"), encoding="utf-8") as f:
+            assert json.load(f)["shards"] == 2
 
     @staticmethod
     def run_step(document, name, done, folder):

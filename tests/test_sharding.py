@@ -10,7 +10,9 @@ import pytest
 
 from components import manifest
 from components.data_prep import data_prep
-from components.merge import merge_samples
+from components.evaluator import evaluator
+from components.merge_evaluations import merge_evaluations
+from components.merge_samples import merge_samples
 from components.pipeline import build
 from components.run import execute
 from components.sample_export import sample_export
@@ -18,8 +20,10 @@ from components.settings import PipelineConfig
 from components.types import InputArtifacts, Model
 from jeat_tf.config import EvaluateConfig, SampleConfig, replace
 from jeat_tf.evaluate import evaluate
+from jeat_tf.evaluation.stored_shards import merge as merge_state
 from jeat_tf.sample import sample
-from jeat_tf.stored_samples import SampleFolder, file_batches, files_of_shard, merge
+from jeat_tf.shards import part_of
+from jeat_tf.stored_samples import FILES, SampleFolder, file_batches, merge
 from tests.conftest import linear_net
 
 FLAGS = "--num=35 --stages=sgld:num_steps=3 --batch_size=5 --shard_size=10 --readings=1"
@@ -55,10 +59,10 @@ def files(folder):
     return sorted(name for name in os.listdir(folder) if name.endswith(".npz"))
 
 
-def assert_same_arrays(one, other):
+def assert_same_arrays(one, other, but=()):
     with np.load(one, allow_pickle=False) as a, np.load(other, allow_pickle=False) as b:
         assert sorted(a) == sorted(b)
-        for name in a:
+        for name in [name for name in a if not name.endswith(tuple(but))]:
             np.testing.assert_array_equal(a[name], b[name])
 
 
@@ -67,7 +71,7 @@ def test_every_batch_is_in_one_file_and_every_file_in_one_shard(num, batch, size
     batches = file_batches(num, batch, size)
     assert [i for file in batches for i in file] == list(range(-(-num // batch)))
     for count in range(1, len(batches) + 1):
-        parts = [files_of_shard(f"{i}/{count}", len(batches)) for i in range(count)]
+        parts = [part_of(f"{i}/{count}", len(batches), FILES) for i in range(count)]
         assert [i for part in parts for i in part] == list(range(len(batches)))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -75,12 +79,12 @@ def test_every_batch_is_in_one_file_and_every_file_in_one_shard(num, batch, size
 @pytest.mark.parametrize("shard", ["1", "3/3", "-1/3", "a/b", "1/2/3"])
 def test_a_shard_is_one_of_so_many(shard):
     with pytest.raises(ValueError, match="expected --shard=i/m"):
-        files_of_shard(shard, 4)
+        part_of(shard, 4, FILES)
 
 
 def test_a_shard_without_a_file_is_refused():
-    with pytest.raises(ValueError, match="at most 4 shards.* lower --shard_size"):
-        files_of_shard("0/5", 4)
+    with pytest.raises(ValueError, match="m <= 4, received 0/5: there are 4 files of images; lower --shard_size"):
+        part_of("0/5", 4, FILES)
 
 
 def test_a_shard_draws_its_files_alone_and_no_picture_of_all(drawn):
@@ -165,7 +169,7 @@ def test_the_component_ends_as_one_that_draws_all(net, artifacts, tmp_path):
     assert made["samples"]["num"] == 35
     assert (tmp_path / "merged" / "grid.png").read_bytes() == (tmp_path / "all" / "grid.png").read_bytes()
     missing = InputArtifacts({"shard-0": shards[0]}, {"shard-1": "out of memory"})
-    with pytest.raises(ValueError, match="some were not drawn: shard-1: out of memory"):
+    with pytest.raises(ValueError, match="expected all of 2 artifacts, but not made were: shard-1: out of memory"):
         execute(merge_samples, given | {"shards": missing}, {"samples": str(tmp_path / "no")}, parameters)
 
 
@@ -183,9 +187,12 @@ def test_the_pipeline_draws_in_shards_and_merges_them():
     ("settings", "message"),
     [
         ({"sample_shards": 0}, "expected --sample_shards >= 1, received 0"),
-        ({"sample_shards": 2, "sample_flags": "--num=20"}, "at most 1 shards"),
+        ({"sample_shards": 2, "sample_flags": "--num=20"}, "m <= 1, received 0/2: there are 1 files"),
         ({"sample_shards": 2, "sample_flags": "--num=2000 --shard=0/2"}, "leave --shard out of --sample_flags"),
         ({"sample_flags": "--nmu=20"}, "SampleConfig: .*nmu"),
+        ({"evaluate_shards": 0}, "expected --evaluate_shards >= 1, received 0"),
+        ({"evaluate_shards": 2, "evaluate_flags": "--shard=0/2"}, "leave --shard out of --evaluate_flags"),
+        ({"evaluate_shards": 2, "evaluate_flags": "--attacks=none --calibration"}, "expected --attacks in"),
     ],
 )
 def test_shards_are_checked_before_training(settings, message):
@@ -193,19 +200,117 @@ def test_shards_are_checked_before_training(settings, message):
         build(PipelineConfig(methods="standard", **settings))
 
 
+ATTACKS = {"attacks": "clean,pgd5,energy3", "num_images": 50, "audit_images": 0, "batch_size": 7}
+SPENT = ("seconds", "forwards", "gradients")
+
+
+def evaluation(net, folder, **settings):
+    return replace(EvaluateConfig(), model=net, dataset="digits", epsilon="0.1", output_dir=str(folder), **settings)
+
+
+@pytest.fixture(scope="module")
+def attacked(run, tmp_path_factory):
+    """A folder and report of an evaluation, and the folders of three shards of the same."""
+    folder = tmp_path_factory.mktemp("attacked")
+    report = evaluate(evaluation(run, folder / "all", **ATTACKS))
+    shards = [folder / f"shard-{i}" for i in range(3)]
+    for i, shard in enumerate(shards):
+        evaluate(evaluation(run, shard, shard=f"{i}/3", **ATTACKS))
+    return folder / "all", report, shards
+
+
+def of_attacks(report):
+    """Rows without what depends on batches: seconds, and the passes of images that fill a batch."""
+    return [{k: v for k, v in row.items() if k not in SPENT} for row in report["results"]]
+
+
+def test_a_shard_attacks_its_images_alone_and_has_no_results_of_all(attacked):
+    for i, shard in enumerate(attacked[2]):
+        assert os.listdir(shard) == ["state"]
+        names = sorted(os.listdir(shard / "state"))
+        assert names[-1] == f"shard-0000{i}-of-00003.json"
+        assert len(names) == 3
+        with np.load(shard / "state" / names[1], allow_pickle=False) as found:
+            assert len(found["broken_by"]) == [16, 17, 17][i]
+
+
+def test_merged_verdicts_are_those_on_all_images(attacked, run, tmp_path):
+    whole, expected, shards = attacked
+    merge_state([str(shard / "state") for shard in reversed(shards)], str(tmp_path / "state"))
+    report = evaluate(evaluation(run, tmp_path, **ATTACKS))
+    assert 0 < report["results"][1]["correct"] < 50
+    assert of_attacks(report) == of_attacks(expected)
+    assert (report["shards"], expected["shards"]) == (3, 1)
+    assert_same_arrays(tmp_path / "verdicts.npz", whole / "verdicts.npz", but=SPENT)
+    assert sorted(os.listdir(tmp_path)) == ["results.json", "verdicts.npz"]
+
+
 @pytest.mark.slow
-def test_verdicts_on_parts_of_the_test_images_are_those_on_all(run, tmp_path):
-    """Attacks take no notice of other images, so --split=test[a:b] divides an evaluation."""
+def test_shards_in_one_folder_need_no_merging_but_all_of_them(attacked, run, tmp_path):
+    for i in (2, 0):
+        evaluate(evaluation(run, tmp_path, shard=f"{i}/3", **ATTACKS))
+    with pytest.raises(ValueError, match="expected 3 shards that have ended in .*received 2: --shard=1/3 still"):
+        evaluate(evaluation(run, tmp_path, **ATTACKS))
+    evaluate(evaluation(run, tmp_path, shard="0/3", resume=False, **ATTACKS))
+    evaluate(evaluation(run, tmp_path, shard="1/3", **ATTACKS))
+    with pytest.raises(ValueError, match="state of another evaluation .*seed: 0 -> 1"):
+        evaluate(evaluation(run, tmp_path, seed=1, **ATTACKS))
+    assert of_attacks(evaluate(evaluation(run, tmp_path, **ATTACKS))) == of_attacks(attacked[1])
 
-    def correct(split):
-        folder = tmp_path / split
-        settings = {"attacks": "pgd5", "audit_images": 0, "output_dir": str(folder), "batch_size": 30}
-        report = evaluate(replace(EvaluateConfig(), model=run, split=split, **settings))
-        with np.load(folder / "verdicts.npz", allow_pickle=False) as verdicts:
-            (name,) = (name for name in verdicts if name.endswith("_correct"))
-            return verdicts[name], report["results"][0]["correct"]
 
-    whole, count = correct("test[:50]")
-    parts = [correct("test[:20]"), correct("test[20:50]")]
-    np.testing.assert_array_equal(np.concatenate([verdicts for verdicts, _ in parts]), whole)
-    assert 0 < count == sum(number for _, number in parts) < 50
+def test_evaluations_that_do_not_fit_together_are_not_merged(attacked, run, tmp_path):
+    first, second, third = (str(shard / "state") for shard in attacked[2])
+    into = str(tmp_path / "into")
+    with pytest.raises(ValueError, match="received none in no folder"):
+        merge_state([], into)
+    with pytest.raises(ValueError, match="received none in .*nothing"):
+        merge_state([str(tmp_path / "nothing")], into)
+    with pytest.raises(ValueError, match="expected 3 shards that have ended in .*received 2: --shard=1/3 still"):
+        merge_state([first, third], into)
+    with pytest.raises(ValueError, match="each shard once, received .*-00001-of-00003.npz in"):
+        merge_state([first, second, second, third], into)
+    other = tmp_path / "other"
+    evaluate(evaluation(run, other, shard="2/3", **ATTACKS | {"attacks": "clean,pgd6"}))
+    with pytest.raises(ValueError, match="shards of one evaluation, received .*attacks: .*5 steps.* -> .*6 steps"):
+        merge_state([first, second, str(other / "state")], into)
+    shutil.rmtree(other)
+    evaluate(evaluation(run, other, shard="1/2", **ATTACKS))
+    with pytest.raises(ValueError, match="shards of one division in .* received such of 2 and 3"):
+        merge_state([first, second, str(other / "state")], into)
+    os.remove(other / "state" / "shard-00001-of-00002.json")
+    with pytest.raises(ValueError, match="expected 2 shards that have ended in .*received 0"):
+        merge_state([str(other / "state")], into)
+    assert not os.path.exists(into)
+
+
+def test_more_shards_than_images_are_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="m <= 50, received 0/51: there are 50 images"):
+        evaluate(evaluation(run, tmp_path, shard="0/51", **ATTACKS))
+
+
+@pytest.mark.slow
+def test_the_component_ends_as_one_that_attacks_all(net, artifacts, tmp_path):
+    examples, shards = artifacts
+    given = {"examples": examples, "model": net}
+    words = "--attacks=clean,pgd5 --epsilon=0.1 --num_images=50 --audit_images=0 --calibration"
+    for i, folder in enumerate(shards):
+        execute(evaluator, given, {"evaluation": folder}, {"flags": f"{words} --shard={i}/2", "seed": 3})
+    parameters = {"flags": words, "seed": 3}
+    execute(evaluator, given, {"evaluation": str(tmp_path / "all")}, parameters)
+    named = InputArtifacts({f"shard-{i}": folder for i, folder in enumerate(shards)})
+    execute(merge_evaluations, given | {"shards": named}, {"evaluation": str(tmp_path / "merged")}, parameters)
+    assert sorted(os.listdir(tmp_path / "merged")) == sorted(os.listdir(tmp_path / "all"))
+    reports = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("all", "merged")]
+    assert of_attacks(reports[0]) == of_attacks(reports[1])
+
+
+def test_the_pipeline_attacks_in_shards_and_merges_them():
+    words = "--attacks=clean,pgd20 --calibration"
+    graph = build(PipelineConfig(methods="standard", seeds="0", evaluate_flags=words, evaluate_shards=2))
+    names = [f"evaluator-standard-0-shard-{i}" for i in range(2)]
+    assert [graph.nodes[name].parameters["flags"] for name in names] == [f"{words} --shard={i}/2" for i in range(2)]
+    # The images that are measured are wanted by the step that measures them.
+    assert "sample_export-standard-0" not in graph.nodes[names[0]].parents()
+    merged = graph.nodes["merge_evaluations-standard-0"]
+    assert merged.parents() >= {"data_prep", "trainer-standard-0", "sample_export-standard-0", *names}
+    assert "merge_evaluations-standard-0" in graph.nodes["report"].parents()

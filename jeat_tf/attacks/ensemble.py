@@ -150,6 +150,16 @@ def autoattack(
     )
 
 
+def joined(parts: Sequence[Standing]) -> Standing:
+    """Who stands of the images of several parts, each through with the same plan, in order."""
+    whole = Standing(np.concatenate([part.broken_by == STANDING for part in parts]))
+    for name in Standing.ARRAYS:
+        arrays = [getattr(part, name) for part in parts]
+        setattr(whole, name, None if arrays[0] is None else np.concatenate(arrays))
+    whole.run, whole.position = parts[0].run, parts[0].position
+    return whole
+
+
 def names_of(standing: Standing, plan: Plan) -> np.ndarray:
     """str[N], the name of the run that broke each image; "clean" where misclassified, "" where it stands."""
     names = np.array([*(run.name for run in plan.runs), "clean", ""])

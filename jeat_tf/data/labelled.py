@@ -44,6 +44,11 @@ class LabelledImages(NamedTuple):
     def image_shape(self) -> tuple[int, ...]:
         return self.images.images.shape[1:]
 
+    def part(self, which: range) -> "LabelledImages":
+        """Some of the images, one after the other, under the same name and origin."""
+        chosen = slice(which.start, which.stop)
+        return self._replace(images=Pixels(self.images.images[chosen]), labels=self.labels[chosen])
+
     def sha256(self) -> str:
         """Digest of images and labels."""
         digest = hashlib.sha256(str(self.images.images.dtype).encode())

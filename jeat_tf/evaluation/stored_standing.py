@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jeat_tf.artifacts import write_arrays
+from jeat_tf.artifacts import changes, write_arrays
 from jeat_tf.attacks.ensemble import Standing
 
 _SAVE_EVERY = 5.0  # seconds
@@ -75,14 +75,8 @@ class StoredStanding:
             raise ValueError(
                 f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}"
             ) from error
-        expected = json.loads(json.dumps(self._identity))
-        changed = [
-            f"{name}: {identity.get(name)!r} -> {expected.get(name)!r}"
-            for name in sorted(identity.keys() | expected.keys())
-            if identity.get(name) != expected.get(name)
-        ]
-        if changed:
-            raise ValueError(f"{self._path} is the state of another evaluation ({'; '.join(changed)}); {remedy}")
+        if changed := changes(identity, json.loads(json.dumps(self._identity))):
+            raise ValueError(f"{self._path} is the state of another evaluation ({changed}); {remedy}")
         for name in Standing.ARRAYS:
             wanted = getattr(self.standing, name)
             if wanted is None:

@@ -216,15 +216,13 @@ def _training(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]
     yield Value(flops, report["flops_per_step"] / 1e9, "", file)
     yield Value(Column(COST, "parameters", main=False), report["parameters"], "", file)
     hardware = hardware_text(report["provenance"])
-    if "seconds_per_step" in report:
-        column = Column(COST, "ms / step", protocol="wall time with validation and files, of the last call", main=False)
-        yield Value(column, 1000 * report["seconds_per_step"], hardware, file)
-        # Of a run that was interrupted only the last call's time is known.
-        if round(report["seconds"] / report["seconds_per_step"]) == report["steps"]:
-            column = Column(
-                COST, "seconds", protocol="wall time of a run in one call, on whatever else the machine did"
-            )
-            yield Value(column, report["seconds"], hardware, file)
+    # Of a run that was interrupted only the last call's time is known, and that may be of a step or two.
+    if "seconds_per_step" in report and round(report["seconds"] / report["seconds_per_step"]) == report["steps"]:
+        of = "of a run in one call, on whatever else the machine did"
+        seconds = Column(COST, "seconds", protocol=f"wall time {of}")
+        yield Value(seconds, report["seconds"], hardware, file)
+        each = Column(COST, "ms / step", protocol=f"wall time with validation and files, {of}", main=False)
+        yield Value(each, 1000 * report["seconds_per_step"], hardware, file)
 
 
 def hardware_text(made: dict[str, Any]) -> str:

@@ -33,10 +33,8 @@ def merge_samples(
     Raises:
       ValueError: a shard is missing, has not ended, is there twice, or is of other samples.
     """
-    if shards.missing:
-        why = "; ".join(f"{name}: {reason}" for name, reason in shards.missing.items())
-        raise ValueError(f"expected all shards, but some were not drawn: {why}")
-    merge(list(shards.paths.values()), samples.path)
+    folders = shards.all()
+    merge(folders, samples.path)
     settings = parsed(SampleConfig, *flags.split())
     data = os.path.join(examples.path, "tfds")
     report = sample(
@@ -51,7 +49,7 @@ def merge_samples(
             resume=True,
         )
     )
-    spent = [_shard_report(path) for path in shards.paths.values()]
+    spent = [_shard_report(path) for path in folders]
     report |= {name: round(sum(part[name] for part in spent), 2) for name in ("seconds", "cpu_seconds")}
     report |= {"seconds_per_image": report["seconds"] / report["num"], "shards": len(spent)}
     write_json(os.path.join(samples.path, "samples.json"), report)

@@ -1,0 +1,51 @@
+"""`python -m components.beam_evaluate`: a net attacked by workers of Apache Beam, by each on a part of the images.
+
+python -m components.beam_evaluate --model=RUN --attacks=autoattack --shards=8 --output_dir=SHARED/evaluation
+
+Model, data and output_dir are paths that every worker must see, e.g. on a disk that they all mount.
+"""
+
+from typing import Any
+
+from components.beam import check_shared, on_workers
+from components.settings import BeamEvaluateConfig
+from jeat_tf import cli
+from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import replace
+from jeat_tf.evaluate import evaluate, print_results
+from jeat_tf.measure import asked
+
+
+def attack(config: BeamEvaluateConfig) -> dict[str, Any]:
+    """Attacks the net on workers, and then writes `results.json` and `verdicts.npz` here.
+
+    All workers write into the same folder. A worker that is started again goes on at the batch it was at.
+
+    Args:
+      config: evaluation, parts, runner.
+
+    Returns:
+      report: as of `jeat_tf.evaluate.evaluate`.
+
+    Raises:
+      ValueError: Apache Beam is not installed, or bad settings.
+    """
+    settings, count = config.evaluate, config.workers.shards
+    writable_folder(settings.output_dir, "output_dir")
+    check_shared(settings.shard, settings.resume)
+    if others := asked(settings):
+        raise ValueError(f"workers share attacks alone; measure {', '.join(others)} with jeat_tf.evaluate")
+    if count < 1:
+        raise ValueError(f"expected --shards >= 1, parts of the images for workers, received {count}")
+    shards = [f"{i}/{count}" for i in range(count)]
+    on_workers(lambda shard: evaluate(replace(settings, shard=shard)), shards, config.workers)
+    return evaluate(settings)
+
+
+def _main(config: BeamEvaluateConfig) -> None:
+    print_results(attack(config))
+    print(f"written: {config.evaluate.output_dir}")
+
+
+if __name__ == "__main__":
+    cli.run(BeamEvaluateConfig, _main)

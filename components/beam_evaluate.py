@@ -11,7 +11,7 @@ from components.beam import check_shared, on_workers
 from components.settings import BeamEvaluateConfig
 from jeat_tf import cli
 from jeat_tf.artifacts import writable_folder
-from jeat_tf.config import replace
+from jeat_tf.config.fields import replace
 from jeat_tf.evaluate import evaluate, print_results
 from jeat_tf.measure import asked
 

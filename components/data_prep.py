@@ -5,7 +5,8 @@ import shutil
 
 from components.core import component
 from components.types import Examples, OutputArtifact, Parameter
-from jeat_tf.config import Data, PrepareConfig
+from jeat_tf.config.prepare import PrepareConfig
+from jeat_tf.config.shared import Data
 from jeat_tf.prepare import prepare
 
 

@@ -15,7 +15,7 @@ from components.settings import KubeflowConfig
 from components.wiring import single_inputs
 from jeat_tf import cli
 from jeat_tf.artifacts import whole_file
-from jeat_tf.config import nearest
+from jeat_tf.config.fields import nearest
 
 # Tags that can be moved say nothing about the code, and the cluster's cache knows a step's code by its image alone.
 _PINNED = re.compile(r".*(:(?!latest$)[\w][\w.-]*|@sha256:[0-9a-f]{64})")

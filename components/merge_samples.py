@@ -7,7 +7,8 @@ from components.core import component
 from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
 from jeat_tf.artifacts import write_json
 from jeat_tf.cli import parsed
-from jeat_tf.config import SampleConfig, replace
+from jeat_tf.config.fields import replace
+from jeat_tf.config.sample import SampleConfig
 from jeat_tf.sample import sample
 from jeat_tf.stored_samples import merge
 

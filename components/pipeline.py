@@ -13,7 +13,9 @@ from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
 from jeat_tf.cli import parsed
-from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.shards import part_of
 from jeat_tf.stored_samples import FILES, file_batches
 

@@ -5,7 +5,8 @@ import tempfile
 
 from components.core import component
 from components.types import Evaluation, InputArtifacts, Model, OutputArtifact, Report, Samples
-from jeat_tf.config import ReportConfig, replace
+from jeat_tf.config.fields import replace
+from jeat_tf.config.report import ReportConfig
 from jeat_tf.report import report as write_report
 from jeat_tf.results_board import results, write_results
 from jeat_tf.trained import run_config

@@ -28,7 +28,7 @@ from components.trainer import trainer
 from components.types import InputArtifacts
 from jeat_tf import cli
 from jeat_tf.artifacts import writable_folder
-from jeat_tf.config import nearest
+from jeat_tf.config.fields import nearest
 
 COMPONENTS: dict[str, Component] = {
     one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)

@@ -5,7 +5,8 @@ import os
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
 from jeat_tf.cli import parsed
-from jeat_tf.config import SampleConfig, replace
+from jeat_tf.config.fields import replace
+from jeat_tf.config.sample import SampleConfig
 from jeat_tf.sample import sample
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from jeat_tf.config import EvaluateConfig, SampleConfig, setting
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.fields import setting
+from jeat_tf.config.sample import SampleConfig
 
 
 @dataclasses.dataclass(frozen=True)

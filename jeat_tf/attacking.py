@@ -12,7 +12,7 @@ from jeat_tf.attacks import Oracle
 from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, joined, names_of, run_in_order
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.search import predictions
-from jeat_tf.config import EvaluateConfig
+from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.data import LabelledImages
 from jeat_tf.evaluation import wilson_interval
 from jeat_tf.evaluation.stored_shards import state_file

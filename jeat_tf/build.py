@@ -10,18 +10,9 @@ import numpy as np
 
 from jeat_tf import attacks, models, units
 from jeat_tf.artifacts import cache_file, load_net
-from jeat_tf.config import (
-    STARTS,
-    Chain,
-    Data,
-    Method,
-    Net,
-    Optimizer,
-    TrainConfig,
-    check_epsilon,
-    nearest,
-    numbers,
-)
+from jeat_tf.config.fields import check_epsilon, nearest, numbers
+from jeat_tf.config.shared import STARTS, Data
+from jeat_tf.config.train import Chain, Method, Net, Optimizer, TrainConfig
 from jeat_tf.data import ImageData, open_dataset
 from jeat_tf.methods import recipes
 from jeat_tf.methods.adjustments import Adjustments

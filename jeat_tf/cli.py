@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jeat_tf.config import leaves, replace
+from jeat_tf.config.fields import leaves, replace
 from jeat_tf.units import number
 
 

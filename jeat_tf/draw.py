@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from jeat_tf import cli, figures
 from jeat_tf.artifacts import provenance, writable_folder, write_json
-from jeat_tf.config import DrawConfig, nearest
+from jeat_tf.config.draw import DrawConfig
+from jeat_tf.config.fields import nearest
 from jeat_tf.paper_figures import FIGURES, Missing, Scene, read_json
 
 

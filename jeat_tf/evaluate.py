@@ -25,7 +25,9 @@ from jeat_tf.attacking import accuracy_of, attack, columns, results_of
 from jeat_tf.attacks import Oracle, inference
 from jeat_tf.attacks.ensemble import clean_logits
 from jeat_tf.attacks.named import named
-from jeat_tf.config import EvaluateConfig, TrainConfig, check_epsilon, numbers
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.fields import check_epsilon, numbers
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import LabelledImages
 from jeat_tf.evaluation import gradient_masking as masking
 from jeat_tf.evaluation import refine

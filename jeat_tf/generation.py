@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jeat_tf import attacks, units
 from jeat_tf.build import surrogate
-from jeat_tf.config import check_epsilon, nearest, setting
+from jeat_tf.config.fields import check_epsilon, nearest, setting
 from jeat_tf.norms import l2, linf
 from jeat_tf.samplers import Chain, Stage, Steps, Walk, annealed, contrast, coupled, langevin, momentum
 from jeat_tf.samplers.metropolis import hmc, mala

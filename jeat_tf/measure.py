@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from jeat_tf import figures
 from jeat_tf.artifacts import load_net, net_file, provenance, sha256, weights_sha256, writable_folder, write_json
-from jeat_tf.config import EvaluateConfig, TrainConfig, nearest
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.fields import nearest
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import LabelledImages, open_labelled
 from jeat_tf.evaluation import calibration, fisher, ood
 from jeat_tf.measure_generation import measure_generation

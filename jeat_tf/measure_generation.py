@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from jeat_tf import build, figures
 from jeat_tf.artifacts import load_net
-from jeat_tf.config import EvaluateConfig, TrainConfig
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import ImageData, as_floats, check_images
 from jeat_tf.evaluation import diversity, features, neighbours, scores
 from jeat_tf.evaluation.protocol import Protocol

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from jeat_tf import build, figures
 from jeat_tf.artifacts import load_net, net_file, weights_sha256
-from jeat_tf.config import DrawConfig
+from jeat_tf.config.draw import DrawConfig
 from jeat_tf.data import as_floats
 from jeat_tf.evaluation.neighbours import nearest_l2
 from jeat_tf.generation import Sgld, named_preset, parse_stages, stage, stage_name

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from jeat_tf import build, cli
 from jeat_tf.artifacts import write_arrays, write_json
-from jeat_tf.config import PrepareConfig
+from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.data import as_floats, check_labels, evaluation_batches
 from jeat_tf.samplers import class_statistics
 

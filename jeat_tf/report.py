@@ -8,7 +8,7 @@ from typing import Any
 
 from jeat_tf import cli
 from jeat_tf.artifacts import provenance, writable_folder, write_text
-from jeat_tf.config import ReportConfig
+from jeat_tf.config.report import ReportConfig
 from jeat_tf.reporting import MARKER, as_data, columns_of, latex, markdown, read_runs, render, summarise
 
 _HEAD = 4096  # characters of a file in which its marker stands

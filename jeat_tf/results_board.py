@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from jeat_tf.config import TrainConfig, leaves
+from jeat_tf.config.fields import leaves
+from jeat_tf.config.train import TrainConfig
 
 _SHOWN = (
     "method",

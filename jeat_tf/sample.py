@@ -23,7 +23,9 @@ from jeat_tf.artifacts import (
     write_image,
     write_json,
 )
-from jeat_tf.config import STARTS, SampleConfig, nearest
+from jeat_tf.config.fields import nearest
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.shared import STARTS
 from jeat_tf.data import as_floats, open_labelled, split_names
 from jeat_tf.drawing import Drawing
 from jeat_tf.evaluation import agreement, classifier_features, frechet_distance

@@ -22,7 +22,8 @@ from jeat_tf.artifacts import (
     write_text,
 )
 from jeat_tf.attacks import cross_entropy, inference, marginal_energy
-from jeat_tf.config import TrainConfig, differences, leaves, replace, to_json
+from jeat_tf.config.fields import differences, leaves, replace, to_json
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import ImageData, as_floats, evaluation_batches
 from jeat_tf.loops import input_gradient
 from jeat_tf.methods import EnergyClassifier

@@ -10,7 +10,9 @@ import numpy as np
 
 from jeat_tf import build
 from jeat_tf.artifacts import load_net, net_file, sha256, weights_sha256
-from jeat_tf.config import Data, TrainConfig, from_json
+from jeat_tf.config.fields import from_json
+from jeat_tf.config.shared import Data
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import ImageData
 
 

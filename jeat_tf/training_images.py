@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.build import ImagesAndLabels
-from jeat_tf.config import TrainConfig
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import (
     AUGMENTATIONS,
     ImageData,

@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from jeat_tf.config import TrainConfig, differences
+from jeat_tf.config.fields import differences
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.reporting.collect import Run
 from jeat_tf.reporting.measures import Column, hardware_text, measured
 from jeat_tf.reporting.summary import Mean, guard_events, status

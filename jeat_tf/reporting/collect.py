@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from jeat_tf.config import TrainConfig, from_json
+from jeat_tf.config.fields import from_json
+from jeat_tf.config.train import TrainConfig
 
 _OF_RUN = {"train.json": dict, "history.json": list, "guard.json": list}
 _MEASURED = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json", "samples.json")

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from jeat_tf.config import leaves
+from jeat_tf.config.fields import leaves
 from jeat_tf.reporting.collect import Run
 from jeat_tf.reporting.measures import GROUPS, Column, Value, measured
 

@@ -1,0 +1,91 @@
+"""Settings of `python -m jeat_tf.evaluate`."""
+
+import dataclasses
+
+from jeat_tf.config.fields import setting
+from jeat_tf.config.shared import Data
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """Checks that the attacks mean what they seem to mean."""
+
+    audit_images: int = setting(64, "images for the gradient-masking checks; 0: none")
+    transfer_from: str = setting("", "another net for the same images, to transfer attacks from")
+    eot_samples: int = setting(20, "passes that are averaged if the net's output is random")
+    refine_steps: int = setting(0, "classify after so many steps down E(x), as JEM does, and attack through them")
+    refine_step_size: float = setting(0.25, "factor of the energy gradient in these steps, in pixels")
+    refine_noise_std: float = setting(0.005, "standard deviation of their noise, in pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Density:
+    """The net as a density, and its confidence."""
+
+    calibration: bool = setting(False, "NLL, Brier score, calibration errors and a reliability diagram")
+    ood: str = setting(
+        "",
+        "images to tell from the data's, comma-separated: uniform, gaussian, constant, interpolation, a TFDS name, "
+        "an .npz file",
+    )
+    fisher_images: int = setting(0, "Fisher scores of E(x, y) and E(x) on so many images; 0: none")
+    fisher_probes: int = setting(0, "Rademacher probes of their traces; 0: exact, a backward pass for each pixel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """Generated images, measured."""
+
+    generation: str = setting(
+        "",
+        "folder that `python -m jeat_tf.sample` wrote; samples: the run's own. The run's replay buffer, if it has one, "
+        "is measured beside it",
+    )
+    features: str = setting(
+        "",
+        "net that scores look through: inception (of 2015-12-05, for IS, FID and KID as published), keras_inception, "
+        "or a .keras classifier of the same images, whose scores are named so",
+    )
+    features_path: str = setting("", "inception: its graph or archive; keras_inception: its weights; empty: downloaded")
+    features_sha256: str = setting("", "inception: digest that the file must have")
+    reference_split: str = setting("train", "TFDS split of the real images")
+    score_splits: int = setting(10, "parts whose inception scores are averaged")
+    neighbours: int = setting(8, "generated images whose nearest training images are shown; 0: none")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `python -m jeat_tf.evaluate`."""
+
+    data: Data = Data(dataset="")
+    audit: Audit = Audit()
+    density: Density = Density()
+    generation: Generation = Generation()
+    model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
+    attacks: str = setting(
+        "clean,fgsm,pgd20,pgd50,energy",
+        "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "
+        "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
+        "autoattack-plus, autoattack-rand; none: no attack",
+    )
+    norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))
+    epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
+    split: str = setting("test", "TFDS split")
+    num_images: int = setting(0, "evaluate the first so many images; 0: all")
+    batch_size: int = setting(200, "images in a batch")
+    seed: int = setting(0, "of random starts and searches")
+    gradients: str = setting(
+        "float32",
+        "precision of the attacks' gradients; success is decided in float32 always",
+        choices=("float32", "bfloat16"),
+    )
+    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
+    shard: str = setting(
+        "",
+        "attack only the i-th, from 0, of m parts of the images, i/m, so that m machines do it together; empty: all, "
+        "which puts together what parts have found in output_dir",
+        identity=False,
+    )
+    save_adversarial: bool = setting(False, "also write the adversarial images", identity=False)
+    resume: bool = setting(True, "go on with an evaluation that was interrupted", identity=False)
+    output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)

@@ -15,7 +15,7 @@ from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
 from components.store import Lineage
 from components.types import InputArtifact, InputArtifacts, OutputArtifact
-from jeat_tf.artifacts import write_json
+from jeat_tf.artifacts import remove_partial, write_json
 
 _DONE = "done.json"
 
@@ -52,6 +52,8 @@ def call(
     made = {name: OutputArtifact[Any](path) for name, path in outputs.items()}
     given = {k: v if isinstance(v, InputArtifacts) else InputArtifact[Any](v) for k, v in inputs.items()}
     component.function(**given, **made, **parameters)
+    for path in outputs.values():
+        remove_partial(path)
     return {name: artifact.properties for name, artifact in made.items()}
 
 

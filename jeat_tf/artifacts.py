@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import platform
 import sys
 import tempfile
@@ -14,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+_PARTIAL = ".partial-"
+
 
 @contextlib.contextmanager
 def whole_file(path: str) -> Iterator[str]:
@@ -21,7 +24,7 @@ def whole_file(path: str) -> Iterator[str]:
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     stem, dot, suffix = name.partition(".")
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{stem}-", suffix=dot + suffix)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{_PARTIAL}{stem}-", suffix=dot + suffix)
     os.close(handle)
     try:
         yield temporary
@@ -30,6 +33,12 @@ def whole_file(path: str) -> Iterator[str]:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def remove_partial(folder: str) -> None:
+    """Removes what processes that were killed in the middle of `whole_file` left in a folder that nobody writes to."""
+    for path in pathlib.Path(folder).rglob(f"{_PARTIAL}*"):
+        path.unlink()
 
 
 def write_text(path: str, text: str) -> None:

@@ -15,6 +15,7 @@ from jeat_tf import build, cli
 from jeat_tf.artifacts import (
     load_net,
     provenance,
+    remove_partial,
     weights_sha256,
     whole_file,
     writable_folder,
@@ -66,6 +67,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
     folder = writable_folder(config.run.model_dir, "model_dir")
+    remove_partial(folder)
     _refuse_another_run(folder, config)
     if config.stream.pseudo_labels:
         images = images._replace(extra=_pseudo_labelled(config, images, folder))

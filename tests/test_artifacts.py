@@ -1,11 +1,24 @@
 import os
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from jeat_tf.artifacts import load_net, weights_sha256, whole_file, writable_folder, write_arrays, write_image
+from jeat_tf.artifacts import (
+    load_net,
+    remove_partial,
+    weights_sha256,
+    whole_file,
+    writable_folder,
+    write_arrays,
+    write_image,
+)
 from tests.conftest import tiny_cnn
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -21,6 +34,20 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         write()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "run").mkdir()
+    write_arrays(str(tmp_path / "run" / "a.npz"), values=np.zeros(1))
+    program = (
+        "import os, sys; from jeat_tf.artifacts import whole_file\n"
+        "with whole_file(sys.argv[1]) as path: open(path, 'w').write('half'); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run" / "a.npz")], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    assert len(os.listdir(tmp_path / "run")) == 2
+    remove_partial(str(tmp_path))
+    assert os.listdir(tmp_path / "run") == ["a.npz"]
 
 
 def test_arrays_and_images_are_read_back(tmp_path):

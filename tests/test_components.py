@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -235,7 +236,13 @@ def die_before_rename(source, target):
     shutil.move(source, target)
 
 
+def die_in_the_middle_of_a_file(path, text):
+    (pathlib.Path(path) / ".partial-text-abcdefgh").write_text(text[:1])
+    os._exit(9)
+
+
 PLACES = {
+    "in the middle of a file": ("tests.test_components.note", die_in_the_middle_of_a_file),
     "in the step": ("tests.test_components.text", lambda path: os._exit(9)),
     "before the manifest": ("components.manifest.write", lambda *args, **kwargs: os._exit(9)),
     "before the rename": ("os.replace", die_before_rename),
@@ -257,8 +264,13 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(place, tmp_path, monkeyp
     assert set(states(outcomes).values()) <= {"complete", "cached"}
     assert text(outcomes["tell"].outputs["report"]) == "m0: a b 0; m1: a b 1"
     # A step that had ended is not called again: only its manifest, its place or its line in the lineage was missing.
-    assert "gather" not in CALLS
+    assert ("gather" in CALLS) == (place == "in the middle of a file")
     assert os.listdir(os.path.join(folder, "work")) == []
+    whole = LocalRunner(str(tmp_path / "whole"), say=lambda line: None).run(graph())
+    for name, outcome in outcomes.items():
+        assert list(map(os.path.basename, outcome.outputs.values())) == [
+            os.path.basename(path) for path in whole[name].outputs.values()
+        ]
 
 
 def test_code_that_a_component_does_not_reach_is_no_part_of_its_digest():

@@ -156,9 +156,19 @@ class TestDownload:
 
     def test_without_a_network_names_what_works(self, home, monkeypatch, tmp_path):
         self.serve(monkeypatch, tmp_path / "nothing.tgz")
-        with pytest.raises(ValueError, match=r"without a network use classifier\(net\)"):
+        with pytest.raises(ValueError, match=r"without a network use --features=judge.keras"):
             inception_2015()
         assert not list(home.iterdir())
+
+    @pytest.mark.parametrize("settings", [{}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
+    def test_names_the_file_kept_that_it_refuses(self, settings, graph, home, monkeypatch, tmp_path):
+        self.serve(monkeypatch, tmp_path / "inception-2015-12-05.tgz")
+        home.mkdir(parents=True)
+        kept = pathlib.Path(archive(graph, home / "inception-2015-12-05.tgz"))
+        if not settings:
+            kept.write_bytes(kept.read_bytes()[:-50_000])
+        with pytest.raises(ValueError, match=f"{kept} was kept from a download: remove it"):
+            inception_2015(**settings)
 
     @pytest.mark.parametrize("settings", [{}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
     def test_keeps_nothing_that_it_refuses(self, settings, graph, home, monkeypatch, tmp_path):
@@ -197,6 +207,15 @@ class TestClassifier:
             with pytest.raises(ValueError, match="images of shape"):
                 net.of(images)
 
+    def test_refuses_probabilities_and_what_is_not_finite(self):
+        net = tiny_cnn()
+        judge = keras.Model(net.inputs, keras.layers.Softmax()(net.outputs[0]), name="sure")
+        with pytest.raises(ValueError, match="judge sure, received probabilities"):
+            classifier(judge).of(IMAGES[..., :1])
+        net.layers[-1].bias.assign(np.full(10, np.nan))
+        with pytest.raises(ValueError, match="finite logits"):
+            classifier(net).of(IMAGES[..., :1])
+
     def test_needs_a_dense_layer(self):
         inputs = keras.Input((8, 8, 1))
         net = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(10, 3)(inputs)))
@@ -214,7 +233,7 @@ def test_only_inception_of_2015_gives_scores_their_published_names():
 
 
 def test_keras_inception_without_its_weights_says_why(tmp_path):
-    with pytest.raises(ValueError, match=r"without a network use classifier\(net\)"):
+    with pytest.raises(ValueError, match=r"without a network use --features=judge.keras"):
         keras_inception(str(tmp_path / "nothing.weights.h5"))
 
 

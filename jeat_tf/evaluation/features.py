@@ -16,7 +16,10 @@ from jeat_tf.artifacts import weights_sha256, whole_file
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 _GRAPH = "classify_image_graph_def.pb"
 _SIDE = 299
-_OFFLINE = "without a network use classifier(net), whose scores bear other names"
+_OFFLINE = (
+    "without a network use --features=judge.keras, any classifier of the same images (in Python classifier(net)), "
+    "whose scores bear other names"
+)
 
 Features = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """images float[B, H, W, C] in [0, 1] -> features float32[B, D] and probabilities float32[B, K]."""
@@ -152,7 +155,7 @@ def classifier(net: keras.Model) -> FeatureNet:
     comparable with scores of the same weights alone.
 
     Raises:
-      ValueError: no dense layer; and, on use, images of another shape than the net's.
+      ValueError: no dense layer; and, on use, images of another shape than the net's, or outputs that are no logits.
     """
     dense = [layer for layer in net.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
@@ -168,6 +171,7 @@ def classifier(net: keras.Model) -> FeatureNet:
                 f"{list(net.input_shape[1:])}"
             )
         features, logits = both(images, training=False)
+        _check_logits(logits.numpy(), net.name)
         return features.numpy(), tf.nn.softmax(logits).numpy()
 
     return FeatureNet(net.name, "classifier", weights_sha256(net), "none", apply)
@@ -176,6 +180,17 @@ def classifier(net: keras.Model) -> FeatureNet:
 def classifier_features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     """float64[N, D], what the judge's last dense layer reads: `classifier(judge)` without the probabilities."""
     return classifier(judge).of(images, batch_size=256)[0].astype(np.float64)
+
+
+def _check_logits(logits: np.ndarray, name: str) -> None:
+    """Raises ValueError unless a judge's outputs float[B, K] are finite and not probabilities."""
+    if not np.isfinite(logits).all():
+        raise ValueError(f"expected finite logits of the judge {name}, received NaN or infinity")
+    if logits.min() >= 0 and np.abs(logits.sum(axis=-1) - 1).max() < 1e-4:
+        raise ValueError(
+            f"expected logits of the judge {name}, received probabilities (outputs are not negative and sum to 1): a "
+            "second softmax would flatten them and lower its score; remove the softmax from the net"
+        )
 
 
 def resize_tf1(images: np.ndarray, side: int) -> tf.Tensor:
@@ -211,7 +226,7 @@ def _read_graph(path: str, sha256: str) -> bytes:
     except (EOFError, OSError, tarfile.TarError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"cannot read the archive {path}: {error}; expected it whole, fetch it again") from error
+        raise ValueError(f"cannot read the archive {path}: {error}; expected it whole") from error
     digest = hashlib.sha256(graph).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ValueError(f"expected {_GRAPH} with SHA-256 {sha256}, received {digest} in {path}")
@@ -224,14 +239,17 @@ def _download(sha256: str) -> bytes:
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     path = os.path.join(home, "jeat_tf", os.path.basename(INCEPTION_URL))
     if os.path.exists(path):
-        return _read_graph(path, sha256)
+        try:
+            return _read_graph(path, sha256)
+        except ValueError as error:
+            raise ValueError(f"{error}; {path} was kept from a download: remove it to fetch it again") from error
     with whole_file(path) as temporary:
         folder, name = os.path.split(temporary)
         try:
             keras.utils.get_file(name, INCEPTION_URL, cache_dir=folder, cache_subdir="", force_download=True)
         except Exception as error:
             raise ValueError(
-                f"cannot download {INCEPTION_URL}: {error}; give the path of a copy, or {_OFFLINE}"
+                f"cannot download {INCEPTION_URL}: {error}; give the path of a copy by --features_path, or {_OFFLINE}"
             ) from error
         return _read_graph(temporary, sha256)
 

@@ -8,6 +8,8 @@ import scipy.linalg
 
 from jeat_tf.evaluation.protocol import Protocol
 from jeat_tf.evaluation.scores import (
+    SplitScore,
+    _jackknife_variance,
     bias_note,
     density_coverage,
     frechet_distance,
@@ -17,6 +19,7 @@ from jeat_tf.evaluation.scores import (
     kernel_mmd,
     per_class_frechet,
     precision_recall,
+    score_bias_note,
 )
 from jeat_tf.evaluation.statistics import FeatureStatistics
 
@@ -180,6 +183,27 @@ class TestInceptionScore:
         p = np.array([[1, 0], [0, 1], [1, 0], [1, 0]])
         assert inception_score(p, splits=2) == (pytest.approx(1.5), pytest.approx(0.5))
 
+    def test_does_not_depend_on_blocks(self):
+        p = np.random.default_rng(0).dirichlet(np.ones(5), size=103)
+        score = SplitScore(103, 5, splits=4)
+        for part in np.split(p, [1, 30, 31, 90]):
+            score.update(part)
+        assert score.result() == pytest.approx(inception_score(p, splits=4))
+        by_hand = [
+            np.exp(np.mean(np.sum(part * np.log(part / part.mean(axis=0)), axis=1)))
+            for part in np.split(p, [25, 51, 77])
+        ]
+        assert score.result() == pytest.approx((np.mean(by_hand), np.std(by_hand)))
+        with pytest.raises(ValueError, match="expected 103 images, received 104"):
+            score.update(p[:1])
+        with pytest.raises(ValueError, match="expected 103 images, received 0"):
+            SplitScore(103, 5).result()
+
+    def test_of_splits_with_fewer_images_than_classes_says_so(self):
+        assert inception_score(np.tile(np.eye(10), (6, 1)), splits=10).mean < 6.1
+        assert "splits of 6 images, which score 6 at most, fewer than the 10 classes" in score_bias_note(60, 10, 10)
+        assert score_bias_note(100, 10, 10) == ""
+
     def test_refuses_what_is_not_probabilities(self):
         p = np.full((50, 5), 0.2)
         for given, settings, message in [
@@ -216,12 +240,34 @@ class TestKernelDistance:
     def test_of_all_images_is_that_of_each_subset(self):
         mean, error = kernel_distance(A[:300], B, subsets=2, subset_size=300)
         assert mean == pytest.approx(kernel_mmd(A[:300], B))
-        assert error == pytest.approx(0, abs=1e-9 * abs(mean))
+        assert error == kernel_distance(A[:300], B, subsets=9, subset_size=300).standard_error > 0
+
+    def test_its_jackknife_leaves_out_one_image_after_the_other(self):
+        a, b = A[:7], B[:9]
+        left = [kernel_mmd(np.delete(a, i, axis=0), b) for i in range(7)]
+        right = [kernel_mmd(a, np.delete(b, i, axis=0)) for i in range(9)]
+        variance = 6 * np.var(left) + 8 * np.var(right)
+        assert _jackknife_variance(a, b) == pytest.approx(variance, rel=1e-6)
+
+    @pytest.mark.parametrize(("shift", "most"), [(0.5, 1.25), (0.0, 1.7)], ids=["two distributions", "one"])
+    @pytest.mark.parametrize("subset_size", [60, 15], ids=["all", "subsets"])
+    def test_its_error_is_the_spread_over_other_images(self, shift, most, subset_size):
+        rng = np.random.default_rng(4)
+        found = [
+            kernel_distance(
+                rng.normal(size=(60, 4)), rng.normal(size=(80, 4)) + shift, subsets=30, subset_size=subset_size, seed=i
+            )
+            for i in range(200)
+        ]
+        spread = np.std([distance.mean for distance in found])
+        assert 0.85 < np.sqrt(np.mean([distance.standard_error**2 for distance in found])) / spread < most
 
     def test_refuses_subsets_that_cannot_be(self):
         for settings, message in [({"subsets": 1}, "2 subsets"), ({"subset_size": 301}, "subset size from 2 to 300")]:
             with pytest.raises(ValueError, match=message):
                 kernel_distance(A, B, **settings)
+        with pytest.raises(ValueError, match="at least 3"):
+            kernel_distance(A[:2], B, subset_size=2)
 
 
 class TestNeighbours:

@@ -53,9 +53,25 @@ def write_json(path: str, value: Any) -> None:
 
 
 def write_arrays(path: str, **arrays: np.ndarray) -> None:
-    """Writes an .npz file as a whole; read it back with `np.load(path, allow_pickle=False)`."""
+    """Writes an .npz file as a whole; read it back with `read_arrays`."""
     with whole_file(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, is no such file, or holds objects other than arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of the file, the archive, the compression or the array's header
+        raise ValueError(f"cannot read {path}: {error}; expected an .npz file of arrays, whole") from error
 
 
 def write_image(path: str, image: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf import build, figures
-from jeat_tf.artifacts import load_net, net_file, weights_sha256
+from jeat_tf.artifacts import load_net, net_file, read_arrays, weights_sha256
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.data import as_floats
 from jeat_tf.evaluation.neighbours import nearest_l2
@@ -384,7 +383,6 @@ def read_json(path: str) -> Any:
 
 def _energy_record(path: str) -> EnergyRecord:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return EnergyRecord(**arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read the changes of energy in {path}: {error}") from error
+        return EnergyRecord(**read_arrays(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"cannot read the changes of energy in {path}: {error.__cause__ or error}") from error

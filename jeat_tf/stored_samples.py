@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import changes, whole_file, write_arrays, write_json
+from jeat_tf.artifacts import changes, read_arrays, whole_file, write_arrays, write_json
 
 FILES = "files of images; lower --shard_size for more"
+_AGAIN = "draw them again with --resume=false"
 _FILE = re.compile(r"samples-(\d{5})-of-(\d{5})\.(npz|tfrecord)")
+_IDENTITY = ("weights_sha256", "num", "classes", "selection", "start", "stages", "steps", "seed")  # that readers go by
 
 
 class Shard(NamedTuple):
@@ -54,12 +56,15 @@ class SampleFolder:
         """What the samples are, as it was given to `begin`.
 
         Raises:
-          ValueError: it is not there, or not readable.
+          ValueError: it is not there, not readable, or without fields that every sample has.
         """
         try:
             with open(os.path.join(self.path, "identity.json"), encoding="utf-8") as f:
-                return json.load(f)
-        except (OSError, json.JSONDecodeError) as error:
+                identity = json.load(f)
+            if missing := [name for name in _IDENTITY if not isinstance(identity, dict) or name not in identity]:
+                raise ValueError(f"its identity.json has no {', '.join(missing)}")
+            return identity
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"no samples of known origin in {self.path}: {error}; expected a folder of `python -m jeat_tf.sample`"
             ) from error
@@ -84,7 +89,8 @@ class SampleFolder:
         """The images, file by file.
 
         Raises:
-          ValueError: no samples there, or some of their files are missing or damaged.
+          ValueError: no samples there, some of their files are missing or damaged, or, after the last file, they are
+            not as many as were to be drawn.
         """
         matches = self._matches()
         if not matches:
@@ -99,18 +105,30 @@ class SampleFolder:
                 f"expected {total} files of samples in {self.path}, received {len(matches)}: the run that writes them "
                 "has not ended; the same command goes on"
             )
+        expected, received = self.identity()["num"], 0
         for match in matches:
-            yield _read(os.path.join(self.path, match[0]))
+            shard = _read(os.path.join(self.path, match[0]))
+            received += len(shard.labels)
+            yield shard
+        # A file of records that is cut between two of them can be read.
+        if received != expected:
+            raise ValueError(
+                f"expected {expected} images in {self.path}, received {received}: a file is not whole; {_AGAIN}"
+            )
 
     def traces(self) -> dict[str, np.ndarray]:
-        """What was read from the chains: trace_step int[T], and arrays float32[T, N]."""
+        """What was read from the chains: trace_step int[T], and arrays float32[T, N].
+
+        Raises:
+          ValueError: no such files, or damaged ones.
+        """
         names = sorted(name for name in os.listdir(self.path) if name.startswith("traces-"))
-        parts = []
-        for name in names:
-            with np.load(os.path.join(self.path, name), allow_pickle=False) as arrays:
-                parts.append(dict(arrays))
-        step = parts[0].pop("trace_step")
-        joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        try:
+            parts = [read_arrays(os.path.join(self.path, name)) for name in names]
+            step = parts[0].pop("trace_step")
+            joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        except (ValueError, LookupError) as error:
+            raise ValueError(f"cannot read the traces in {self.path}: {error}; {_AGAIN}") from error
         return {"trace_step": step} | joined
 
     def _files(self) -> list[str]:
@@ -190,12 +208,26 @@ def _example(image: np.ndarray, label: int) -> bytes:
 
 def _read(path: str) -> Shard:
     try:
-        if path.endswith(".npz"):
-            with np.load(path, allow_pickle=False) as arrays:
-                return Shard(arrays["images"], arrays["labels"])
-        spec = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
-        examples = [tf.io.parse_single_example(record, spec) for record in tf.data.TFRecordDataset(path)]
-        images = np.stack([tf.io.decode_png(example["image"]).numpy() for example in examples])
-        return Shard(images.astype(np.float32) / np.float32(255), np.array([int(e["label"]) for e in examples]))
-    except (OSError, ValueError, KeyError, EOFError, tf.errors.OpError) as error:
-        raise ValueError(f"cannot read the samples in {path}: {error}; draw them again with --resume=false") from error
+        shard = _arrays(path) if path.endswith(".npz") else _records(path)
+        if shard.images.ndim != 4 or shard.labels.shape != shard.images.shape[:1]:
+            raise ValueError(
+                f"expected images [n, H, W, C] and a label for each, received shapes {list(shard.images.shape)} and "
+                f"{list(shard.labels.shape)}"
+            )
+        return shard
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"cannot read the samples in {path}: {error.__cause__ or error}; {_AGAIN}") from error
+
+
+def _arrays(path: str) -> Shard:
+    arrays = read_arrays(path)
+    if missing := {"images", "labels"} - arrays.keys():
+        raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
+    return Shard(arrays["images"], arrays["labels"])
+
+
+def _records(path: str) -> Shard:
+    spec = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+    examples = [tf.io.parse_single_example(record, spec) for record in tf.data.TFRecordDataset(path)]
+    images = np.stack([tf.io.decode_png(example["image"]).numpy() for example in examples])
+    return Shard(images.astype(np.float32) / np.float32(255), np.array([int(e["label"]) for e in examples]))

@@ -87,13 +87,22 @@ class StoredBuffer(NamedTuple):
 
 
 def stored_buffer(model: str) -> StoredBuffer | None:
-    """The replay buffer in a run's checkpoint; None where the run, or the checkpoint, has none."""
+    """The replay buffer in a run's checkpoint; None where the run, or the checkpoint, has none.
+
+    Raises:
+      ValueError: the checkpoint is damaged.
+    """
     path = os.path.join(_folder(model), "last.weights.h5")
     if not os.path.isfile(path):
         return None
-    with h5py.File(path, "r") as f:
-        stored = f.get("layers/replay_buffer/vars")
-        return None if stored is None else StoredBuffer(np.asarray(stored["0"]), np.asarray(stored["1"]))
+    try:
+        with h5py.File(path, "r") as f:
+            stored = f.get("layers/replay_buffer/vars")
+            return None if stored is None else StoredBuffer(np.asarray(stored["0"]), np.asarray(stored["1"]))
+    except (OSError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"cannot read the replay buffer in {path}: {error}; it is damaged, train on to write it anew"
+        ) from error
 
 
 def output_folder(model: str, given: str, name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from jeat_tf.artifacts import (
     load_net,
+    read_arrays,
     remove_partial,
     weights_sha256,
     whole_file,
@@ -53,12 +54,33 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 def test_arrays_and_images_are_read_back(tmp_path):
     values = np.arange(6).reshape(2, 3)
     write_arrays(str(tmp_path / "a.npz"), values=values)
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
-        np.testing.assert_array_equal(archive["values"], values)
-        assert archive.files == ["values"]
+    archive = read_arrays(str(tmp_path / "a.npz"))
+    assert list(archive) == ["values"]
+    np.testing.assert_array_equal(archive["values"], values)
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     write_image(str(tmp_path / "a.png"), picture)
     np.testing.assert_array_equal(np.asarray(keras.utils.load_img(tmp_path / "a.png")), picture)
+
+
+def test_arrays_that_cannot_be_read_are_one_kind_of_error(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(FileNotFoundError):
+        read_arrays(str(path))
+    write_arrays(str(path), values=np.random.default_rng(0).normal(size=100))
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (b"", b"no archive", whole[:-40], whole[: len(whole) // 2], bytes(flipped)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"cannot read .*a\.npz: .*; expected an .npz file of arrays, whole"):
+            read_arrays(str(path))
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="cannot read"):
+        read_arrays(str(path))
+    np.savez(path, values=np.array([{}], object))
+    with pytest.raises(ValueError, match="cannot read .*allow_pickle"):
+        read_arrays(str(path))
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

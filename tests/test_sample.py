@@ -214,3 +214,53 @@ def test_missing_and_damaged_files_are_named(copied, tmp_path):
     os.remove(last)
     with pytest.raises(ValueError, match="expected 3 files of samples .* received 2"):
         list(SampleFolder(str(copied)).shards())
+
+
+def test_a_flipped_bit_in_samples_or_traces_is_named(copied):
+    for name, what in (("traces", "traces"), ("samples", "samples")):
+        path = copied / f"{name}-00001-of-00003.npz"
+        flipped = bytearray(path.read_bytes())
+        flipped[100] ^= 1  # in the first array
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=f"cannot read the {what} in .*; draw them again with --resume=false"):
+            SampleFolder(str(copied)).traces() if name == "traces" else list(SampleFolder(str(copied)).shards())
+
+
+def test_images_without_labels_are_refused(copied):
+    path = copied / "samples-00000-of-00003.npz"
+    with np.load(path) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    np.savez(path, images=images, labels=labels[:-1])
+    with pytest.raises(ValueError, match=r"a label for each, received shapes \[10, 8, 8, 1\] and \[9\]"):
+        list(SampleFolder(str(copied)).shards())
+    np.savez(path, images=images)
+    with pytest.raises(ValueError, match="it has no labels"):
+        list(SampleFolder(str(copied)).shards())
+
+
+def test_an_identity_without_what_readers_go_by_is_refused(copied):
+    identity = json.loads((copied / "identity.json").read_text())
+    for broken in ({k: v for k, v in identity.items() if k not in ("num", "stages")}, [1], 3):
+        (copied / "identity.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match="no samples of known origin .* has no .*num.*stages"):
+            SampleFolder(str(copied)).identity()
+
+
+def test_records_that_are_cut_between_two_images_are_too_few(run, tmp_path):
+    sample(config(run, tmp_path, format="tfrecord", stages="none"))
+    path = tmp_path / "samples-00002-of-00003.tfrecord"
+    kept = list(tf.data.TFRecordDataset(str(path)).take(3).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in kept:
+            writer.write(record)
+    with pytest.raises(ValueError, match="expected 25 images in .*, received 23: a file is not whole"):
+        list(SampleFolder(str(tmp_path)).shards())
+
+
+def test_a_checkpoint_that_is_cut_is_named(energy_run, tmp_path):
+    for name in ("config.json", "net.keras"):
+        shutil.copy(f"{energy_run}/{name}", tmp_path)
+    with open(f"{energy_run}/last.weights.h5", "rb") as whole:
+        (tmp_path / "last.weights.h5").write_bytes(whole.read()[:2000])
+    with pytest.raises(ValueError, match="cannot read the replay buffer in .*last.weights.h5: "):
+        sample(config(str(tmp_path), tmp_path / "out", start="buffer", stages="none"))

@@ -221,6 +221,11 @@ class TestStatistics:
         (tmp_path / "statistics.npz").write_bytes(b"no archive")
         np.testing.assert_array_equal(cached(path, compute).means, first.means)
         assert len(calls) == 3
+        flipped = bytearray((tmp_path / "statistics.npz").read_bytes())
+        flipped[100] ^= 1  # in the first array
+        (tmp_path / "statistics.npz").write_bytes(flipped)
+        np.testing.assert_array_equal(cached(path, compute).means, first.means)
+        assert len(calls) == 4
 
 
 class TestStarts:

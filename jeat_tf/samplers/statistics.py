@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from jeat_tf.artifacts import write_arrays
+from jeat_tf.artifacts import read_arrays, write_arrays
 
 _JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
 _FULL_UP_TO = 1024  # pixels of an image; beyond, a full covariance of each class takes too much memory
@@ -113,11 +113,11 @@ def cached(path: str, compute: Callable[[], ClassStatistics]) -> ClassStatistics
     """The statistics in the .npz file at `path`; computed and written there if it is absent or not what was written."""
     if os.path.exists(path):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = ClassStatistics(*(arrays[name] for name in ClassStatistics._fields))
-                if str(arrays["sha256"]) == _digest(found):
-                    return found
-        except (OSError, ValueError, KeyError, EOFError):
+            arrays = read_arrays(path)
+            found = ClassStatistics(*(arrays[name] for name in ClassStatistics._fields))
+            if str(arrays["sha256"]) == _digest(found):
+                return found
+        except (OSError, ValueError, KeyError):
             pass  # a damaged cache is computed anew, as one with another digest is
     made = compute()
     try:

@@ -38,6 +38,8 @@ from jeat_tf.methods import (
     trades,
     weat,
 )
+from jeat_tf.models import small_cnn
+from jeat_tf.models.layers import ActNorm
 from jeat_tf.norms import gaussian_start, l2, linf
 from jeat_tf.samplers import ReplayBuffer, sgld, split_sgld, uniform
 from tests.conftest import seed, tiny_cnn
@@ -272,6 +274,31 @@ class TestUpdates:
         if name == "free":
             np.testing.assert_array_equal(other.update.delta.numpy(), model.update.delta.numpy())
             assert np.any(other.update.delta.numpy())
+
+
+@pytest.mark.parametrize("name", ["descend", "awp", "sam"])
+class TestLayersThatSetTheirWeights:
+    """In a pass in training mode; an update must not undo it."""
+
+    def fitted(self, name, **kwargs):
+        keras.utils.set_random_seed(0)
+        net = small_cnn((8, 8, 1), 10, **kwargs)
+        model = EnergyClassifier(net, standard(), UPDATES[name]())
+        model.compile(keras.optimizers.SGD(1e-3))
+        model.fit(X, LABELS, batch_size=16, epochs=15, verbose=0)
+        return net
+
+    def test_spectral_norm_comes_to_one(self, name):
+        kernels = [w.numpy() for w in self.fitted(name, spectral_norm=True).trainable_weights if len(w.shape) > 1]
+        largest = [np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), ord=2) for kernel in kernels]
+        assert largest == pytest.approx([1.0] * len(kernels), abs=0.1)
+
+    def test_act_norm_is_set_by_the_first_batch(self, name):
+        layers = [layer for layer in self.fitted(name, norm="act").layers if isinstance(layer, ActNorm)]
+        assert layers
+        for layer in layers:
+            assert float(layer.initialized) == 1.0
+            assert np.abs(np.log(np.abs(layer.scale.numpy()))).max() > 0.3
 
 
 class TestDat:

@@ -127,7 +127,11 @@ Offsets = Callable[[list, list, tf.Tensor], list[tf.Tensor]]
 
 
 def _sharpness_aware(offsets: Offsets) -> Update:
-    """Steps by the gradient at weights + offsets(weights, gradients, optimizer step)."""
+    """Steps by the gradient at weights + offsets(weights, gradients, optimizer step).
+
+    `weights` are those that the first pass leaves; what the second one makes of the moved weights, e.g. a projection, is
+    forgotten. What is not trained (batch statistics, power iterations) moves in both.
+    """
 
     def update(
         net: Any,
@@ -139,8 +143,9 @@ def _sharpness_aware(offsets: Offsets) -> Update:
     ) -> LossOut:
         batch = objective.prepare(net, x, labels, seed)
         variables = net.trainable_variables
-        weights = [tf.identity(v.value) for v in variables]
         _, gradients = _gradients(net, objective, optimizer, batch)
+        # Read after that pass: layers may set their weights in it (spectral norm's projection, ActNorm's first batch).
+        weights = [tf.identity(v.value) for v in variables]
         moved = offsets(weights, gradients, optimizer.iterations)
         for variable, weight, offset in zip(variables, weights, moved, strict=True):
             variable.assign(weight + offset)

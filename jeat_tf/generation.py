@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 from jeat_tf import attacks, units
@@ -275,6 +276,8 @@ def _read(what: str, value: str, field: dataclasses.Field) -> Any:
     if isinstance(field.default, str):
         return value
     number = units.number(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected {what} to be a finite number, received {value}")
     if isinstance(field.default, int):
         if number != int(number):
             raise ValueError(f"expected {what} to be a whole number, received {value}")

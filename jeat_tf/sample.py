@@ -1,5 +1,6 @@
 """`python -m jeat_tf.sample`: images from a classifier, by chains down its energy."""
 
+import dataclasses
 import datetime
 import functools
 import os
@@ -81,7 +82,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     judge = load_net(config.judge) if config.judge else None
     if judge is not None:
         check_fit(judge, data.name, data.image_shape, data.num_classes)
-    labels = _labels(config, recipe, data.num_classes)
+    config = dataclasses.replace(config, classes=_classes(config, recipe, trained))
+    labels = _labels(config, data.num_classes)
     training = _training(trained)
     start = _start(config, recipe.start, trained, training, labels)
     folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
@@ -192,16 +194,34 @@ def _recipe(config: SampleConfig) -> Recipe:
     return Recipe(start, settings)
 
 
-def _labels(config: SampleConfig, recipe: Recipe, num_classes: int) -> np.ndarray:
-    """int64[num], the class asked for in each image."""
+def _classes(config: SampleConfig, recipe: Recipe, trained: Trained) -> str:
+    """What --classes comes to: balanced, none or a list."""
+    towards = [stage_name(one) for one in recipe.stages if needs_classes(one)]
+    bound = recipe.start in ("class_gaussian", "class_pca", "flow")
+    able = bound or recipe.start == "images" or (recipe.start == "buffer" and _class_conditional(trained))
+    if config.classes == "none" and (towards or bound):
+        what = " and ".join(towards) or f"the start {recipe.start}"
+        raise ValueError(
+            f"--classes=none draws without classes, and {what} needs them; use --preset=unconditional, or "
+            "energy=marginal and a start without classes"
+        )
+    if config.classes not in ("", "none") and not (towards or able):
+        raise ValueError(
+            f"--classes={config.classes} asks for classes, and neither the start {recipe.start} nor a stage goes by "
+            "them; leave --classes out, or use a start or an energy of classes"
+        )
+    return config.classes or ("balanced" if towards or able else "none")
+
+
+def _class_conditional(trained: Trained) -> bool:
+    """Whether the slots of the run's replay buffer keep to classes: only chains of p(x | y) do, as all of IGEBM's."""
+    run = trained.config
+    return run is not None and (run.buffer.class_conditional or run.method.method == "igebm")
+
+
+def _labels(config: SampleConfig, num_classes: int) -> np.ndarray:
+    """int64[num], the class asked for in each image; zeros, which nothing goes by, without classes."""
     if config.classes == "none":
-        towards = [stage_name(one) for one in recipe.stages if needs_classes(one)]
-        if towards or recipe.start in ("class_gaussian", "class_pca", "flow"):
-            what = " and ".join(towards) or f"the start {recipe.start}"
-            raise ValueError(
-                f"--classes=none draws without classes, and {what} needs them; use --preset=unconditional, or "
-                "energy=marginal and a start without classes"
-            )
         return np.zeros(config.num, np.int64)
     if config.classes == "balanced":
         return np.arange(config.num) % num_classes
@@ -256,10 +276,8 @@ def _buffer_start(config: SampleConfig, trained: Trained) -> Start:
     buffer = stored_buffer(config.model)
     if buffer is None or trained.config is None:
         raise ValueError(f"expected a run with a replay buffer to start from, received {config.model} without one")
-    # Slots have classes, but only chains of p(x | y) keep to them.
-    conditional = trained.config.buffer.class_conditional
     classes = np.arange(len(buffer.images)) % trained.data.num_classes
-    return given(buffer.images, classes if conditional else None)
+    return given(buffer.images, classes if _class_conditional(trained) and config.classes != "none" else None)
 
 
 def _protocol(config: SampleConfig, recipe: Recipe) -> dict[str, Any]:

@@ -27,6 +27,10 @@ def test_stages_are_read_in_order_with_their_settings_and_defaults():
         ("sgld:energy=free", "sgld:energy to be joint or cross_entropy or marginal"),
         ("sgld:clip_pixels=yes", "sgld:clip_pixels to be true or false"),
         ("sgld:step_size=big", "expected a number such as 0.03"),
+        ("sgld:step_size=nan", "sgld:step_size to be a finite number, received nan"),
+        ("sgld:noise_std=inf", "sgld:noise_std to be a finite number, received inf"),
+        ("sgld:num_steps=nan", "sgld:num_steps to be a finite number, received nan"),
+        ("contrast:factor=1e999", "contrast:factor to be a finite number, received 1e999"),
         ("", 'unknown stage ""'),
     ],
 )

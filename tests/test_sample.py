@@ -151,15 +151,43 @@ def test_classes_in_a_list_are_asked_for_in_turn(run, tmp_path):
     np.testing.assert_array_equal(drawn(tmp_path)[1], [3, 5] * 12 + [3])
 
 
-def test_without_classes_the_net_says_what_the_images_are(run, tmp_path):
-    sample(config(run, tmp_path, preset="unconditional", stages="", classes="none"))
+@pytest.mark.parametrize("classes", ["", "none"])
+def test_without_classes_the_net_says_what_the_images_are(classes, run, tmp_path):
+    report = sample(config(run, tmp_path, preset="unconditional", stages="", classes=classes))
+    assert report["protocol"]["classes"] == "none"
     images, labels = drawn(tmp_path)
     net = keras.saving.load_model(f"{run}/net.keras")
     np.testing.assert_array_equal(net(images).numpy().argmax(-1), labels)
 
 
+def test_classes_are_asked_for_where_something_goes_by_them(once, run, tmp_path):
+    assert once[0]["protocol"]["classes"] == "balanced"
+    assert SampleFolder(str(once[1])).identity()["classes"] == "balanced"
+    report = sample(config(run, tmp_path, start="uniform", stages="none"))
+    assert report["protocol"]["classes"] == "none"
+    net = keras.saving.load_model(f"{run}/net.keras")
+    images, labels = drawn(tmp_path)
+    np.testing.assert_array_equal(net(images).numpy().argmax(-1), labels)
+
+
+def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run, tmp_path):
+    """All slots, and not those of the class that stands for none."""
+    run = shutil.copytree(energy_run, tmp_path / "run", ignore=shutil.ignore_patterns("logs"))
+    settings = json.loads((run / "config.json").read_text())
+    settings["buffer"]["class_conditional"] = True
+    (run / "config.json").write_text(json.dumps(settings))
+    for classes, known in (("", "balanced"), ("none", "none")):
+        folder = tmp_path / f"classes-{classes}"
+        report = sample(config(str(run), folder, start="buffer", stages="none", classes=classes))
+        assert report["protocol"]["classes"] == known
+        buffer = stored_buffer(str(run)).images
+        classes_of_slots = [np.flatnonzero((buffer == x).all(axis=(1, 2, 3)))[0] % 10 for x in drawn(folder)[0]]
+        assert len(set(classes_of_slots)) > 5
+
+
 def test_chains_go_on_from_the_replay_buffer(energy_run, tmp_path):
-    sample(config(energy_run, tmp_path, start="buffer", stages="none"))
+    report = sample(config(energy_run, tmp_path, start="buffer", stages="none"))
+    assert report["protocol"]["classes"] == "none"
     stored = stored_buffer(energy_run).images
     for image in drawn(tmp_path)[0]:
         assert np.abs(stored - image).max(axis=(1, 2, 3)).min() == 0
@@ -196,6 +224,8 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
         ({"classes": "10"}, r"classes in 0\.\.9, those of the net, received \[10\]"),
         ({"classes": "three"}, "balanced, none or a list"),
         ({"classes": "none"}, "--classes=none draws without classes, and sgld needs them"),
+        ({"classes": "3", "start": "uniform", "stages": "none"}, "neither the start uniform nor a stage goes by them"),
+        ({"classes": "balanced", "preset": "unconditional", "stages": ""}, "the start mixture nor a stage goes by"),
     ],
 )
 def test_bad_settings_leave_nothing_behind(settings, message, run, tmp_path):

@@ -30,8 +30,9 @@ class SampleConfig:
     )
     num: int = setting(1000, "images")
     classes: str = setting(
-        "balanced",
-        "balanced: the classes in turn; a list such as 3,5: these in turn; none: without classes, labelled by the net",
+        "",
+        "balanced: the classes in turn; a list such as 3,5: these in turn; none: without classes, labelled by the net; "
+        "empty: balanced where the start or a stage goes by classes, else none",
     )
     batch_size: int = setting(200, "chains run together")
     seed: int = setting(0, "of starts and chains")

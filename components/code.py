@@ -1,4 +1,5 @@
-"""The digest of the code that a module runs: its own source and that of every module of this project it imports."""
+"""The digest of the code that a module runs: its own source, that of every module of this project it imports, and the
+templates and tables beside them."""
 
 import ast
 import functools
@@ -27,12 +28,18 @@ def _reached(module: str) -> dict[str, str]:
         if name in sources or path is None:
             continue
         sources[name] = path.read_text(encoding="utf-8")
+        sources |= {file.name: file.read_text(encoding="utf-8") for file in _beside(path)}
         for node in ast.walk(ast.parse(sources[name])):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.split(".")[0] in _PACKAGES]
             elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _PACKAGES:
                 waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
     return sources
+
+
+def _beside(path: pathlib.Path) -> list[pathlib.Path]:
+    """Files of a module's folder that are part of the package and no modules."""
+    return [file for file in path.parent.iterdir() if file.suffix in (".html", ".css", ".js", ".json")]
 
 
 @functools.cache

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 from absl import app, flags
 
+from components import manifest
 from components.store import Lineage, Stored
+from components.types import Examples
+from jeat_tf import cli
 
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
 
@@ -27,11 +30,17 @@ def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0, told: set[int] 
     seconds = f", {maker.seconds:.1f} s" if maker.seconds is not None else ""
     yield f"{'  ' * depth}  made by {maker.component} ({maker.node}{seconds}) with {json.dumps(maker.parameters)}"
     if artifact.type == "Examples":
-        with open(os.path.join(artifact.uri, "manifest.json"), encoding="utf-8") as f:
-            yield f"{'  ' * depth}  SHA-256 of the data: {json.load(f)['properties']['images_sha256']}"
+        yield f"{'  ' * depth}  SHA-256 of the data: {_data_sha256(artifact.uri)}"
     for name, parent in lineage.artifacts(maker.id, "INPUT"):
         yield f"{'  ' * depth}  from {name}:"
         yield from ancestry(lineage, parent, depth + 2, told)
+
+
+def _data_sha256(folder: str) -> str:
+    try:
+        return manifest.read(folder, Examples).properties["images_sha256"]
+    except ValueError as error:
+        return f"unknown; {error}"
 
 
 def descent(lineage: Lineage, artifact: Stored, depth: int = 0) -> Iterator[str]:
@@ -46,15 +55,16 @@ def _main(argv: list[str]) -> None:
     path = os.path.join(_ROOT.value, "lineage.sqlite")
     if len(argv) != 2 or not os.path.exists(path):
         sys.exit(f"error: expected the folder or digest of one artifact, and a lineage at {path}; set --pipeline_root")
-    lineage = Lineage(path)
-    found = lineage.find(os.path.abspath(argv[1]) if os.path.isdir(argv[1]) else argv[1])
-    if not found:
-        sys.exit(f"error: no artifact {argv[1]} in {path}")
-    for artifact in found:
-        print("\n".join(ancestry(lineage, artifact)))
-        made = list(descent(lineage, artifact))
-        print("made of it:" if made else "nothing was made of it yet")
-        print("\n".join(f"  {line}" for line in dict.fromkeys(made)))
+    with cli.stated_failures():
+        lineage = Lineage(path)
+        found = lineage.find(os.path.abspath(argv[1]) if os.path.isdir(argv[1]) else argv[1])
+        if not found:
+            raise ValueError(f"no artifact {argv[1]} in {path}")
+        for artifact in found:
+            print("\n".join(ancestry(lineage, artifact)))
+            made = list(descent(lineage, artifact))
+            print("made of it:" if made else "nothing was made of it yet")
+            print("\n".join(f"  {line}" for line in dict.fromkeys(made)))
 
 
 if __name__ == "__main__":

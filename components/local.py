@@ -13,9 +13,9 @@ from absl import logging
 from components import manifest
 from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
-from components.store import Lineage
+from components.store import Lineage, Made, Read, alone
 from components.types import InputArtifact, InputArtifacts, OutputArtifact
-from jeat_tf.artifacts import remove_partial, write_json
+from jeat_tf.artifacts import remove_partial, sha256, write_json
 
 _DONE = "done.json"
 
@@ -57,12 +57,30 @@ def call(
     return {name: artifact.properties for name, artifact in made.items()}
 
 
+def producer(component: Component, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Component, version, and digests of its code and of all files and folders that its parameters name.
+
+    But for data_dir: it may hold any number of data sets, and what TFDS has prepared there under a name has a version.
+    """
+    words = [
+        word
+        for name, value in parameters.items()
+        if isinstance(value, str) and name != "data_dir"
+        for word in value.split()
+        if not word.startswith("--data_dir=")
+    ]
+    paths = [path for word in words for path in word.rpartition("=")[2].split(",")]
+    named = {path: sha256(path) for path in paths if os.path.exists(path)}
+    code = code_sha256(component.function.__module__)
+    return {"component": component.name, "version": component.version, "code": code, "files": named}
+
+
 class LocalRunner:
     """A folder of artifacts, their lineage, and what is under way.
 
     `artifacts/<type>/<key>` holds artifacts, whole or absent; `work/<key>` what a step has made so far, so that a step
     that was killed goes on in it; `lineage.sqlite` who made what from what. The key of a step is a digest of component,
-    version, code, parameters and the digests of its inputs.
+    version, code, parameters, the files that these name, and the digests of its inputs.
     """
 
     def __init__(self, root: str, *, say: Callable[[str], None] = print):
@@ -92,7 +110,7 @@ class LocalRunner:
 
         Raises:
           KeyboardInterrupt: stopped; the same call goes on.
-          ValueError: an unknown component.
+          ValueError: an unknown component, or another process is at work in this folder.
         """
         known = {node.component.name for node in graph.nodes.values()}
         for name in [*force, *only]:
@@ -101,16 +119,17 @@ class LocalRunner:
                     f"expected a component of the pipeline, one of {', '.join(sorted(known))}, received {name}"
                 )
         outcomes: dict[str, Outcome] = {}
-        for i, node in enumerate(graph.nodes.values(), start=1):
-            started = time.monotonic()
-            allowed = not only or node.component.name in only
-            outcome = self._outcome(node, outcomes, force=node.component.name in force, allowed=allowed)
-            outcomes[node.name] = outcome._replace(seconds=time.monotonic() - started)
-            left = self._left(list(graph.nodes.values())[i:])
-            self.say(
-                f"[{i}/{len(graph.nodes)}] {node.name}: {outcome.state}, {outcome.why} "
-                f"({outcomes[node.name].seconds:.1f} s{left})"
-            )
+        with alone(os.path.join(self.root, "lock.sqlite"), f"another run is at work in {self.root}"):
+            for i, node in enumerate(graph.nodes.values(), start=1):
+                started = time.monotonic()
+                allowed = not only or node.component.name in only
+                outcome = self._outcome(node, outcomes, force=node.component.name in force, allowed=allowed)
+                outcomes[node.name] = outcome._replace(seconds=time.monotonic() - started)
+                left = self._left(graph, outcomes)
+                self.say(
+                    f"[{i}/{len(graph.nodes)}] {node.name}: {outcome.state}, {outcome.why} "
+                    f"({outcomes[node.name].seconds:.1f} s{left})"
+                )
         return outcomes
 
     def _outcome(self, node: Node, outcomes: dict[str, Outcome], *, force: bool, allowed: bool) -> Outcome:
@@ -135,15 +154,13 @@ class LocalRunner:
                 for name, value in inputs.items()
             }
             origin = {
-                "producer": {
-                    "component": node.component.name,
-                    "version": node.component.version,
-                    "code": code_sha256(node.component.function.__module__),
-                },
+                "producer": producer(node.component, node.parameters),
                 "parameters": node.parameters,
                 "parents": digests,
             }
-            key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:24]
+            # What is missing is told by the step, and is as much a part of its result as what is there.
+            missing = {name: value.missing for name, value in inputs.items() if isinstance(value, InputArtifacts)}
+            key = hashlib.sha256(json.dumps([origin, missing], sort_keys=True).encode()).hexdigest()[:24]
             outputs = {
                 name: os.path.join(self.root, "artifacts", port.type.__name__, key)
                 for name, port in node.component.outputs.items()
@@ -154,7 +171,7 @@ class LocalRunner:
                 return Outcome("cached", "inputs, parameters and code are unchanged", outputs, 0.0)
             if not allowed:
                 return Outcome("skipped", "not asked for, and its result is not there", {}, 0.0)
-            self._execute(node, key, inputs, outputs, origin)
+            self._execute(node, key, inputs, digests, outputs, origin)
             return Outcome("complete", f"written to {', '.join(outputs.values())}", outputs, 0.0)
         except (ValueError, OSError, ArithmeticError) as error:
             return Outcome("failed", str(error), {}, 0.0)
@@ -172,7 +189,12 @@ class LocalRunner:
         for name, path in outputs.items():
             if not os.path.isdir(path):
                 return False
-            manifest.read(path, node.component.outputs[name].type)
+            found = manifest.read(path, node.component.outputs[name].type)
+            if self.lineage.sealed(path, found.digest) != manifest.seal(path):
+                raise ValueError(
+                    f"the artifact in {path} is not the one that was made there: its manifest was changed or replaced; "
+                    f"remove the folder, or run {node.component.name} again with --force={node.component.name}"
+                )
         return True
 
     def _forget(self, key: str, outputs: dict[str, str]) -> None:
@@ -180,7 +202,13 @@ class LocalRunner:
             shutil.rmtree(path, ignore_errors=True)
 
     def _execute(
-        self, node: Node, key: str, inputs: dict[str, Any], outputs: dict[str, str], origin: dict[str, Any]
+        self,
+        node: Node,
+        key: str,
+        inputs: dict[str, Any],
+        digests: dict[str, Any],
+        outputs: dict[str, str],
+        origin: dict[str, Any],
     ) -> None:
         self.lineage.begin(node.name, node.component.name, key, node.parameters)
         work = self._work(key)
@@ -199,12 +227,14 @@ class LocalRunner:
                 if os.path.isdir(outputs[name]):
                     shutil.rmtree(outputs[name])
                 os.replace(folder, outputs[name])
-            written.append((name, port.type.__name__, outputs[name], manifest.read(outputs[name], port.type).digest))
-        read = [
-            (name, path)
-            for name, value in inputs.items()
-            for path in (value.paths.values() if isinstance(value, InputArtifacts) else [value])
-        ]
+            folder = outputs[name]
+            digest = manifest.read(folder, port.type).digest
+            written.append(Made(name, port.type.__name__, folder, digest, manifest.seal(folder)))
+        read = []
+        for name, value in inputs.items():
+            many = isinstance(value, InputArtifacts)
+            folders = value.paths if many else {"": value}
+            read += [Read(name, path, digests[name][k] if many else digests[name]) for k, path in folders.items()]
         self.lineage.complete(key, read, written, time.monotonic() - started)
         shutil.rmtree(work, ignore_errors=True)
 
@@ -222,9 +252,15 @@ class LocalRunner:
     def _work(self, key: str) -> str:
         return os.path.join(self.root, "work", key)
 
-    def _left(self, nodes: list[Node]) -> str:
-        mean = self.lineage.mean_seconds()
-        known = [mean[node.component.name] for node in nodes if node.component.name in mean]
-        if not nodes or not known:
+    def _left(self, graph: Graph, outcomes: dict[str, Outcome]) -> str:
+        """How long the rest will take, once something had to be run: as its components took here, or else before."""
+        spent: dict[str, list[float]] = {}
+        for name, outcome in outcomes.items():
+            if outcome.state == "complete":
+                spent.setdefault(graph.nodes[name].component.name, []).append(outcome.seconds)
+        rest = [node.component.name for name, node in graph.nodes.items() if name not in outcomes]
+        if not rest or not spent:
             return ""
-        return f"; at most {sum(known) / 60:.0f} min left" if len(known) == len(nodes) else ""
+        mean = self.lineage.mean_seconds() | {name: sum(times) / len(times) for name, times in spent.items()}
+        known = [mean[name] for name in rest if name in mean]
+        return f"; {'about' if len(known) == len(rest) else 'at least'} {sum(known) / 60:.0f} min left"

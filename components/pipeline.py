@@ -12,10 +12,13 @@ from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
+from jeat_tf.build import check
 from jeat_tf.cli import parsed
+from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.evaluate import attack_names
 from jeat_tf.shards import part_of
 from jeat_tf.stored_samples import FILES, file_batches
 
@@ -32,8 +35,10 @@ def build(config: PipelineConfig) -> Graph:
         raise ValueError("expected --methods, received none; e.g. --methods=standard,pgd_at,jeat")
     train_flags = {method: _preset(config.presets, method, config.train_flags) for method in methods}
     # Before training begins: flags that cannot be read, or a shard without a file, would fail after it.
-    for given in train_flags.values():
-        parsed(TrainConfig, *given.split())
+    judge_flags = _preset(config.presets, config.judge, config.judge_flags) if config.judge else ""
+    for given in filter(None, (*train_flags.values(), judge_flags)):
+        check(parsed(TrainConfig, *given.split()))
+    parsed(DrawConfig, *config.draw_flags.split())
     _check_shards(config)
     graph = Graph()
     data = graph.add(
@@ -41,7 +46,6 @@ def build(config: PipelineConfig) -> Graph:
     ).output("examples")
     judge = None
     if config.judge:
-        judge_flags = _preset(config.presets, config.judge, config.judge_flags)
         judge = graph.add("trainer-judge", trainer, examples=data, flags=judge_flags, seed=0).output("model")
     models: dict[str, Output] = {}
     samples: dict[str, Output] = {}
@@ -57,7 +61,8 @@ def build(config: PipelineConfig) -> Graph:
                 "judge": judge,
             }
             evaluations[name] = _evaluation(graph, name, config, data, models[name], graded, seed)
-    graph.add("report", report, models=models, evaluations=evaluations, samples=samples)
+    made = {"models": models, "evaluations": evaluations, "samples": samples}
+    graph.add("report", report, **made, examples=data, draw_flags=config.draw_flags)
     return graph
 
 
@@ -115,6 +120,12 @@ def _check_shards(config: PipelineConfig) -> None:
         raise ValueError(
             "expected --attacks in --evaluate_flags with --evaluate_shards: it is attacks that are divided"
         )
+    if of_evaluation.attacks != "none":
+        attack_names(of_evaluation)
+    if 0 < of_evaluation.num_images < config.evaluate_shards:
+        raise ValueError(
+            f"expected --evaluate_shards <= {of_evaluation.num_images}, the images, received {config.evaluate_shards}"
+        )
 
 
 def _seeds(text: str) -> list[int]:
@@ -127,8 +138,8 @@ def _seeds(text: str) -> list[int]:
             seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"expected --seeds as 0..4 or 0,1,2, received {text}") from None
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"expected --seeds to be different numbers, received {text}")
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"expected --seeds to be different numbers from 0, received {text}")
     return seeds
 
 

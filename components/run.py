@@ -4,6 +4,7 @@ python -m components.run --flagfile=configs/pipelines/digits.flags [--force=eval
 python -m components.run --component=trainer --in_examples=DIR --out_model=DIR --flags="--method=jeat" --seed=0
 """
 
+import inspect
 import json
 import os
 import sys
@@ -13,11 +14,10 @@ from typing import Any
 from absl import flags
 
 from components import manifest
-from components.code import code_sha256
 from components.core import Component
 from components.data_prep import data_prep
 from components.evaluator import evaluator
-from components.local import LocalRunner, Outcome, call
+from components.local import LocalRunner, Outcome, call, producer
 from components.merge_evaluations import merge_evaluations
 from components.merge_samples import merge_samples
 from components.pipeline import build
@@ -39,7 +39,7 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
     """Runs the pipeline that the settings describe.
 
     Raises:
-      ValueError: bad settings, or an unknown component.
+      ValueError: bad settings, an unknown component, or results that are not there for steps of `only`.
     """
     graph = build(config)
     order = list(dict.fromkeys(node.component.name for node in graph.nodes.values()))
@@ -50,7 +50,8 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
         force = [*force, *order[order.index(config.start_from) :]]
     runner = LocalRunner(writable_folder(config.pipeline_root, "pipeline_root"))
     started = time.monotonic()
-    outcomes = runner.run(graph, force=force, only=_names(config.only))
+    only = _names(config.only)
+    outcomes = runner.run(graph, force=force, only=only)
     counts = {
         state: sum(o.state == state for o in outcomes.values())
         for state in dict.fromkeys(o.state for o in outcomes.values())
@@ -58,6 +59,10 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
     print(f"{', '.join(f'{count} {state}' for state, count in counts.items())} in {time.monotonic() - started:.0f} s")
     if outcomes["report"].outputs:
         print(f"report: {os.path.join(outcomes['report'].outputs['report'], 'report.html')}")
+    asked = [name for name, node in graph.nodes.items() if node.component.name in only]
+    idle = [f"{name}: {outcomes[name].why}" for name in asked if outcomes[name].state == "skipped"]
+    if idle:
+        raise ValueError("not run, because what it needs is not there; run the others first\n  " + "\n  ".join(idle))
     return outcomes
 
 
@@ -73,23 +78,21 @@ def run_component(name: str, arguments: list[str]) -> None:
     if name not in COMPONENTS:
         raise ValueError(f'unknown component "{name}"; {nearest(name, COMPONENTS)}')
     component = COMPONENTS[name]
-    values = flags.FlagValues()
-    for key in component.inputs:
-        flags.DEFINE_string(f"in_{key}", "", "", flag_values=values)
-    for key in component.outputs:
-        flags.DEFINE_string(f"out_{key}", "", "", flag_values=values)
-    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool, float: flags.DEFINE_float}
-    for key, kind in component.parameters.items():
-        define[kind](key, component.defaults.get(key), "", flag_values=values)
+    values = _flags_of(component)
     try:
-        values([name, *arguments])
+        extra = values([name, *arguments])[1:]
     except flags.Error as error:
         raise ValueError(f"{name}: {error}") from error
+    if extra:
+        raise ValueError(f"{name}: expected flags only, received {' '.join(extra)}")
+    if values["help"].value:
+        print(f"{inspect.getdoc(component.function)}\n\n{values.get_help()}")
+        return
     inputs: dict[str, Any] = {}
     for key, port in component.inputs.items():
         given = values[f"in_{key}"].value
         if port.many:
-            inputs[key] = InputArtifacts(dict(part.split("=", 1) for part in given.split(",") if part))
+            inputs[key] = InputArtifacts(_named_folders(f"{name}: --in_{key}", given))
         elif given:
             inputs[key] = given
         elif not port.optional:
@@ -101,6 +104,34 @@ def run_component(name: str, arguments: list[str]) -> None:
             raise ValueError(f"{name}: expected --{key}, received nothing")
     for properties in execute(component, inputs, outputs, parameters).values():
         print(json.dumps(properties))
+
+
+def _flags_of(component: Component) -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_bool("help", False, "say what the component takes and makes, and stop", flag_values=values)
+    for key, port in component.inputs.items():
+        what = (
+            f"{'NAME=FOLDER,... of artifacts' if port.many else 'folder of an artifact'} of type {port.type.__name__}"
+        )
+        flags.DEFINE_string(f"in_{key}", "", what, flag_values=values)
+    for key, port in component.outputs.items():
+        what = f"folder of the artifact to make, of type {port.type.__name__}"
+        flags.DEFINE_string(f"out_{key}", "", what, flag_values=values)
+    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool, float: flags.DEFINE_float}
+    for key, kind in component.parameters.items():
+        define[kind](key, component.defaults.get(key), "parameter; see above", flag_values=values)
+    return values
+
+
+def _named_folders(flag: str, text: str) -> dict[str, str]:
+    """{"a": "x", "b": "y"} of "a=x,b=y"."""
+    folders: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        which, equals, folder = part.partition("=")
+        if not equals or which in folders:
+            raise ValueError(f"{flag}: expected NAME=FOLDER,NAME=FOLDER with each name once, received {text}")
+        folders[which] = folder
+    return folders
 
 
 def execute(
@@ -126,16 +157,23 @@ def execute(
         else manifest.read(given, component.inputs[key].type).digest
         for key, given in inputs.items()
     }
-    producer = {
-        "component": component.name,
-        "version": component.version,
-        "code": code_sha256(component.function.__module__),
-    }
+    _check_outputs(component, inputs, outputs)
+    origin = {"producer": producer(component, parameters), "parameters": parameters, "parents": parents}
     properties = call(component, inputs, outputs, parameters)
     for key, port in component.outputs.items():
-        origin = {"producer": producer, "parameters": parameters, "parents": parents}
         manifest.write(outputs[key], port.type, properties[key], **origin)
     return properties
+
+
+def _check_outputs(component: Component, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
+    """Raises ValueError where an output would be written over an input, or over an artifact of another type."""
+    given = [p for v in inputs.values() for p in (v.paths.values() if isinstance(v, InputArtifacts) else [v])]
+    taken = {os.path.realpath(path) for path in given}
+    for key, path in outputs.items():
+        if os.path.realpath(path) in taken:
+            raise ValueError(f"expected --out_{key} to be another folder than those of the inputs, received {path}")
+        if os.path.exists(os.path.join(path, manifest.FILE)):
+            manifest.read(path, component.outputs[key].type)
 
 
 def _pipeline(config: PipelineConfig) -> None:
@@ -149,18 +187,28 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _component_of(arguments: list[str]) -> tuple[str, list[str]]:
+    """What --component says, or nothing, and the other arguments."""
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--component":
+            taken = i + (1 if equals else 2)
+            return value if equals else "".join(arguments[i + 1 : taken]), arguments[:i] + arguments[taken:]
+    return "", arguments
+
+
 def _main() -> None:
-    chosen = [argument for argument in sys.argv[1:] if argument.startswith("--component=")]
-    if chosen:
-        rest = [argument for argument in sys.argv[1:] if argument not in chosen]
+    name, rest = _component_of(sys.argv[1:])
+    if name:
         with cli.stated_failures():
-            run_component(chosen[-1].partition("=")[2], rest)
+            run_component(name, rest)
         return
+    following = [*sys.argv[1:], "--"]
     sys.argv = [
-        argument.replace("--from=", "--start_from=", 1) if argument.startswith("--from=") else argument
-        for argument in sys.argv
+        "--force=all" if argument == "--force" and after.startswith("--") else argument
+        for argument, after in zip(sys.argv, following, strict=True)
     ]
-    cli.run(PipelineConfig, _pipeline)
+    cli.run(PipelineConfig, _pipeline, aliases={"from": "start_from"})
 
 
 if __name__ == "__main__":

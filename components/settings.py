@@ -25,6 +25,7 @@ class PipelineConfig:
     sample_shards: int = setting(1, "steps that draw the images of a net together; at most the files of images")
     evaluate_shards: int = setting(1, "steps that attack a net together, each on a part of the images")
     evaluate_flags: str = setting("--attacks=clean,fgsm,pgd20", "flags of jeat_tf.evaluate")
+    draw_flags: str = setting("", "flags of jeat_tf.draw, for figures in the report; empty: none")
     force: str = setting("", "components to run though their results are there, comma-separated; all: every one")
     start_from: str = setting("", "component from which on steps are run though their results are there; also --from")
     only: str = setting("", "components to run, comma-separated; the results of the others must be there")

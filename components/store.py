@@ -1,14 +1,19 @@
 """Lineage in one SQLite file: the artifacts, executions and events of ML Metadata."""
 
+import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_TABLES = """
+_VERSION = 2
+_TABLES = f"""
+PRAGMA user_version = {_VERSION};
 CREATE TABLE IF NOT EXISTS artifact (
-  id INTEGER PRIMARY KEY, type TEXT NOT NULL, uri TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, created REAL NOT NULL
+  id INTEGER PRIMARY KEY, type TEXT NOT NULL, uri TEXT NOT NULL, digest TEXT NOT NULL, seal TEXT NOT NULL,
+  created REAL NOT NULL, UNIQUE (uri, digest)
 );
 CREATE TABLE IF NOT EXISTS execution (
   id INTEGER PRIMARY KEY, node TEXT NOT NULL, component TEXT NOT NULL, key TEXT NOT NULL UNIQUE,
@@ -23,10 +28,37 @@ CREATE TABLE IF NOT EXISTS event (
 
 
 class Stored(NamedTuple):
-    """A row of the artifact table."""
+    """A row of the artifact table.
+
+    Attributes:
+      id: of the row.
+      type: of the artifact.
+      uri: its folder. In the file it is relative to the file's own folder, which may be moved.
+      digest: of what later steps depend on. A folder that was made again with another one has a row for each.
+      seal: SHA-256 of its manifest.
+    """
 
     id: int
     type: str
+    uri: str
+    digest: str
+    seal: str
+
+
+class Made(NamedTuple):
+    """An artifact that an execution has made, to be noted: name of the output, and as in `Stored`."""
+
+    name: str
+    type: str
+    uri: str
+    digest: str
+    seal: str
+
+
+class Read(NamedTuple):
+    """An artifact that an execution has read, to be noted: name of the input, and as in `Stored`."""
+
+    name: str
     uri: str
     digest: str
 
@@ -43,12 +75,50 @@ class Execution(NamedTuple):
     seconds: float | None
 
 
+@contextlib.contextmanager
+def alone(path: str, who: str) -> Iterator[None]:
+    """Holds a lock file, which ends with the process whatever becomes of it.
+
+    Args:
+      path: the file, made if need be.
+      who: is at work if the lock is held, in words.
+
+    Raises:
+      ValueError: another process holds it.
+    """
+    # An SQLite transaction is a lock on every platform that Python runs on.
+    with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"{who} ({path}: {error}); wait until it has ended") from error
+        yield
+
+
 class Lineage:
     """Who made what from what."""
 
     def __init__(self, path: str):
-        self._database = sqlite3.connect(path, timeout=60)
-        self._database.executescript(_TABLES)
+        """
+        Args:
+          path: the file, made if need be.
+
+        Raises:
+          ValueError: the file is no lineage, or that of another version.
+        """
+        self._root = os.path.dirname(os.path.abspath(path))
+        try:
+            self._database = sqlite3.connect(path, timeout=60)
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            if tables and version != _VERSION:
+                raise ValueError(
+                    f"expected a lineage of version {_VERSION} in {path}, received one of version {version}; choose "
+                    "another --pipeline_root"
+                )
+            self._database.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise ValueError(f"cannot use the lineage {path}: {error}; choose another --pipeline_root") from error
 
     def close(self) -> None:
         """Closes the file."""
@@ -69,28 +139,29 @@ class Lineage:
         with self._database as database:
             database.execute("UPDATE execution SET state = 'FAILED' WHERE key = ?", (key,))
 
-    def complete(
-        self, key: str, inputs: list[tuple[str, str]], outputs: list[tuple[str, str, str, str]], seconds: float
-    ) -> None:
+    def complete(self, key: str, inputs: list[Read], outputs: list[Made], seconds: float) -> None:
         """Notes what a completed execution read and made, all or nothing.
 
         Args:
           key: of the execution.
-          inputs: (name, uri) of each artifact read.
-          outputs: (name, type, uri, digest) of each artifact made.
+          inputs: each artifact read.
+          outputs: each artifact made.
           seconds: it took.
+
+        Raises:
+          ValueError: an artifact that was read is not known here.
         """
         with self._database as database:
             (execution,) = database.execute("SELECT id FROM execution WHERE key = ?", (key,)).fetchone()
-            for name, kind, uri, digest in outputs:
+            for made in outputs:
                 database.execute(
-                    "INSERT INTO artifact (type, uri, digest, created) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (uri) DO UPDATE SET digest = excluded.digest, created = excluded.created",
-                    (kind, uri, digest, time.time()),
+                    "INSERT INTO artifact (type, uri, digest, seal, created) VALUES (?, ?, ?, ?, ?) "
+                    "ON CONFLICT (uri, digest) DO UPDATE SET seal = excluded.seal, created = excluded.created",
+                    (made.type, self._relative(made.uri), made.digest, made.seal, time.time()),
                 )
-                self._event(execution, uri, "OUTPUT", name)
-            for name, uri in inputs:
-                self._event(execution, uri, "INPUT", name)
+                self._event(execution, "OUTPUT", made.name, made.uri, made.digest)
+            for read in inputs:
+                self._event(execution, "INPUT", read.name, read.uri, read.digest)
             database.execute("UPDATE execution SET state = 'COMPLETE', seconds = ? WHERE id = ?", (seconds, execution))
 
     def execution(self, key: str) -> Execution | None:
@@ -101,9 +172,17 @@ class Lineage:
     def find(self, what: str) -> list[Stored]:
         """Artifacts whose folder is `what`, or whose digest begins with it."""
         rows = self._database.execute(
-            "SELECT id, type, uri, digest FROM artifact WHERE uri = ? OR digest LIKE ? ORDER BY id", (what, f"{what}%")
+            "SELECT id, type, uri, digest, seal FROM artifact WHERE uri = ? OR digest LIKE ? ORDER BY id",
+            (self._relative(what), f"{what}%"),
         )
-        return [Stored(*row) for row in rows]
+        return [self._stored(row) for row in rows]
+
+    def sealed(self, uri: str, digest: str) -> str | None:
+        """The seal of the artifact in a folder when it was made here with that digest; None if none was."""
+        row = self._database.execute(
+            "SELECT seal FROM artifact WHERE uri = ? AND digest = ?", (self._relative(uri), digest)
+        ).fetchone()
+        return row and row[0]
 
     def maker(self, artifact: int) -> Execution | None:
         """The execution that made an artifact."""
@@ -123,11 +202,11 @@ class Lineage:
     def artifacts(self, execution: int, kind: str) -> list[tuple[str, Stored]]:
         """(name, artifact) of what an execution read, kind INPUT, or made, OUTPUT."""
         rows = self._database.execute(
-            "SELECT name, id, artifact.type, uri, digest FROM event JOIN artifact ON artifact_id = id "
+            "SELECT name, id, artifact.type, uri, digest, seal FROM event JOIN artifact ON artifact_id = id "
             "WHERE execution_id = ? AND event.type = ? ORDER BY name",
             (execution, kind),
         )
-        return [(row[0], Stored(*row[1:])) for row in rows]
+        return [(row[0], self._stored(row[1:])) for row in rows]
 
     def mean_seconds(self) -> dict[str, float]:
         """Mean seconds of the completed executions of each component."""
@@ -136,12 +215,23 @@ class Lineage:
         )
         return dict(rows.fetchall())
 
-    def _event(self, execution: int, uri: str, kind: str, name: str) -> None:
+    def _event(self, execution: int, kind: str, name: str, uri: str, digest: str) -> None:
+        artifact = self._database.execute(
+            "SELECT id FROM artifact WHERE uri = ? AND digest = ?", (self._relative(uri), digest)
+        ).fetchone()
+        if artifact is None:
+            raise ValueError(f"the artifact in {uri} was not made here; remove the folder, and run the pipeline again")
         self._database.execute(
-            "INSERT OR IGNORE INTO event (artifact_id, execution_id, type, name) "
-            "SELECT id, ?, ?, ? FROM artifact WHERE uri = ?",
-            (execution, kind, name, uri),
+            "INSERT OR IGNORE INTO event (artifact_id, execution_id, type, name) VALUES (?, ?, ?, ?)",
+            (artifact[0], execution, kind, name),
         )
+
+    def _relative(self, uri: str) -> str:
+        return os.path.relpath(uri, self._root) if os.path.isabs(uri) else uri
+
+    def _stored(self, row: tuple) -> Stored:
+        number, kind, uri, digest, seal = row
+        return Stored(number, kind, os.path.join(self._root, uri), digest, seal)
 
     def _executions(self, where: str, value: Any) -> Iterator[Execution]:
         rows = self._database.execute(

@@ -18,12 +18,22 @@ class Artifact:
     Attributes:
       SCHEMA_VERSION: of what the folder holds; it is in the manifest, and another one is refused.
       KFP_SCHEMA: how Kubeflow Pipelines knows it.
-      VOLATILE: files whose content may differ between equal runs (dates, seconds); their digests are checked, but later
-        steps do not depend on them.
+      RECORDS: JSON files; later steps depend on what they say but for dates, seconds and places (`PASSING`).
+      VOLATILE: files whose content may differ between equal runs, e.g. by a date inside; later steps do not depend on
+        them, and their digests are checked all the same.
     """
+
+    PASSING: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("date", "provenance", "seconds", "cpu_seconds", "seconds_per_image", "seconds_per_step"),
+            # Paths, and the digest of a .keras file, which holds its date; those of weights and data stand beside them.
+            *("model", "model_sha256", "model_dir", "dataset", "data_dir"),
+        }
+    )
 
     SCHEMA_VERSION: ClassVar[int] = 1
     KFP_SCHEMA: ClassVar[str] = "system.Artifact"
+    RECORDS: ClassVar[tuple[str, ...]] = ()
     VOLATILE: ClassVar[tuple[str, ...]] = ()
 
 
@@ -31,7 +41,7 @@ class Examples(Artifact):
     """`tfds/`: a prepared TFDS folder; `summary.json`: its schema, statistics and anomalies; `classes.npz`."""
 
     KFP_SCHEMA = "system.Dataset"
-    VOLATILE = ("summary.json",)
+    VOLATILE = ("summary.json",)  # the digest of the images is among the properties of the manifest
 
 
 class Model(Artifact):
@@ -39,30 +49,23 @@ class Model(Artifact):
 
     KFP_SCHEMA = "system.Model"
     # A .keras file holds its date; the digest of its weights is among the properties of the manifest.
-    VOLATILE = (
-        "net.keras",
-        "best.keras",
-        "train.json",
-        "config.json",
-        "history.json",
-        "logs/",
-        "last.weights.h5",
-        "teacher/",
-    )
+    RECORDS = ("train.json", "config.json", "history.json")
+    VOLATILE = ("net.keras", "best.keras", "logs/", "last.weights.h5", "teacher/")
 
 
 class Samples(Artifact):
     """What `jeat_tf.sample` writes: files of images, traces, pictures, `samples.json`."""
 
     KFP_SCHEMA = "system.Dataset"
-    VOLATILE = ("samples.json", "shard-")
+    RECORDS = ("samples.json",)
+    VOLATILE = ("shard-",)
 
 
 class Evaluation(Artifact):
     """What `jeat_tf.evaluate` writes: `results.json`, `verdicts.npz`, and the other measures with their figures."""
 
     KFP_SCHEMA = "system.Metrics"
-    VOLATILE = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json")
+    RECORDS = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json")
 
 
 class Report(Artifact):

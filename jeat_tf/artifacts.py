@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -200,7 +201,7 @@ def provenance() -> dict[str, Any]:
     import jeat_tf
 
     return {
-        "command": " ".join([os.path.basename(sys.executable), *sys.orig_argv[1:]]),
+        "command": shlex.join([os.path.basename(sys.executable), *sys.orig_argv[1:]]),
         "jeat_tf": jeat_tf.__version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

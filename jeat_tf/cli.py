@@ -62,14 +62,22 @@ def parsed(kind: type, *arguments: str) -> Any:
     return from_flags(kind, values)
 
 
-def run(kind: type, verb: Callable[[Any], Any], *, plan: Callable[[Any], Any] | None = None) -> None:
+def run(
+    kind: type,
+    verb: Callable[[Any], Any],
+    *,
+    plan: Callable[[Any], Any] | None = None,
+    aliases: dict[str, str] | None = None,
+) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
 
-    --dry_run prints the settings, and calls `plan` in place of the verb.
+    --dry_run prints the settings, and calls `plan` in place of the verb. `aliases` are other names of flags.
 
     Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
     """
     define_flags(kind)
+    for alias, name in (aliases or {}).items():
+        flags.DEFINE_alias(alias, name)
     dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings, and what a run would cost, and stop")
     for name in (*leaves(kind), "dry_run"):
         # --help lists the flags of the program's own module; these are defined here.

@@ -60,12 +60,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
     run = run_config(config.model)
-    balls = _balls(config, run)
-    names = [name.strip() for name in config.attacks.split(",") if name.strip()]
-    for name in names:
-        if name != "clean":
-            named(name, balls[0])
-    _check(config, names)
+    names, balls = attack_names(config), _balls(config, run)
     net, data = load_net(config.model), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
@@ -160,18 +155,27 @@ def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
     if not radii:
         known = "an l2 radius has no default" if run else "the net comes without the settings of a run"
         raise ValueError(f"expected --epsilon, e.g. {'8/255' if config.norm == 'linf' else '0.5'}: {known}")
-    for radius in radii:
-        if config.norm == "linf":
-            check_epsilon(radius)
-        if not 0 < radius < float("inf"):
-            raise ValueError(f"expected epsilon > 0, received {radius:g}")
     make = linf if config.norm == "linf" else l2
     return [make(radius) for radius in sorted(set(radii), reverse=True)]
 
 
-def _check(config: EvaluateConfig, names: list[str]) -> None:
+def attack_names(config: EvaluateConfig) -> list[str]:
+    """Names of the attacks that the settings ask for.
+
+    Raises:
+      ValueError: none, an unknown one, or settings that no evaluation can have.
+    """
+    names = [name.strip() for name in config.attacks.split(",") if name.strip()]
     if not names:
         raise ValueError("expected --attacks, received none; e.g. --attacks=clean,pgd20,autoattack")
+    for radius in numbers(config.epsilon):
+        if config.norm == "linf":
+            check_epsilon(radius)
+        if not 0 < radius < float("inf"):
+            raise ValueError(f"expected epsilon > 0, received {radius:g}")
+    for name in names:
+        if name != "clean":
+            named(name, (linf if config.norm == "linf" else l2)(1.0))
     for flag, value, least in (
         ("batch_size", config.batch_size, 1),
         ("num_images", config.num_images, 0),
@@ -181,6 +185,7 @@ def _check(config: EvaluateConfig, names: list[str]) -> None:
     ):
         if value < least:
             raise ValueError(f"expected --{flag} >= {least}, received {value}")
+    return names
 
 
 def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:

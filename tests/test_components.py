@@ -1,9 +1,11 @@
 """Wiring, cache, lineage and recovery of the local runner, on components that write a line of text."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import sqlite3
 
 import pytest
 
@@ -14,8 +16,17 @@ from components.lineage import ancestry, descent
 from components.local import LocalRunner
 from components.pipeline import build
 from components.settings import PipelineConfig
-from components.store import Lineage
-from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Report
+from components.store import Lineage, alone
+from components.types import (
+    Evaluation,
+    Examples,
+    InputArtifact,
+    InputArtifacts,
+    Model,
+    OutputArtifact,
+    Parameter,
+    Report,
+)
 from jeat_tf.config import replace
 
 CALLS = []
@@ -29,6 +40,10 @@ def note(path, text):
 def text(path):
     with open(os.path.join(path, "text"), encoding="utf-8") as f:
         return f.read()
+
+
+def read_examples(path):
+    return text(path)
 
 
 @component(version="1")
@@ -47,7 +62,7 @@ def learn(
     fails: Parameter[bool] = False,
 ) -> None:
     CALLS.append(f"learn-{seed}")
-    note(model.path, f"{text(examples.path)} {seed}")
+    note(model.path, f"{read_examples(examples.path)} {seed}")
     if fails:
         raise ValueError("the net is bad")
 
@@ -149,7 +164,7 @@ def test_a_changed_file_is_never_used(runner):
         (lambda folder: os.remove(folder / "manifest.json"), "no artifact in .*: expected a folder with manifest.json"),
         (lambda folder: os.remove(folder / "text"), "lacks text, which its manifest lists"),
         (lambda folder: (folder / "more").write_text("x"), "holds more, which its manifest does not list"),
-        (lambda folder: alter(folder, format=0), "has format 0, expected 1"),
+        (lambda folder: alter(folder, format=0), "has format 0, expected 2"),
         (lambda folder: alter(folder, schema_version=0), "expected schema version 1 of Examples .* received 0"),
         (
             lambda folder: alter(folder, type="Model"),
@@ -173,16 +188,37 @@ def alter(folder, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+ORIGIN: dict = {"producer": {}, "parameters": {}, "parents": {}}
+
+
 def test_volatile_files_are_checked_but_nothing_depends_on_them(tmp_path):
-    origin = {"producer": {}, "parameters": {}, "parents": {}}
-    for seconds in ("1", "2"):
-        (tmp_path / "train.json").write_text(seconds)
-        digest = manifest.write(str(tmp_path), Model, {"weights_sha256": "w"}, **origin).digest
-        assert digest == manifest.write(str(tmp_path), Model, {"weights_sha256": "w"}, **origin).digest
-    (tmp_path / "train.json").write_text("3")
+    digests = set()
+    for weights in ("1", "2"):
+        (tmp_path / "net.keras").write_text(weights)
+        digests.add(manifest.write(str(tmp_path), Model, {"weights_sha256": "w"}, **ORIGIN).digest)
+    assert len(digests) == 1
+    (tmp_path / "net.keras").write_text("3")
     with pytest.raises(ValueError, match="was changed"):
         manifest.read(str(tmp_path), Model)
-    assert manifest.write(str(tmp_path), Model, {"weights_sha256": "v"}, **origin).digest != digest
+    assert manifest.write(str(tmp_path), Model, {"weights_sha256": "v"}, **ORIGIN).digest not in digests
+
+
+@pytest.mark.parametrize(
+    ("record", "same"),
+    [
+        ({"date": "2026-01-02", "rows": [{"accuracy": 0.5, "seconds": 3.0}], "model": "/there/net.keras"}, True),
+        ({"date": "2026-01-01", "rows": [{"accuracy": 0.6, "seconds": 2.0}], "model": "/here/net.keras"}, False),
+        ({"date": "2026-01-01", "rows": [{"accuracy": 0.5, "seconds": 2.0, "epsilon": 0.1}]}, False),
+    ],
+)
+def test_what_a_record_says_counts_but_not_when_and_where(record, same, tmp_path):
+    first = {"date": "2026-01-01", "rows": [{"accuracy": 0.5, "seconds": 2.0}], "model": "/here/net.keras"}
+    digests = set()
+    for values in (first, record):
+        (tmp_path / "results.json").write_text(json.dumps(values))
+        digests.add(manifest.write(str(tmp_path), Evaluation, {}, **ORIGIN).digest)
+        assert manifest.read(str(tmp_path), Evaluation).digest in digests
+    assert (len(digests) == 1) == same
 
 
 def test_wiring_is_checked_before_anything_runs():
@@ -217,6 +253,114 @@ def test_a_component_says_what_it_takes_and_makes():
         def bad(x: int) -> None: ...
 
 
+def test_two_runs_in_one_folder_are_refused(runner):
+    with (
+        alone(os.path.join(runner.root, "lock.sqlite"), "another run is at work"),
+        pytest.raises(ValueError, match="another run is at work in .*wait until it has ended"),
+    ):
+        runner.run(graph())
+    assert CALLS == []
+    assert set(states(runner.run(graph())).values()) == {"complete"}
+
+
+def test_an_artifact_in_the_place_of_another_is_named(runner):
+    first = runner.run(graph())
+    zero, one = (first[f"learn-{seed}"].outputs["model"] for seed in (0, 1))
+    shutil.rmtree(zero)
+    shutil.copytree(one, zero)
+    again = runner.run(graph())
+    assert again["learn-0"].state == "failed"
+    assert "not the one that was made there" in again["learn-0"].why
+    assert again["learn-1"].state == "cached"
+    assert states(runner.run(graph(), force=["learn"]))["learn-0"] == "complete"
+
+
+def test_an_origin_that_was_forged_is_named(runner):
+    folder = runner.run(graph())["learn-0"].outputs["model"]
+    alter(pathlib.Path(folder), parameters={"seed": 7}, parents={})
+    manifest.read(folder, Model)  # its files are what they were
+    assert "its manifest was changed or replaced" in runner.run(graph())["learn-0"].why
+
+
+def test_a_file_that_a_parameter_names_counts_by_its_content(runner, tmp_path):
+    more = tmp_path / "more.npz"
+    for content, calls in (("1", ["gather", "learn-0", "tell"]), ("1", []), ("2", ["gather"])):
+        more.write_text(content)
+        CALLS.clear()
+        outcomes = runner.run(graph(words=f"--more={more}", seeds=(0,)))
+        assert calls == CALLS
+    made = manifest.read(outcomes["gather"].outputs["examples"], Examples)
+    assert list(made.producer["files"]) == [str(more)]
+
+
+def test_the_reason_for_what_is_missing_is_no_older_than_the_run(runner, monkeypatch):
+    for reason in ("the net is bad", "the disk is full"):
+
+        def text_or_not(path, reason=reason):
+            if path.endswith("model"):
+                return text(path)
+            raise ValueError(reason)
+
+        monkeypatch.setattr("tests.test_components.read_examples", text_or_not)
+        told = runner.run(graph(seeds=(0,)))["tell"]
+        assert text(told.outputs["report"]) == f"m0 missing: {reason}"
+
+
+def test_what_is_left_is_guessed_from_what_was_run(tmp_path):
+    lines: list[str] = []
+    runner = LocalRunner(str(tmp_path / "root"), say=lines.append)
+    runner.run(graph())
+    assert ["min left" in line for line in lines] == [True, True, True, False]
+    assert all("at least 0 min left" in line for line in lines[:3])  # how long the report takes is not known yet
+    lines.clear()
+    runner.run(graph())
+    assert not any("min left" in line for line in lines)
+    runner.run(graph(), force=["learn"])
+    assert "about 0 min left" in lines[-2]
+
+
+def test_a_lineage_moves_with_its_folder(runner, tmp_path):
+    outcomes = runner.run(graph())
+    runner.lineage.close()
+    moved = shutil.move(runner.root, tmp_path / "moved")
+    folder = outcomes["learn-0"].outputs["model"].replace(runner.root, str(moved))
+    lineage = Lineage(os.path.join(moved, "lineage.sqlite"))
+    (model,) = lineage.find(folder)
+    told = "\n".join(ancestry(lineage, model))
+    assert f"{moved}/artifacts/Examples" in told
+    assert runner.root + "/" not in told
+
+
+def test_what_a_folder_held_before_keeps_its_lineage(runner, monkeypatch):
+    before = runner.run(graph(seeds=(0,)))
+    plain = note
+    monkeypatch.setattr("tests.test_components.note", lambda path, words: plain(path, f"{words}!"))
+    after = runner.run(graph(seeds=(0,)), force=["learn"])
+    assert after["learn-0"].outputs == before["learn-0"].outputs
+    old, new = runner.lineage.find(before["learn-0"].outputs["model"])
+    assert old.digest != new.digest
+    reports = [[made.digest for _, made in self_made(runner.lineage, one)] for one in (old, new)]
+    assert reports[0] != reports[1]
+    assert list(map(len, reports)) == [1, 1]
+
+
+def self_made(lineage, artifact):
+    return [made for reader in lineage.readers(artifact.id) for made in lineage.artifacts(reader.id, "OUTPUT")]
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"x" * 2000, "cannot use the lineage"), (None, "version 2 .* 1;")])
+def test_a_lineage_that_cannot_be_read_is_named(content, message, tmp_path):
+    path = tmp_path / "lineage.sqlite"
+    if content is None:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 1")
+            database.execute("CREATE TABLE artifact (id)")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        LocalRunner(str(tmp_path))
+
+
 def test_lineage_goes_back_to_the_data_and_forth_to_the_report(runner):
     outcomes = runner.run(graph())
     lineage = Lineage(os.path.join(runner.root, "lineage.sqlite"))
@@ -243,7 +387,7 @@ def die_in_the_middle_of_a_file(path, text):
 
 PLACES = {
     "in the middle of a file": ("tests.test_components.note", die_in_the_middle_of_a_file),
-    "in the step": ("tests.test_components.text", lambda path: os._exit(9)),
+    "in the step": ("tests.test_components.read_examples", lambda path: os._exit(9)),
     "before the manifest": ("components.manifest.write", lambda *args, **kwargs: os._exit(9)),
     "before the rename": ("os.replace", die_before_rename),
     "before the lineage": ("components.store.Lineage.complete", lambda *args: os._exit(9)),
@@ -323,6 +467,12 @@ class TestPipeline:
             ({"methods": "jaet"}, "no preset .*expected one of .*jeat"),
             ({"seeds": "0..x"}, "expected --seeds as 0..4"),
             ({"seeds": "1,1"}, "different numbers"),
+            ({"seeds": "-1,1"}, "different numbers from 0"),
+            ({"judge_flags": "--epoch=1"}, "TrainConfig: .*epoch"),
+            ({"judge_flags": "--epochs=0"}, "expected --epochs >= 1"),
+            ({"evaluate_flags": "--attacks=clean,nosuch"}, "nosuch"),
+            ({"evaluate_flags": "--epsilon=300"}, "looks like a 0-255 value"),
+            ({"evaluate_flags": "--num_images=50", "evaluate_shards": 51}, "expected --evaluate_shards <= 50"),
             ({"train_flags": "--epoch=3"}, "TrainConfig: .*epoch"),
             ({"evaluate_flags": "--attack=clean"}, "EvaluateConfig: .*attack"),
             ({"sample_flags": "--nun=3"}, "SampleConfig: .*nun"),
@@ -352,6 +502,18 @@ class TestOneComponent:
                 run.run_component("learn", [f"--in_examples={a}", f"--out_model={c}"])
             with pytest.raises(ValueError, match="Unknown command line flag 'sed'"):
                 run.run_component("learn", ["--sed=3"])
+            with pytest.raises(ValueError, match="expected --out_model to be another folder than those of the inputs"):
+                run.run_component("learn", [f"--in_examples={a}", f"--out_model={a}", "--seed=3"])
+            with pytest.raises(ValueError, match="expected an artifact of type Model .* received one of type Report"):
+                run.run_component("learn", [f"--in_examples={a}", f"--out_model={c}", "--seed=3"])
+            with pytest.raises(ValueError, match="flags only, received foo bar"):
+                run.run_component("learn", ["foo", "bar"])
+            for wrong in (b, f"m={b},m={a}"):
+                with pytest.raises(
+                    ValueError, match="--in_models: expected NAME=FOLDER,NAME=FOLDER with each name once"
+                ):
+                    run.run_component("tell", [f"--in_models={wrong}", f"--out_report={c}"])
+            run.run_component("learn", ["--help"])
         finally:
             for name in ("gather", "learn", "tell"):
                 del run.COMPONENTS[name]
@@ -359,3 +521,23 @@ class TestOneComponent:
     def test_an_unknown_one_gets_its_nearest(self):
         with pytest.raises(ValueError, match="did you mean trainer"):
             run.run_component("trianer", [])
+
+
+@pytest.mark.parametrize("given", [["--component=trainer"], ["--component", "trainer"]])
+def test_a_component_is_chosen_by_either_form_of_a_flag(given):
+    assert run._component_of(["--seed=1", *given, "--x"]) == ("trainer", ["--seed=1", "--x"])
+    assert run._component_of(["--seed=1"]) == ("", ["--seed=1"])
+
+
+def test_a_component_that_cannot_be_run_alone_yet_says_so(tmp_path):
+    presets = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs", "digits")
+    config = PipelineConfig(pipeline_root=str(tmp_path), presets=presets, seeds="0", only="evaluator")
+    with pytest.raises(ValueError, match=r"what it needs is not there; run the others first\n  evaluator-standard-0: "):
+        run.run_pipeline(config)
+
+
+def test_templates_and_tables_are_part_of_the_code():
+    from components.code import _reached
+
+    assert {"page.html", "page.css", "page.js", "published.json"} <= set(_reached("components.report"))
+    assert not {"page.html"} & set(_reached("components.trainer"))

@@ -67,7 +67,9 @@ def draw_training_curves(runs: dict[str, list[dict[str, float]]], quantities: Se
     for ax, quantity in zip(axes.flat, quantities, strict=False):
         for name, entries in runs.items():
             points = [(entry["epoch"], entry[quantity]) for entry in entries if quantity in entry]
-            ax.plot(*zip(*points, strict=True) if points else ([], []), linewidth=1.4, label=name, **styles[name])
+            marker = "o" if len(points) == 1 else None  # a line through one point cannot be seen
+            curve = zip(*points, strict=True) if points else ([], [])
+            ax.plot(*curve, linewidth=1.4, marker=marker, label=name, **styles[name])
         ax.set(title=quantity, xlabel="epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in axes.flat[len(quantities) :]:

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from jeat_tf.config.fields import nearest
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import LabelledImages, open_labelled
 from jeat_tf.evaluation import calibration, fisher, ood
-from jeat_tf.measure_generation import measure_generation
+from jeat_tf.measure_generation import measure_generation, open_generated
 from jeat_tf.seeds import fold_in
 from jeat_tf.trained import check_fit, data_of_run, output_folder, run_config
 
@@ -43,6 +44,8 @@ def asked(config: EvaluateConfig) -> list[str]:
 def measure(config: EvaluateConfig) -> dict[str, Any]:
     """Writes calibration.json, ood.json, fisher.json and generation.json, with figures, for what is asked for.
 
+    What can be checked is checked before anything is measured, and each file is written before the next measure begins.
+
     Returns:
       reports: by name.
 
@@ -57,6 +60,7 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     net, data = load_net(config.model), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
+    generated = open_generated(config, net, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     identity = {
         "model": file,
@@ -67,18 +71,18 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
         "data_sha256": data.sha256(),
         "seed": config.seed,
     }
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "calibration": lambda: _calibration(net, data, folder, config.batch_size),
+        "ood": lambda: _ood(net, data, outside, folder, config.batch_size),
+        "fisher": lambda: _fisher(net, data, config),
+    }
+    if generated is not None:
+        measures["generation"] = lambda: measure_generation(config, generated, folder)
     reports: dict[str, dict[str, Any]] = {}
-    if "calibration" in names:
-        reports["calibration"] = _calibration(net, data, folder, config.batch_size)
-    if "ood" in names:
-        reports["ood"] = _ood(net, data, outside, folder, config.batch_size)
-    if "fisher" in names:
-        reports["fisher"] = _fisher(net, data, config)
-    if "generation" in names:
-        reports["generation"] = measure_generation(config, net, run, folder)
-    for name, report in reports.items():
-        report |= identity | {"date": datetime.date.today().isoformat(), "provenance": provenance()}
-        write_json(os.path.join(folder, f"{name}.json"), report)
+    for name in names:
+        made = {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+        reports[name] = measures[name]() | identity | made
+        write_json(os.path.join(folder, f"{name}.json"), reports[name])
     return reports
 
 

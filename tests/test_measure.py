@@ -2,16 +2,23 @@
 
 import json
 import os
+import shutil
 
+import keras
 import numpy as np
 import pytest
 
+from jeat_tf import measure_generation
+from jeat_tf.artifacts import load_net, weights_sha256
 from jeat_tf.config import EvaluateConfig, SampleConfig, replace
-from jeat_tf.evaluation import calibration, fisher, scores
+from jeat_tf.data import as_floats
+from jeat_tf.evaluation import calibration, fisher, neighbours, scores
 from jeat_tf.evaluation.features import classifier
 from jeat_tf.measure import asked, measure, summary
 from jeat_tf.sample import sample
 from jeat_tf.stored_samples import SampleFolder
+from jeat_tf.trained import run_config
+from tests.conftest import linear_net
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +78,6 @@ def test_figures_come_with_their_numbers(measured):
 
 
 def test_numbers_are_those_of_the_functions(measured, energy_run, digits):
-    import keras
-
     images, labels = (array[:200] for array in digits.arrays("test"))
     images = (images / np.float32(255)).astype(np.float32)
     net = keras.saving.load_model(f"{energy_run}/net.keras")
@@ -103,6 +108,139 @@ def test_both_fresh_chains_and_the_buffer_carry_their_protocol(measured):
     assert (buffer["n"], buffer["samples"]) == (100, "replay buffer")
     assert fresh["feature_sha256"] == buffer["feature_sha256"]
     assert fresh["reference_count"] == 1400
+    assert fresh["generator_sha256"] == buffer["generator_sha256"] == measured[0]["generation"]["weights_sha256"]
+    compared = measured[0]["generation"]["fresh_chains"]["compared"]
+    assert compared == {"images": 150, "reference": 1400, "selection": "all"}
+
+
+def opened(model, samples, judge, **settings):
+    """What `measure_generation` is given, and its settings."""
+    settings = {"generation": samples, "features": judge, "neighbours": 2, **settings}
+    config = replace(EvaluateConfig(), model=model, **settings)
+    return measure_generation.open_generated(config, load_net(model), run_config(model)), config
+
+
+def test_of_many_images_a_random_sample_is_compared_one_by_one(
+    energy_run, samples, judge, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(measure_generation, "_KEPT", 60)
+    generated, config = opened(energy_run, samples, judge, score_splits=20)
+    found = measure_generation.measure_generation(config, generated, str(tmp_path))["fresh_chains"]
+    assert found["compared"] == {
+        "images": 60, "reference": 60, "selection": "at random, by the seed, where there are more than 60"
+    }  # fmt: skip
+    images, labels = (np.concatenate(parts) for parts in zip(*SampleFolder(samples).shards(), strict=True))
+    real, real_labels = as_floats(digits.arrays("train")[0]), digits.arrays("train")[1]
+    net = generated.looking
+    # Not so what needs no more than sums.
+    with pytest.warns(UserWarning, match="15 images give 64 features"):
+        of_class = scores.per_class_frechet(net.of(images)[0], labels, net.of(real)[0], real_labels)
+    assert found["frechet_classifier_distance_of_class"] == pytest.approx(
+        {str(k): value for k, value in of_class.items()}, rel=1e-4
+    )
+    assert found["agreement"] == np.mean(net.of(images)[1].argmax(-1) == labels)
+    assert found["classifier_score_bias"].startswith("biased downwards: splits of 7 images")
+    # Nor what is looked for among all real images, block by block.
+    pictures = np.load(tmp_path / "fresh_chains_neighbours_l2.npz")
+    near = neighbours.nearest_l2(pictures["images"], real, k=5)
+    np.testing.assert_allclose(pictures["distances"], near.distances, rtol=1e-6)
+    np.testing.assert_array_equal(pictures["neighbours"], real[pictures["indices"]])
+    by_features = np.load(tmp_path / "fresh_chains_neighbours_features.npz")
+    np.testing.assert_array_equal(by_features["neighbours"], real[by_features["indices"]])
+
+
+def test_a_random_sample_is_of_all_rows_whatever_the_blocks():
+    rows = np.arange(1000)
+
+    def kept(seed, *cuts):
+        sampled = measure_generation._Kept(seed, 100)
+        for part in np.split(rows, cuts):
+            sampled.update(part, part[:, None] * 2)
+        return sampled.rows()
+
+    places, values, doubled = kept(0, 1, 50, 700)
+    np.testing.assert_array_equal(places, kept(0)[0])
+    np.testing.assert_array_equal(places, values)
+    np.testing.assert_array_equal(doubled[:, 0], 2 * places)
+    assert len(np.unique(places)) == 100
+    means = [kept(seed, 500)[0].mean() for seed in range(200)]
+    assert np.mean(means) == pytest.approx(499.5, abs=4 * 1000 / np.sqrt(12 * 100 * 200))
+
+
+def test_nearest_images_and_memorisation_do_not_depend_on_blocks(digits, monkeypatch):
+    real = measure_generation.Pixels(digits.arrays("train")[0][:300])
+    held_out = as_floats(digits.arrays("test")[0][:50])
+    generated = np.concatenate([real[:3], held_out[:40] * 0.9])
+    expected = neighbours.memorisation(generated, real[:], held_out)
+    monkeypatch.setattr(measure_generation, "_KEPT", 70)
+    assert measure_generation._memorisation(generated, real, held_out) == pytest.approx(expected)
+    near = measure_generation._nearest_l2(generated, real, k=4)
+    np.testing.assert_allclose(near.distances, neighbours.nearest_l2(generated, real[:], k=4).distances)
+    same = np.repeat(real[5:6], 4, axis=0)
+    assert measure_generation._memorisation(same, real, same).share_further == 0.5
+
+
+def test_samples_of_another_net_or_data_set_are_refused(run, energy_run, samples, judge, tmp_path):
+    theirs, own = (weights_sha256(load_net(model))[:12] for model in (energy_run, run))
+    with pytest.raises(ValueError, match=rf"\(weights {own}...\) in {samples}, .* weights {theirs}...; give the net"):
+        opened(run, samples, judge)
+    shutil.copytree(samples, tmp_path / "samples")
+    path = tmp_path / "samples" / "identity.json"
+    identity = json.loads(path.read_text())
+    path.write_text(json.dumps(identity | {"dataset": "mnist"}))
+    with pytest.raises(ValueError, match="expected samples of digits in .*, received samples of mnist; give that as"):
+        opened(energy_run, str(tmp_path / "samples"), judge)
+
+
+def test_chains_that_left_the_pixels_are_clipped_and_said_to_be(energy_run, judge, tmp_path):
+    folder = str(tmp_path / "samples")
+    stages = "sgld:num_steps=2,noise_std=0.5,clip_pixels=false"
+    settings = {"start": "class_gaussian", "stages": stages, "num": 20, "readings": 1, "output_dir": folder}
+    sample(replace(SampleConfig(), model=energy_run, **settings))
+    assert min(shard.images.min() for shard in SampleFolder(folder).shards()) < 0
+    generated = opened(energy_run, folder, judge)[0].sets["fresh_chains"]
+    images = np.concatenate([shard.images for shard in generated.shards()])
+    assert (images.min(), images.max()) == (0, 1)
+    assert generated.how["selection"] == "none; clipped to [0, 1]"
+    shard = next(SampleFolder(folder).shards())
+    np.savez(f"{folder}/samples-00000-of-00001.npz", images=shard.images * np.inf, labels=shard.labels)
+    with pytest.raises(ValueError, match="expected finite images in .*samples, received NaN or infinity"):
+        opened(energy_run, folder, judge)
+
+
+def test_judges_of_other_classes_and_probabilities_are_refused(energy_run, samples, tmp_path):
+    path = str(tmp_path / "other.keras")
+    linear_net(num_classes=5).save(path)
+    with pytest.raises(ValueError, match=f"--features={path}: expected a net with 10 logits, .* received 5"):
+        opened(energy_run, samples, path)
+    net = linear_net()
+    keras.Model(net.inputs, keras.layers.Softmax()(net.outputs[0])).save(path)
+    with pytest.raises(ValueError, match=f"--features={path}: expected logits .* received probabilities"):
+        opened(energy_run, samples, path)
+
+
+def test_samples_that_cannot_be_measured_are_found_first(energy_run, samples, judge, tmp_path):
+    shutil.copytree(samples, tmp_path / "samples")
+    settings = {"calibration": True, "features": judge, "output_dir": str(tmp_path / "out")}
+    config = replace(EvaluateConfig(), model=energy_run, generation=str(tmp_path / "samples"), **settings)
+    with pytest.raises(ValueError, match="expected at least 200 images in fresh_chains .*, received 150"):
+        measure(replace(config, score_splits=200))
+    (tmp_path / "samples" / "samples-00002-of-00003.npz").write_text("damaged")
+    with pytest.raises(ValueError, match="cannot read the samples in .*samples-00002-of-00003.npz"):
+        measure(config)
+    assert not os.path.exists(tmp_path / "out")
+
+
+def test_each_measure_is_written_before_the_next(run, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jeat_tf.measure._ood", killed)
+    settings = {"calibration": True, "ood": "uniform", "num_images": 50, "output_dir": str(tmp_path)}
+    with pytest.raises(KeyboardInterrupt):
+        measure(replace(EvaluateConfig(), model=run, **settings))
+    assert json.loads((tmp_path / "calibration.json").read_text())["weights_sha256"]
+    assert not (tmp_path / "ood.json").exists()
 
 
 def test_only_what_is_asked_for_is_measured(run, tmp_path):

@@ -21,7 +21,7 @@ from jeat_tf.evaluation.scores import (
     precision_recall,
     score_bias_note,
 )
-from jeat_tf.evaluation.statistics import FeatureStatistics
+from jeat_tf.evaluation.statistics import ClassStatistics, FeatureStatistics
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(400, 6)) @ RNG.normal(size=(6, 6)), RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6)) + 1
@@ -53,6 +53,20 @@ class TestStatistics:
         for _ in range(50):
             statistics.update(np.array([[1e9], [1e9 + 1], [1e9 + 2]]))
         assert statistics.covariance[0, 0] == pytest.approx(100 / 149, rel=1e-9)
+
+    def test_of_classes_are_those_of_their_images_whatever_the_blocks(self):
+        # Of class 3 there are fewer images than features.
+        labels = np.where(np.arange(400) < 5, 3, np.arange(400) % 2)
+        statistics = ClassStatistics(6, net_sha256="ab" * 32)
+        for part in (slice(0, 4), slice(4, 5), slice(5, 251), slice(251, 400)):
+            statistics.update(A[part], labels[part])
+        assert statistics.counts == {0: 197, 1: 198, 3: 5}
+        for label in (0, 1, 3):
+            found = statistics.of(label)
+            assert found.net_sha256 == "ab" * 32
+            np.testing.assert_allclose(found.mean, A[labels == label].mean(axis=0), rtol=1e-12)
+            np.testing.assert_allclose(found.covariance, np.cov(A[labels == label], rowvar=False), rtol=1e-9)
+        assert statistics.of(2).count == 0
 
     def test_are_the_same_after_a_file(self, tmp_path):
         statistics = FeatureStatistics.of(A, net_sha256="ab" * 32)
@@ -317,6 +331,7 @@ class TestProtocol:
         "stages": ("sgld, 50 steps",),
         "steps": 50,
         "seed": 0,
+        "generator_sha256": "cd" * 32,
         "reference_data": "digits",
         "reference_split": "train",
         "reference_count": 1260,
@@ -342,6 +357,7 @@ class TestProtocol:
         [
             ("classes", "", "none in classes"),
             ("feature_sha256", " ", "none in feature_sha256"),
+            ("generator_sha256", "", "none in generator_sha256"),
             ("software", {}, "none in software"),
             ("samples", "the best ones", "replay buffer"),
             ("stages", "sgld", "tuple"),

@@ -42,6 +42,7 @@ class Protocol:
       stages: samplers in the order in which they ran, with their settings; empty for images that no chain made.
       steps: steps of a chain, all stages together.
       seed: of the chains, or of what drew the images.
+      generator_sha256: digest of the weights of the net that generated the images.
       reference_data: data set of the real images.
       reference_split: its split, e.g. "train".
       reference_count: number of real images.
@@ -64,6 +65,7 @@ class Protocol:
     stages: tuple[str, ...]
     steps: int
     seed: int
+    generator_sha256: str
     reference_data: str
     reference_split: str
     reference_count: int

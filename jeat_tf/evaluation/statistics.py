@@ -138,6 +138,49 @@ class FeatureStatistics:
         self.count = total
 
 
+class ClassStatistics:
+    """`FeatureStatistics` of each class, of features that come in blocks.
+
+    Memory is a matrix [D, D] for each class that has more than D images (34 MB at 2048 features), and up to D rows of
+    each class: those of few images are kept as they are.
+
+    Args:
+      width, net_sha256: of `FeatureStatistics`.
+    """
+
+    def __init__(self, width: int, *, net_sha256: str = ""):
+        self.width, self.net_sha256 = width, net_sha256
+        self._statistics: dict[int, FeatureStatistics] = {}
+        self._rows: dict[int, list[np.ndarray]] = {}
+
+    def update(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Adds features float[N, D] of images of the classes labels int[N]."""
+        for label in np.unique(labels).tolist():
+            rows = self._rows.setdefault(label, [])
+            rows.append(features[labels == label])
+            if sum(map(len, rows)) > self.width:
+                self._statistics.setdefault(label, self._empty()).update(np.concatenate(rows))
+                rows.clear()
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Images of each class seen so far, in the order of the classes."""
+        known = {label: statistics.count for label, statistics in self._statistics.items()}
+        return {label: known.get(label, 0) + sum(map(len, rows)) for label, rows in sorted(self._rows.items())}
+
+    def of(self, label: int) -> FeatureStatistics:
+        """The statistics of one class; without images of a class that was not seen."""
+        statistics = self._empty()
+        if label in self._statistics:
+            statistics.merge(self._statistics[label])
+        if rows := self._rows.get(label):
+            statistics.update(np.concatenate(rows))
+        return statistics
+
+    def _empty(self) -> FeatureStatistics:
+        return FeatureStatistics(self.width, net_sha256=self.net_sha256)
+
+
 def check_same_net(a: FeatureStatistics, b: FeatureStatistics) -> None:
     """Raises ValueError where both feature nets are known and differ."""
     if a.net_sha256 and b.net_sha256 and a.net_sha256 != b.net_sha256:

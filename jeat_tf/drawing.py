@@ -37,6 +37,13 @@ class Drawing:
         self._read = [self._reader(stage) for stage in stages]
         self._read_start = self._read[0] if stages else self._reader(None)
 
+    def readings_at(self) -> list[tuple[int, int]]:
+        """Stage, from 0, and its steps done, at each reading of `batch`; the first is before the first stage."""
+        places = [(0, 0)]
+        for i, (_, sampler) in enumerate(self.stages):
+            places += [(i, done) for done in (self._stops(sampler.num_steps) if isinstance(sampler, Chain) else [1])]
+        return places
+
     def start(self, labels: Labels, seed: Seed) -> Images:
         """Where the batch begins."""
         return self._start(labels, fold_in(seed, 0))
@@ -80,14 +87,18 @@ class Drawing:
             return walk.advance(surrogate(inference(self.net), labels), x, memory, seed=seed, start=start, stop=stop)
 
         def run(x: Images, labels: Labels, seed: Seed) -> Iterator[Reached]:
-            memory = begin(x, labels)
-            length = max(1, -(-num_steps // max(self.readings, 1)))
-            for done in range(0, num_steps, length):
-                stop = min(done + length, num_steps)
+            memory, done = begin(x, labels), 0
+            for stop in self._stops(num_steps):
                 x, memory = advance(x, memory, labels, seed, tf.constant(done), tf.constant(stop))
                 yield Reached(x, stop - done, acceptance(memory) if isinstance(memory, Acceptance) else None)
+                done = stop
 
         return run
+
+    def _stops(self, num_steps: int) -> list[int]:
+        """Steps of a chain that are done when it is looked at."""
+        length = max(1, -(-num_steps // max(self.readings, 1)))
+        return [min(done + length, num_steps) for done in range(0, num_steps, length)]
 
     def _reader(self, stage: Stage | None) -> Callable[[Images, Labels], list[tf.Tensor]]:
         surrogate = stage.surrogate if stage else joint_energy

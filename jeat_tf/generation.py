@@ -11,6 +11,7 @@ from jeat_tf.config.fields import check_epsilon, nearest, setting
 from jeat_tf.norms import l2, linf
 from jeat_tf.samplers import Chain, Stage, Steps, Walk, annealed, contrast, coupled, langevin, momentum
 from jeat_tf.samplers.metropolis import hmc, mala
+from jeat_tf.samplers.walks import between
 
 ENERGIES = ("joint", "cross_entropy", "marginal")
 _PIXELS = (0.0, 1.0)
@@ -47,6 +48,9 @@ class Sgld:
             )
         return Steps(self.step_size, self.noise_std)
 
+    def steps_at(self, done: int) -> Steps:
+        return self.steps()
+
     def sampler(self) -> Chain:
         clip = self.clip_gradient
         if self.units == "symmetric":
@@ -65,6 +69,10 @@ class Momentum:
     noise_std: float = setting(0.001, "standard deviation of each step's noise, in pixels")
     decay: float = setting(0.9, "what is kept of the velocity at each step, in [0, 1)")
     clip_pixels: bool = setting(True, "keep images in [0, 1] after each step")
+
+    def steps_at(self, done: int) -> Steps:
+        """A step goes as far as one of step_size / (1 - decay) without momentum."""
+        return Steps(self.step_size / (1 - self.decay), self.noise_std)
 
     def sampler(self) -> Chain:
         if not 0 <= self.decay < 1:
@@ -86,10 +94,18 @@ class Annealed:
     last_noise_std: float = setting(0.001, "last standard deviation")
     clip_pixels: bool = setting(True, "keep images in [0, 1] after each step")
 
+    def _pairs(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        return (self.step_size, self.last_step_size), (self.noise_std, self.last_noise_std)
+
+    def steps_at(self, done: int) -> Steps:
+        share = min(done / max(self.num_steps - 1, 1), 1.0)
+        return Steps(*(float(between(pair, share)) for pair in self._pairs()))
+
     def sampler(self) -> Chain:
+        step_sizes, noise_stds = self._pairs()
         walk = annealed(
-            step_sizes=(self.step_size, self.last_step_size),
-            noise_stds=(self.noise_std, self.last_noise_std),
+            step_sizes=step_sizes,
+            noise_stds=noise_stds,
             num_steps=self.num_steps,
             bounds=_PIXELS if self.clip_pixels else None,
         )
@@ -104,6 +120,11 @@ class Mala:
     num_steps: int = setting(200, "proposals")
     step_size: float = setting(1e-3, "alpha: drift alpha / 2 and noise sqrt(alpha), in pixels")
     temperature: float = setting(0.01, "of the density")
+
+    def steps_at(self, done: int) -> Steps:
+        """Of a proposal."""
+        drift, noise_std = coupled(self.step_size)
+        return Steps(drift / self.temperature, noise_std)
 
     def sampler(self) -> Chain:
         return Chain(mala(step_size=self.step_size, temperature=self.temperature, bounds=_PIXELS), self.num_steps)
@@ -247,6 +268,12 @@ def stage(settings: Any) -> Stage:
     if isinstance(settings, Targeted):
         return Stage(attacks.opposite(attacks.cross_entropy), settings.sampler())
     return Stage(surrogate(getattr(settings, "energy", "marginal")), settings.sampler())
+
+
+def steps_at(settings: Any, done: int) -> Steps | None:
+    """Step and noise, in pixels, of the step that a stage takes after `done` steps; None for a stage without noise."""
+    steps = settings.steps_at(done) if hasattr(settings, "steps_at") else None
+    return steps if steps is not None and steps.noise_std > 0 else None
 
 
 def needs_classes(settings: Any) -> bool:

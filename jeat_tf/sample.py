@@ -3,9 +3,10 @@
 import dataclasses
 import datetime
 import functools
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -29,15 +30,15 @@ from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.shared import STARTS
 from jeat_tf.data import as_floats, open_labelled, split_names
 from jeat_tf.drawing import Drawing
-from jeat_tf.evaluation import agreement, classifier_features, frechet_distance
-from jeat_tf.evaluation.chain_diagnostics import diagnose
-from jeat_tf.generation import Sgld, named_preset, needs_classes, parse_stages, stage, stage_name
+from jeat_tf.evaluation import classifier_features, frechet_distance
+from jeat_tf.evaluation.chain_diagnostics import Collapse, diagnose
+from jeat_tf.generation import named_preset, needs_classes, parse_stages, stage, stage_name, steps_at
 from jeat_tf.models import flow_samples
 from jeat_tf.pictures import grid
 from jeat_tf.samplers import Chain, given
 from jeat_tf.seeds import fold_in
 from jeat_tf.shards import part_of, shard_name
-from jeat_tf.stored_samples import FILES, SampleFolder, Shard, file_batches
+from jeat_tf.stored_samples import FILES, SampleFolder, Shard, Spent, file_batches
 from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
 from jeat_tf.types import Images, Start
 
@@ -96,9 +97,10 @@ def sample(config: SampleConfig) -> dict[str, Any]:
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     drawing = Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
-    seconds, cpu_seconds, drawn = _draw(config, samples, drawing, labels, files, part)
+    _draw(config, samples, drawing, labels, files, part)
 
     origin = {**trained.identity(), "num": config.num, "protocol": protocol}
+    drawn, seconds, cpu_seconds = samples.spent(part, len(files))
     spent = {
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu_seconds, 2),
@@ -112,13 +114,17 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         return report
 
     shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
-    report = {**origin, "diagnostics": _diagnostics(recipe, net, shown, samples.traces(), training), **spent}
+    diagnostics = _diagnostics(config, recipe, drawing, shown, samples.traces(), training)
+    if recipe.start == "buffer":
+        diagnostics |= _buffer_age(config)
+    report = {**origin, "diagnostics": diagnostics, **spent}
     if judge is not None:
         report["judge"] = {
             "net": net_file(config.judge),
             "weights_sha256": weights_sha256(judge),
             **_judged(config, judge, drawing, samples, training()[0]),
         }
+    report = _json_numbers(report)
     write_image(os.path.join(folder, "grid.png"), _class_grid(shown, data.num_classes))
     write_json(os.path.join(folder, "samples.json"), report)
     return report
@@ -131,46 +137,49 @@ def _draw(
     labels: np.ndarray,
     files: list[range],
     part: range,
-) -> tuple[float, float, int]:
+) -> None:
     """Writes the files of a part that are not there.
 
     Args:
       files: the batches of each file.
       part: numbers of the files to write.
-
-    Returns:
-      seconds, processor seconds of all threads, and the number of images drawn.
     """
     batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
     steps = sum(s.sampler.num_steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
-    started, cpu_started, drawn = time.monotonic(), time.process_time(), 0
     with tqdm(total=sum(len(files[index]) for index in part) * steps, desc="sampling", unit="step") as bar:
         for index in part:
-            of_file = files[index]
             if samples.has(index, len(files)):
-                bar.update(len(of_file) * steps)
+                bar.update(len(files[index]) * steps)
                 continue
-            images, traces = [], []
-            for i in of_file:
-                seed = fold_in(tf.constant([config.seed, 6]), i)
-                frames, readings = drawing.batch(tf.constant(batches[i]), seed, bar.update)
-                images.append(frames[-1].numpy())
-                traces.append(readings)
-                if i == 0:
-                    _animate(samples.path, frames, batches[0])
-            chosen = np.concatenate([batches[i] for i in of_file])
-            drawn += len(chosen)
-            x = np.concatenate(images)
-            if config.classes == "none":
-                chosen = _predicted(drawing.net, x)
-            joined = {
-                name: np.concatenate([part[name] for part in traces], axis=1)
-                for name in traces[0]
-                if name != "trace_step"
-            }
-            joined["trace_step"] = traces[0]["trace_step"]
-            samples.write(index, len(files), Shard(x, chosen.astype(np.int64)), joined, format=config.format)
-    return time.monotonic() - started, time.process_time() - cpu_started, drawn
+            started, cpu_started = time.monotonic(), time.process_time()
+            shard, traces = _drawn(config, samples.path, drawing, batches, files[index], bar.update)
+            spent = Spent(len(shard.labels), time.monotonic() - started, time.process_time() - cpu_started)
+            samples.write(index, len(files), shard, traces, spent, format=config.format)
+
+
+def _drawn(
+    config: SampleConfig,
+    folder: str,
+    drawing: Drawing,
+    batches: list[np.ndarray],
+    of_file: range,
+    progress: Callable[[int], None],
+) -> tuple[Shard, dict[str, np.ndarray]]:
+    """The images of one file, and what was read from their chains."""
+    images, traces = [], []
+    for i in of_file:
+        seed = fold_in(tf.constant([config.seed, 6]), i)
+        frames, readings = drawing.batch(tf.constant(batches[i]), seed, progress)
+        images.append(frames[-1].numpy())
+        traces.append(readings)
+        if i == 0:
+            _animate(folder, frames, batches[0])
+    x = np.concatenate(images)
+    labels = _seen(drawing.net, x) if config.classes == "none" else np.concatenate([batches[i] for i in of_file])
+    joined = {
+        name: np.concatenate([part[name] for part in traces], axis=1) for name in traces[0] if name != "trace_step"
+    }
+    return Shard(x, labels.astype(np.int64)), joined | {"trace_step": traces[0]["trace_step"]}
 
 
 def _check(config: SampleConfig) -> None:
@@ -313,13 +322,15 @@ def _first(samples: SampleFolder, least: int, most: int) -> Shard:
 
 
 def _diagnostics(
+    config: SampleConfig,
     recipe: Recipe,
-    net: keras.Model,
+    drawing: Drawing,
     shown: Shard,
     traces: dict[str, np.ndarray],
     training: Callable[[], build.ImagesAndLabels],
 ) -> dict[str, Any]:
-    langevin = [one.steps() for one in recipe.stages if isinstance(one, Sgld)]
+    steps = [steps_at(recipe.stages[i], done) for i, done in drawing.readings_at()] if recipe.stages else None
+    seen = _seen(drawing.net, shown.images)
     images, labels = training()
     # Whatever the order in which the training images are stored.
     few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
@@ -328,13 +339,19 @@ def _diagnostics(
     accepted = {name: float(mean[0]) for name, mean in means.items() if name.startswith("accepted_")}
     return {
         "finite": bool(np.isfinite(shown.images).all()),
-        "share_classified_as_asked_by_the_net_itself": agreement(net, shown.images, shown.labels),
-        **diagnose(
-            traces, shown.images, shown.labels, images[few], labels[few], steps=langevin[-1] if langevin else None
+        "share_classified_as_asked_by_the_net_itself": (
+            float(np.mean(seen == shown.labels)) if config.classes != "none" else None
         ),
+        **diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps),
         **accepted,
         "trace": {"step": traces["trace_step"].tolist()} | along,
     }
+
+
+def _buffer_age(config: SampleConfig) -> dict[str, float]:
+    """Rounds of the chains since the slots were last started afresh."""
+    buffer = stored_buffer(config.model)
+    return {"buffer_age_mean": float(buffer.age.mean()), "buffer_age_max": int(buffer.age.max())} if buffer else {}
 
 
 def _judged(
@@ -353,19 +370,36 @@ def _judged(
         ]
     )
 
-    def graded(x: np.ndarray) -> dict[str, float]:
+    num_classes = judge.output_shape[-1]
+
+    def graded(x: np.ndarray) -> dict[str, Any]:
+        seen, finite = _seen(judge, x), bool(np.isfinite(x).all())
+        right = [float(np.mean(seen[labels == k] == k)) if np.any(labels == k) else None for k in range(num_classes)]
         return {
-            "agreement": agreement(judge, x, labels),
-            "frechet_classifier_distance": frechet_distance(classifier_features(judge, x), real),
+            "agreement": float(np.mean((seen == labels) & (seen >= 0))),
+            "agreement_of_each_class": right,
+            "share_of_each_class": [float(np.mean(seen == k)) for k in range(num_classes)],
+            # Without the chains that diverged it would be that of a selection.
+            "frechet_classifier_distance": frechet_distance(classifier_features(judge, x), real) if finite else None,
         }
 
     return {"reference": f"{len(real)} training images", **graded(images), "start_alone": graded(starts)}
 
 
-def _predicted(net: keras.Model, images: np.ndarray) -> np.ndarray:
-    return np.concatenate(
-        [net(part, training=False).numpy().argmax(-1) for part in np.array_split(images, -(-len(images) // 256))]
-    )
+def _seen(net: keras.Model, images: np.ndarray) -> np.ndarray:
+    """int64[N], the class that the net sees in each image; -1 in one that is not finite."""
+    parts = np.array_split(images, -(-len(images) // 256))
+    classes = np.concatenate([net(part, training=False).numpy().argmax(-1) for part in parts])
+    return np.where(np.isfinite(images).all(axis=(1, 2, 3)), classes, -1)
+
+
+def _json_numbers(value: Any) -> Any:
+    """The same with None in place of NaN and infinity, for which JSON has no words."""
+    if isinstance(value, dict):
+        return {key: _json_numbers(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_numbers(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
@@ -386,6 +420,22 @@ def _class_grid(shown: Shard, num_classes: int) -> np.ndarray:
     return grid(np.concatenate(rows), columns, scale=max(1, 32 // images.shape[1]))
 
 
+def _warnings(diagnostics: dict[str, Any]) -> Iterator[str]:
+    if not diagnostics["finite"] or diagnostics["chains_not_finite"]:
+        yield (
+            f"{diagnostics['chains_not_finite']} of {diagnostics['chains']} chains are not finite and count as not the "
+            "class asked for; try a smaller step_size"
+        )
+    if diagnostics["collapse"] and diagnostics["collapse"]["alarm"]:
+        least = min(diagnostics["collapse"][name] for name in Collapse._fields[:3])
+        yield f"the images of a class have collapsed: their spread is {least:.2f} of that of training images"
+
+
+def _words(graded: dict[str, Any]) -> str:
+    distance = graded["frechet_classifier_distance"]
+    return "unknown" if distance is None else f"{distance:.2f}"
+
+
 def _main(config: SampleConfig) -> None:
     report = sample(config)
     folder = output_folder(config.model, config.output_dir, "samples")
@@ -393,17 +443,19 @@ def _main(config: SampleConfig) -> None:
         print(f"shard {config.shard}: {report['drawn']} images in {report['seconds']:.0f} s; written: {folder}")
         return
     diagnostics = report["diagnostics"]
+    asked = diagnostics["share_classified_as_asked_by_the_net_itself"]
     print(
-        f"{report['num']} images in {report['seconds']:.0f} s; "
-        f"{diagnostics['share_classified_as_asked_by_the_net_itself']:.1%} are the class asked for to the net itself"
+        f"{report['num']} images in {report['seconds']:.0f} s"
+        + (f"; {asked:.1%} are the class asked for to the net itself" if asked is not None else ", without classes")
     )
+    for line in _warnings(diagnostics):
+        print(f"warning: {line}")
     if "judge" in report:
         judged = report["judge"]
         print(
             f"judge: {judged['agreement']:.1%} are the class asked for; "
-            f"Frechet classifier distance {judged['frechet_classifier_distance']:.2f} to {judged['reference']} "
-            f"(where the chains began: {judged['start_alone']['agreement']:.1%}, "
-            f"{judged['start_alone']['frechet_classifier_distance']:.2f})"
+            f"Frechet classifier distance {_words(judged)} to {judged['reference']} "
+            f"(where the chains began: {judged['start_alone']['agreement']:.1%}, {_words(judged['start_alone'])})"
         )
     print(f"written: {os.path.join(folder, 'grid.png')}, chain.gif, samples-*.{config.format}, samples.json")
 

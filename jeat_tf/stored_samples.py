@@ -23,11 +23,26 @@ class Shard(NamedTuple):
 
     Attributes:
       images: float32[n, H, W, C] in [0, 1] (chains that are not clipped may leave it).
-      labels: int64[n], the classes asked for.
+      labels: int64[n], the classes asked for; of images drawn without classes what the net sees, -1 where they are not
+        finite.
     """
 
     images: np.ndarray
     labels: np.ndarray
+
+
+class Spent(NamedTuple):
+    """What drawing images took.
+
+    Attributes:
+      images: how many.
+      seconds: of the clock.
+      cpu_seconds: of the processor, all threads.
+    """
+
+    images: int
+    seconds: float
+    cpu_seconds: float
 
 
 class SampleFolder:
@@ -73,10 +88,13 @@ class SampleFolder:
         """Whether file `index` of `count` is there."""
         return any(match[1] == f"{index:05d}" and match[2] == f"{count:05d}" for match in self._matches())
 
-    def write(self, index: int, count: int, shard: Shard, traces: dict[str, np.ndarray], *, format: str) -> None:
-        """Writes one file of images, after what was read from their chains."""
+    def write(
+        self, index: int, count: int, shard: Shard, traces: dict[str, np.ndarray], spent: Spent, *, format: str
+    ) -> None:
+        """Writes one file of images, after what was read from their chains and what they took."""
         stem = f"{index:05d}-of-{count:05d}"
         write_arrays(os.path.join(self.path, f"traces-{stem}.npz"), **traces)
+        write_json(self._spent(index, count), spent._asdict())
         path = os.path.join(self.path, f"samples-{stem}.{format}")
         if format == "npz":
             write_arrays(path, images=shard.images, labels=shard.labels)
@@ -84,6 +102,22 @@ class SampleFolder:
         with whole_file(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
             for image, label in zip(to_bytes(shard.images), shard.labels, strict=True):
                 writer.write(_example(image, int(label)))
+
+    def spent(self, files: range, count: int) -> Spent:
+        """What drawing these of `count` files took, in whichever runs; files that nothing is known of are left out.
+
+        Raises:
+          ValueError: a damaged file.
+        """
+        paths = [path for index in files if os.path.exists(path := self._spent(index, count))]
+        parts = []
+        for path in paths:
+            try:
+                with open(path, encoding="utf-8") as f:
+                    parts.append(Spent(**json.load(f)))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"cannot read {path}: {error}; remove it, it holds seconds alone") from error
+        return Spent(*map(sum, zip(*parts, strict=True))) if parts else Spent(0, 0.0, 0.0)
 
     def shards(self) -> Iterator[Shard]:
         """The images, file by file.
@@ -133,7 +167,10 @@ class SampleFolder:
 
     def _files(self) -> list[str]:
         names = os.listdir(self.path) if os.path.isdir(self.path) else []
-        return sorted(name for name in names if _FILE.fullmatch(name) or name.startswith("traces-"))
+        return sorted(name for name in names if _FILE.fullmatch(name) or name.startswith(("traces-", "spent-")))
+
+    def _spent(self, index: int, count: int) -> str:
+        return os.path.join(self.path, f"spent-{index:05d}-of-{count:05d}.json")
 
     def copy(self, into: str) -> None:
         """Copies the files that are there, and the animation if it is there, into another folder."""

@@ -159,7 +159,7 @@ class TestDiagnose:
 
     def test_all_is_json(self):
         data = of_classes()
-        found = diagnose(self.traces(ar1(0.5, 50, 4)), *data, *data, steps=Steps(0.1, 0.05))
+        found = diagnose(self.traces(ar1(0.5, 50, 4)), *data, *data, seen=data[1], steps=[Steps(0.1, 0.05)] * 50)
         assert json.loads(json.dumps(found)) == found
         assert found["chains"] == 4
         assert found["steps_between_readings"] == 10
@@ -183,7 +183,7 @@ class TestDiagnose:
     def test_chains_that_all_diverged_leave_nothing_to_say(self):
         images, labels = of_classes()
         found = diagnose(
-            self.traces(np.full([8, 2], np.nan)), images * np.nan, labels, images, labels, steps=Steps(0.1, 0.1)
+            self.traces(np.full([8, 2], np.nan)), images * np.nan, labels, images, labels, steps=[Steps(0.1, 0.1)] * 8
         )
         assert found["chains_not_finite"] == 2
         for name in ("energy_last", "effective_sample_size", "saturated", "collapse", "drift_to_noise"):
@@ -197,6 +197,24 @@ class TestDiagnose:
         found = diagnose(traces, *data, *data)
         assert found["readings"] == 3
         assert found["energy_first"] == 5
+
+    def test_every_reading_is_compared_with_the_noise_of_its_own_stage(self):
+        data = of_classes()
+        traces = self.traces(np.zeros([5, 3]))
+        traces["trace_step"] = np.array([0, 10, 20, 20, 30])
+        steps = [Steps(0.1, 0.05), Steps(0.1, 0.05), Steps(0.1, 0.05), None, Steps(0.2, 0.05)]
+        # Norms of 2 on images of 16 values; at step 20 the last reading counts, which is of a stage without noise.
+        assert diagnose(traces, *data, *data, steps=steps)["drift_to_noise"] == pytest.approx([1, 1, None, 2])
+        assert diagnose(traces, *data, *data, steps=[None] * 5)["drift_to_noise"] is None
+        assert diagnose(traces, *data, *data)["drift_to_noise"] is None
+
+    def test_shares_are_of_the_classes_that_are_seen_in_finite_images(self):
+        images, labels = of_classes()
+        broken = images.copy()
+        broken[0] = np.nan
+        seen = np.where(np.arange(len(labels)) == 0, -1, np.minimum(labels, 1))
+        found = diagnose(self.traces(np.zeros([4, 1])), broken, labels, images, labels, seen=seen)
+        assert found["share_of_each_class"] == pytest.approx([19 / 59, 40 / 59, 0])
 
     def test_one_reading_and_one_image_of_a_class_are_too_few_to_tell(self):
         images, labels = of_classes()

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from jeat_tf.generation import PRESETS, Contrast, Sgld, Targeted, named_preset, needs_classes, parse_stages, stage
+from jeat_tf.generation import (
+    PRESETS,
+    Contrast,
+    Sgld,
+    Targeted,
+    named_preset,
+    needs_classes,
+    parse_stages,
+    stage,
+    steps_at,
+)
 from jeat_tf.samplers import Chain, Steps
 from tests.conftest import seed
 
@@ -63,6 +73,26 @@ def test_an_unknown_preset_gets_its_nearest():
 def test_symmetric_units_are_those_of_images_in_minus_one_to_one():
     assert Sgld(units="symmetric", step_size=1.0, noise_std=0.01).steps() == Steps(0.25, 0.005)
     assert Sgld(coupled_alpha=0.04).steps() == Steps(0.02, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "done", "expected"),
+    [
+        ("sgld:units=symmetric,step_size=1,noise_std=0.01", 7, (0.25, 0.005)),
+        ("sgld:noise_std=0", 0, None),
+        ("momentum:step_size=0.01,decay=0.9,noise_std=0.002", 3, (0.1, 0.002)),
+        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 0, (1, 0.1)),
+        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 2, (0.1, 0.1)),
+        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 5, (0.01, 0.1)),
+        ("mala:step_size=0.04,temperature=0.1", 1, (0.2, 0.2)),
+        ("hmc", 0, None),
+        ("targeted", 0, None),
+        ("contrast", 0, None),
+    ],
+)
+def test_step_and_noise_are_those_of_the_stage_at_that_step(text, done, expected):
+    steps = steps_at(parse_stages(text)[0], done)
+    assert steps is None if expected is None else steps == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", PRESETS)

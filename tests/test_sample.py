@@ -15,7 +15,7 @@ from jeat_tf.build import start as build_start
 from jeat_tf.config import SampleConfig, replace
 from jeat_tf.data import as_floats, split_names
 from jeat_tf.generation import Sgld
-from jeat_tf.sample import sample
+from jeat_tf.sample import _main, sample
 from jeat_tf.samplers import Stage, generate
 from jeat_tf.seeds import fold_in
 from jeat_tf.stored_samples import SampleFolder
@@ -72,6 +72,58 @@ def test_the_pictures_show_every_class_and_every_reading(once):
 def test_energy_falls_along_the_chain(once):
     energies = once[0]["diagnostics"]["trace"]["energy"]
     assert energies[-1] < energies[0]
+
+
+def test_a_finished_run_keeps_its_timing(once, run, copied):
+    before = once[0]
+    assert before["seconds"] > 0
+    assert before["seconds_per_image"] == pytest.approx(before["seconds"] / 25, abs=1e-3)
+    again = sample(config(run, copied))
+    for name in ("seconds", "cpu_seconds", "seconds_per_image"):
+        assert again[name] == before[name]
+    os.remove(copied / "spent-00001-of-00003.json")  # as of a version that did not write it
+    assert 0 < sample(config(run, copied))["seconds"] < before["seconds"]
+
+
+def test_classes_are_counted_as_the_net_sees_them(once, run):
+    images, labels = drawn(once[1])
+    seen = keras.saving.load_model(f"{run}/net.keras")(images).numpy().argmax(-1)
+    diagnostics = once[0]["diagnostics"]
+    assert diagnostics["share_of_each_class"] == pytest.approx(np.bincount(seen, minlength=10) / 25)
+    assert diagnostics["share_classified_as_asked_by_the_net_itself"] == pytest.approx(np.mean(seen == labels))
+
+
+def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path, trained_net, capsys):
+    trained_net.save(tmp_path / "judge.keras")
+    wild = config(
+        run,
+        tmp_path / "out",
+        stages="sgld:num_steps=2,noise_std=1e38,step_size=1e38,clip_pixels=false",
+        judge=str(tmp_path / "judge.keras"),
+    )
+    _main(wild)
+
+    def refuse(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    report = json.loads((tmp_path / "out" / "samples.json").read_text(), parse_constant=refuse)
+    assert report["diagnostics"]["chains_not_finite"] > 20
+    assert not report["diagnostics"]["finite"]
+    assert report["diagnostics"]["trace"]["energy"][-1] is None
+    images, labels = drawn(tmp_path / "out")
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    assert report["diagnostics"]["share_classified_as_asked_by_the_net_itself"] <= np.mean(finite)
+    assert report["judge"]["agreement"] <= np.mean(finite)
+    assert report["judge"]["frechet_classifier_distance"] is None
+    assert report["judge"]["start_alone"]["frechet_classifier_distance"] > 0
+    printed = capsys.readouterr().out
+    assert "warning: " in printed
+    assert "of 25 chains are not finite" in printed
+
+
+def test_a_collapse_is_told(run, tmp_path, capsys):
+    _main(config(run, tmp_path, stages="contrast:factor=0.1"))
+    assert "warning: the images of a class have collapsed: their spread is 0." in capsys.readouterr().out
 
 
 def test_they_are_what_generate_draws_in_one_go(run, tmp_path, digits):
@@ -188,6 +240,10 @@ def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run,
 def test_chains_go_on_from_the_replay_buffer(energy_run, tmp_path):
     report = sample(config(energy_run, tmp_path, start="buffer", stages="none"))
     assert report["protocol"]["classes"] == "none"
+    assert report["diagnostics"]["share_classified_as_asked_by_the_net_itself"] is None
+    age = stored_buffer(energy_run).age
+    assert report["diagnostics"]["buffer_age_mean"] == pytest.approx(age.mean())
+    assert report["diagnostics"]["buffer_age_max"] == age.max() > 0
     stored = stored_buffer(energy_run).images
     for image in drawn(tmp_path)[0]:
         assert np.abs(stored - image).max(axis=(1, 2, 3)).min() == 0
@@ -209,6 +265,10 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
     assert 0 <= judged["agreement"] <= 1
     assert judged["start_alone"]["agreement"] > 0.6
     assert judged["frechet_classifier_distance"] > 0
+    for graded in (judged, judged["start_alone"]):
+        # As many of each class are asked for.
+        assert np.mean(graded["agreement_of_each_class"]) == pytest.approx(graded["agreement"])
+        assert sum(graded["share_of_each_class"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

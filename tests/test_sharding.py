@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 
 import keras
@@ -106,6 +107,10 @@ def test_merged_shards_are_the_samples_bit_for_bit(drawn, tmp_path):
         assert_same_arrays(tmp_path / name, whole / name)
     assert (tmp_path / "chain.gif").read_bytes() == (whole / "chain.gif").read_bytes()
     assert SampleFolder(str(tmp_path)).identity() == SampleFolder(str(whole)).identity()
+    reports = [json.loads((shard / f"shard-0000{i}-of-00002.json").read_text()) for i, shard in enumerate(shards)]
+    spent = SampleFolder(str(tmp_path)).spent(range(4), 4)
+    assert spent.images == 35
+    assert spent.seconds == pytest.approx(sum(report["seconds"] for report in reports), abs=0.02)
 
 
 @pytest.mark.slow
@@ -165,7 +170,9 @@ def test_the_component_ends_as_one_that_draws_all(net, artifacts, tmp_path):
     for key in ("num", "protocol", "diagnostics", "weights_sha256"):
         assert reports[0][key] == reports[1][key]
     assert reports[1]["shards"] == 2
-    assert reports[1]["seconds"] > 0
+    shard_reports = [json.loads(next(pathlib.Path(folder).glob("shard-*")).read_text()) for folder in shards]
+    assert reports[1]["seconds"] == pytest.approx(sum(one["seconds"] for one in shard_reports), abs=0.02)
+    assert reports[1]["seconds_per_image"] == pytest.approx(reports[1]["seconds"] / 35, abs=1e-3)
     assert made["samples"]["num"] == 35
     assert (tmp_path / "merged" / "grid.png").read_bytes() == (tmp_path / "all" / "grid.png").read_bytes()
     missing = InputArtifacts({"shard-0": shards[0]}, {"shard-1": "out of memory"})

@@ -4,7 +4,7 @@ A trace is one number of each chain, its energy say, at equally spaced steps: fl
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +155,8 @@ def diagnose(
     reference_images: np.ndarray,
     reference_labels: np.ndarray,
     *,
-    steps: Steps | None = None,
+    seen: np.ndarray | None = None,
+    steps: Sequence[Steps | None] | None = None,
 ) -> dict[str, Any]:
     """Everything above as plain numbers for JSON; None where there is too little to tell.
 
@@ -163,10 +164,11 @@ def diagnose(
       traces: "trace_step" int[T], steps done at each reading, and "trace_energy", "trace_gradient_norm" float[T, N].
         Of readings at the same step the last counts. Chains that were ever not finite are counted and left out.
       images: float[M, H, W, C], last images; those that are not finite are left out.
-      labels: int[M].
+      labels: int[M], the classes asked for.
       reference_images: float[R, H, W, C].
       reference_labels: int[R], which say what classes there are.
-      steps: of the chains, for the ratio of drift to noise.
+      seen: int[M], the classes that a classifier sees in the images, for the share of each.
+      steps: T of them, of the chains at each reading, for the ratio of drift to noise; None where there is no noise.
     """
     step = np.asarray(traces["trace_step"])
     kept = np.append(np.diff(step) > 0, True)
@@ -176,10 +178,7 @@ def diagnose(
     late = values[len(values) // 2 :]
     whole = np.isfinite(images).all(axis=(1, 2, 3))
     shown, classes = images[whole], labels[whole]
-    num_classes = int(max(reference_labels.max(), labels.max())) + 1
-    ratio = None
-    if steps is not None and steps.noise_std > 0 and finite.any():
-        ratio = drift_to_noise(norms.mean(axis=1), steps, int(np.prod(images.shape[1:]))).tolist()
+    at_readings = [one for one, keep in zip(steps, kept, strict=True) if keep] if steps is not None else []
     return {
         "chains": len(finite),
         "chains_not_finite": int(np.sum(~finite)),
@@ -192,11 +191,27 @@ def diagnose(
         "gradient_norm_last": _mean(norms[-1]),
         "effective_sample_size": _median_size(values),
         "effective_sample_size_of_last_half": _median_size(late),
-        "drift_to_noise": ratio,
+        "drift_to_noise": _ratios(norms, at_readings, int(np.prod(images.shape[1:]))),
         "saturated": _mean(saturation(shown)),
-        "share_of_each_class": (class_counts(classes, num_classes) / len(classes)).tolist() if len(classes) else None,
+        "share_of_each_class": _shares(seen[whole], reference_labels) if seen is not None else None,
         "collapse": _spread(shown, classes, reference_images, reference_labels),
     }
+
+
+def _ratios(norms: np.ndarray, steps: Sequence[Steps | None], num_values: int) -> list[float | None] | None:
+    """Drift to noise at each reading, None at those without noise; None if there is no noise or no chain at all."""
+    if not norms.shape[1] or not any(steps):
+        return None
+    means = norms.mean(axis=1)
+    return [
+        float(drift_to_noise(mean, one, num_values)) if one is not None else None
+        for mean, one in zip(means, steps, strict=True)
+    ]
+
+
+def _shares(seen: np.ndarray, reference_labels: np.ndarray) -> list[float] | None:
+    num_classes = int(reference_labels.max()) + 1
+    return (class_counts(seen, num_classes) / len(seen)).tolist() if len(seen) else None
 
 
 def _spread(*arrays: np.ndarray) -> dict[str, Any] | None:

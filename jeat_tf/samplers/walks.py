@@ -124,9 +124,6 @@ def annealed(
         if not (min(pair) > 0 or (what == "noise_stds" and pair == (0, 0))):
             raise ValueError(f"expected {what} above 0, to go from one to the other in equal ratios, received {pair}")
 
-    def between(pair: tuple[float, float], done: tf.Tensor) -> tf.Tensor | float:
-        return pair[0] * (pair[1] / pair[0]) ** done if pair[0] else 0.0
-
     def step(energy_fn: EnergyFn, x: Images, i: Memory, seed: Seed) -> tuple[Images, Memory]:
         done = tf.minimum(tf.cast(i, tf.float32) / max(num_steps - 1, 1), 1.0)
         gradient = _clipped(input_gradient(energy_fn, x), clip_gradient)
@@ -134,6 +131,11 @@ def annealed(
         return x, i + 1
 
     return Walk(lambda energy_fn, x: tf.constant(0), step)
+
+
+def between(pair: tuple[float, float], done: float | tf.Tensor) -> float | tf.Tensor:
+    """What is reached on the way from one number to another in equal ratios, `done` of it, in 0 .. 1."""
+    return pair[0] * (pair[1] / pair[0]) ** done if pair[0] else 0.0
 
 
 def projected(walk: Walk, project: Callable[[Images], Images]) -> Walk:

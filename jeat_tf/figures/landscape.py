@@ -119,7 +119,7 @@ def draw_energy_contours(
         set_title(ax, str(name), inches=2.6)
     for ax in axes.flat[len(values) :]:
         ax.set_visible(False)
-    figure.supxlabel("along the first direction (l2 distance, pixels in [0, 1])", fontsize=10)
+    figure.supxlabel("along the first direction\n(l2 distance, pixels in [0, 1])", fontsize=10)
     figure.supylabel("along the second direction", fontsize=10)
     symbol = "E(x, y)" if quantity == "joint_energy" else "E(x)"
     figure.colorbar(shown, ax=axes, label=f"${symbol}$, same scale for all")

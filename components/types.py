@@ -58,7 +58,7 @@ class Samples(Artifact):
 
     KFP_SCHEMA = "system.Dataset"
     RECORDS = ("samples.json",)
-    VOLATILE = ("shard-",)
+    VOLATILE = ("shard-", "spent-")
 
 
 class Evaluation(Artifact):

@@ -36,7 +36,7 @@ _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
 _ENERGY_L2 = flags.DEFINE_float("energy_l2", 0.0, "L2 on energies that each recovery adds")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "passes over the training images; 0: the scenario's own")
 
-_COLUMNS = ("runs", "clean", "recovered", "lost", "recoveries", "steps to the first", "validation accuracy")
+_COLUMNS = ("runs", "clean", "recovered", "lost", "recoveries", "first at step", "stopped at step", "val. accuracy %")
 
 
 def main(_: list[str]) -> None:
@@ -53,14 +53,17 @@ def main(_: list[str]) -> None:
 
 def _row(cells: list[dict[str, Any]]) -> list[str]:
     outcomes = [cell["outcome"] for cell in cells]
-    first = [cell["events"][0]["step"] for cell in cells if cell["events"]]
+    stops = [event["step"] for cell in cells for event in cell["events"] if event.get("action") == "stop"]
+    recoveries = [[event for event in cell["events"] if event.get("action") != "stop"] for cell in cells]
+    first = [events[0]["step"] for events in recoveries if events]
     kept = [cell["val_accuracy"] for cell in cells if cell["outcome"] != "lost"]
     spread = f" ± {100 * np.std(kept, ddof=1):.1f}" if len(kept) > 1 else ""
     return [
         str(len(cells)),
         *(str(outcomes.count(outcome)) for outcome in ("clean", "recovered", "lost")),
-        str(sum(len(cell["events"]) for cell in cells)),
+        str(sum(len(events) for events in recoveries)),
         ", ".join(map(str, first)) or "-",
+        ", ".join(map(str, stops)) or "-",
         f"{100 * np.mean(kept):.1f}{spread}" if kept else "-",
     ]
 

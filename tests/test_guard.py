@@ -1,5 +1,6 @@
 import functools
 import json
+import os
 import types
 
 import keras
@@ -74,7 +75,7 @@ class TestAlarms:
         guard = begun(recoveries=0)
         feed(guard, HEALTHY, healthy)
         feed(guard, HEALTHY | change, steps - 1)
-        with pytest.raises(DivergenceError, match=rf"diverged at step {healthy + steps}: {message}\. The last good"):
+        with pytest.raises(DivergenceError, match=rf"diverged at step {healthy + steps}: {message}\. No checkpoint"):
             feed(guard, HEALTHY | change)
 
     @pytest.mark.parametrize("message", ALARMS)
@@ -197,10 +198,10 @@ class TestRecovery:
         model.net.set_weights([w * np.nan for w in good])
         feed(guard, {"loss": np.nan}, 2)
         model.net.set_weights([w * np.nan for w in good])
-        with pytest.raises(DivergenceError, match=r"step 3: loss is nan, after 2 recoveries\. The last good"):
+        with pytest.raises(DivergenceError, match=r"step 3: loss is nan, after 2 recoveries\. No checkpoint"):
             feed(guard, {"loss": np.nan})
         assert_same(good, values(model.net.weights))
-        assert len(guard.events) == 2
+        assert [event["action"] for event in guard.events] == ["recover", "recover", "stop"]
 
     def test_the_literal_coupled_chain_cannot_be_saved_and_ends_cleanly(self):
         """Noise of standard deviation one on images of width one: longer chains and smaller steps do not help."""
@@ -258,7 +259,8 @@ class TestEvents:
         assert second.startswith("guard: recovery 2 of 2 at step 22: loss is nan; back to the weights of step 0, ")
         assert json.loads(path.read_text()) == guard.events
         assert set(guard.events[0]) == {
-            *("step", "reason", "value", "limit", "restored_step", "learning_rate", "chain_rounds", "energy_l2")
+            *("step", "action", "reason", "value", "limit", "restored_step"),
+            *("learning_rate", "chain_rounds", "energy_l2"),
         }
         tags = [
             (event.step, value.tag)
@@ -267,17 +269,32 @@ class TestEvents:
             for value in event.summary.value
         ]
         assert [step for step, tag in tags if tag == "guard/recoveries"] == [21, 22]
+        assert [event["action"] for event in guard.events] == ["recover", "recover"]
 
         later = compiled()
         later.step.assign(100)
         with pytest.raises(DivergenceError, match="after 2 recoveries"):
             feed(begun(later, recoveries=2, path=str(path)), {"loss": np.nan})
+        assert "guard: stopped at step 101, after 2 recoveries: loss is nan" in capsys.readouterr().out
+        assert [(e["step"], e["action"]) for e in json.loads(path.read_text())][-1] == (101, "stop")
         earlier = compiled()
         earlier.step.assign(21)  # resumed from a checkpoint of this step: the second recovery has not been yet
         resumed = begun(earlier, recoveries=2, path=str(path))
         assert resumed.events == guard.events[:1]
         feed(resumed, {"loss": np.nan})
         assert [event["step"] for event in json.loads(path.read_text())] == [21, 22]
+
+    def test_a_stop_is_written_with_its_step_and_forgotten_by_a_run_that_goes_on(self, tmp_path):
+        path = tmp_path / "guard.json"
+        guard = begun(recoveries=0, path=str(path), log_dir=str(tmp_path / "logs"))
+        feed(guard, HEALTHY, 3)
+        with pytest.raises(DivergenceError):
+            feed(guard, HEALTHY | {"gap": 2000.0})
+        (stop,) = json.loads(path.read_text())
+        assert (stop["step"], stop["action"], stop["value"], stop["limit"]) == (4, "stop", 2000.0, 1000.0)
+        assert stop["restored_step"] is None
+        assert os.listdir(tmp_path / "logs" / "guard")
+        assert begun(guard.model, recoveries=0, path=str(path)).events == []
 
     def test_looking_needs_no_model_beyond_its_step(self):
         """What a user's own training loop has to offer to be stopped."""
@@ -286,6 +303,41 @@ class TestEvents:
         guard.on_train_begin()
         with pytest.raises(DivergenceError, match="step 7: loss is inf"):
             guard.on_train_batch_end(0, {"loss": np.inf})
+
+
+class TestGoingOn:
+    """A guard that goes on from a checkpoint acts as one that was not interrupted."""
+
+    def test_with_the_windows_and_the_states_that_were_saved(self, tmp_path):
+        path, kept = str(tmp_path / "guard.json"), str(tmp_path / "state.weights.h5")
+        whole, parts = compiled(), compiled()
+        parts.net.set_weights(whole.net.get_weights())
+        first, second = begun(whole, every=10), begun(parts, every=10, path=path)
+        for guard in (first, second):
+            feed(guard, HEALTHY, 12)
+            guard.model.net.set_weights([w + 1 for w in guard.model.net.get_weights()])
+            feed(guard, HEALTHY, 13)  # to 25: good is 10, the candidate 20; then weights go bad, unseen
+            guard.model.net.set_weights([w * 1e3 for w in guard.model.net.get_weights()])
+        second.save_state()
+        parts.save_weights(kept)
+        resumed = compiled()
+        resumed.load_weights(kept)
+        third = begun(resumed, every=10, path=path)
+        for guard in (first, third):
+            feed(guard, HEALTHY | {"gap": 30.0})  # beyond 25 only for a window of twenty values
+        assert third.events == first.events
+        assert [event["restored_step"] for event in third.events] == [10]
+        assert_same(values(whole.net.weights), values(resumed.net.weights))
+        third.remove_states()
+        assert not list(tmp_path.glob("guard-*.npz"))
+
+    def test_of_another_step_nothing_is_taken(self, tmp_path):
+        path = str(tmp_path / "guard.json")
+        guard = begun(path=path)
+        feed(guard, HEALTHY, 5)
+        guard.save_state()
+        feed(guard, HEALTHY)
+        assert begun(guard.model, path=path)._good.step == 6
 
 
 def test_replicas_are_restored_alike():

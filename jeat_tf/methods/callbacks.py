@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from jeat_tf.artifacts import whole_file, write_json
 from jeat_tf.attacks import cross_entropy
+from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked
 from jeat_tf.types import Attack
 
@@ -101,21 +102,24 @@ class Checkpoints(keras.callbacks.Callback):
     """Keeps a run's state so that it can go on bit for bit, the best net, and the history.
 
     Files, each replaced as a whole: `last.weights.h5` (net, optimizer, step, replay buffer), `best.keras` (net
-    with the highest monitored log), `history.json` (one entry an epoch). On Ctrl-C or SIGTERM the step at hand is
-    finished and saved, then KeyboardInterrupt is raised.
+    with the highest monitored log), `history.json` (one entry an epoch), and what a guard goes on with. On Ctrl-C or
+    SIGTERM the step at hand is finished and saved, then KeyboardInterrupt is raised.
     """
 
-    def __init__(self, folder: str, *, monitor: str = "", every_steps: int = 0):
+    def __init__(self, folder: str, *, monitor: str = "", every_steps: int = 0, guard: Guard | None = None):
         """
         Args:
           folder: where the files go.
           monitor: log that picks the best net; empty picks none.
           every_steps: also save every so many steps; 0 saves at epoch ends alone.
+          guard: one with a `path`, whose windows and states belong to the run's: beside the state of step t lies
+            `guard-<t>.npz`, up to twice as large.
         """
         super().__init__()
         self.folder = folder
         self.monitor = monitor
         self.every_steps = every_steps
+        self.guard = guard
         self.history: list[dict[str, float]] = []
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -183,8 +187,14 @@ class Checkpoints(keras.callbacks.Callback):
         )
 
     def _save_state(self) -> None:
+        # The guard's file has the step in its name, and goes when the state of another step is whole: whenever a run is
+        # killed, the one that belongs to its state is there.
+        if self.guard is not None:
+            self.guard.save_state()
         with whole_file(self._path("last.weights.h5")) as temporary:
             self.model.save_weights(temporary)
+        if self.guard is not None:
+            self.guard.remove_states(but=self.model.steps_taken)
 
     def _note(self, number: int, frame: Any) -> None:
         del frame

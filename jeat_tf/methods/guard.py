@@ -1,5 +1,6 @@
 """What keeps a run of energies from being lost: alarms, and the way back."""
 
+import glob
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import write_json
+from jeat_tf.artifacts import read_arrays, whole_file, write_json
 
 
 class DivergenceError(ArithmeticError):
@@ -32,9 +33,14 @@ class Guard(keras.callbacks.Callback):
     as the checkpoint (copying the 123 MB of a buffer of 10,000 CIFAR images takes 0.2 s of a CPU at 2.5 GHz). Put the
     guard before callbacks that write checkpoints. A callback that sets the learning rate by itself undoes the guard's.
 
+    A run that goes on from a checkpoint also needs the windows and the two states: what a checkpoint holds may be bad
+    already. `Checkpoints(guard=...)` writes them beside it. Without them the guard begins anew, and takes what was
+    loaded as good.
+
     Attributes:
-      events: the recoveries. Each has `step`, `reason`, `value` (None: not finite), `limit`, `restored_step`, and the
-        new `learning_rate`, `chain_rounds` and `energy_l2`.
+      events: recoveries, and the stop if there was one. Each has `step`, `action` ("recover" or "stop"), `reason`,
+        `value` (None: not finite), `limit`, `restored_step` (None: the weights are as they were) and, where it
+        recovers, `learning_rate`, `chain_rounds` and `energy_l2` from then on.
     """
 
     def __init__(
@@ -74,7 +80,8 @@ class Guard(keras.callbacks.Callback):
             steps before; a fall within five standard errors of these means is noise of small batches.
           window: steps that medians are taken over; fewer than twenty values do not count.
           log_dir: TensorBoard folder of the run; events go to `<log_dir>/guard`. Empty writes none.
-          path: JSON file that keeps the events, so that a resumed run knows of them. Empty writes none.
+          path: JSON file that keeps the events, so that a resumed run knows of them; `save_state` writes beside it.
+            Empty writes none.
         """
         super().__init__()
         self.recoveries, self.every, self.energy_l2 = recoveries, every, energy_l2
@@ -104,10 +111,13 @@ class Guard(keras.callbacks.Callback):
         if self.path and os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as f:
                 self.events = json.load(f)
-        self.events = [event for event in self.events if event["step"] <= step]
+        # A stop ended a run, and this one goes on.
+        self.events = [event for event in self.events if event["step"] <= step and not _is_stop(event)]
         self._forget()
         self._good, self._candidate, self._snapshot_step = None, None, step
-        if self.recoveries:
+        if self.path and os.path.exists(self._state_path(step)):
+            self._load_state(self._state_path(step))
+        elif self.recoveries:
             self._good = self._snapshot(step)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -125,11 +135,45 @@ class Guard(keras.callbacks.Callback):
                 return
             self._restore(self._good)
         recovered = f", after {len(self.events)} recoveries" if self.events else ""
+        self._tell(self._event("stop", step, alarm, None if self._good is None else self._good.step))
         raise DivergenceError(
-            f"training diverged at step {step}: {alarm}{recovered}. The last good checkpoint is kept. Known remedies: "
-            "another seed, a lower learning rate, more chain steps, chains that start at class Gaussians, an uncoupled "
-            "chain"
+            f"training diverged at step {step}: {alarm}{recovered}. No checkpoint is written after that; the last one "
+            "may be from after the trouble began. Known remedies: another seed, a lower learning rate, more chain "
+            "steps, chains that start at class Gaussians, an uncoupled chain"
         )
+
+    def save_state(self) -> None:
+        """Writes windows and states beside `path`, for a guard that goes on from a checkpoint of this step."""
+        arrays = {"snapshot_step": np.array(self._snapshot_step)}
+        arrays |= {f"window {name}": np.array(window, np.float64) for name, window in self._windows.items()}
+        for kind, snapshot in (("good", self._good), ("candidate", self._candidate)):
+            if snapshot is not None:
+                arrays |= {f"{kind} {i}": value for i, value in enumerate((np.array(snapshot.step), *snapshot.values))}
+        with whole_file(self._state_path(self.model.steps_taken)) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+
+    def remove_states(self, *, but: int | None = None) -> None:
+        """Removes what `save_state` has written for other steps than that one."""
+        for path in glob.glob(f"{glob.escape(os.path.splitext(self.path)[0])}-*.npz"):
+            if but is None or path != self._state_path(but):
+                os.remove(path)
+
+    def _state_path(self, step: int) -> str:
+        return f"{os.path.splitext(self.path)[0]}-{step}.npz"
+
+    def _load_state(self, path: str) -> None:
+        arrays = read_arrays(path)
+
+        def snapshot(kind: str) -> _Snapshot | None:
+            if f"{kind} 0" not in arrays:
+                return None
+            step, *values = (arrays[f"{kind} {i}"] for i in range(1 + len(self._state())))
+            return _Snapshot(int(step), values)
+
+        self._good, self._candidate = snapshot("good"), snapshot("candidate")
+        self._snapshot_step = int(arrays["snapshot_step"])
+        for name, window in self._windows.items():
+            window.extend(arrays[f"window {name}"].tolist())
 
     def _look(self, logs: dict[str, float]) -> "_Alarm | None":
         """The first alarm of this step, if there is one; the step's values join the windows."""
@@ -170,32 +214,44 @@ class Guard(keras.callbacks.Callback):
         if model.objective.negatives is not None:
             adjustments.chain_rounds.assign(2 * adjustments.chain_rounds)
             adjustments.energy_l2.assign_add(self.energy_l2)
+        self._tell(self._event("recover", step, alarm, good.step))
+
+    def _event(self, action: str, step: int, alarm: "_Alarm", restored_step: int | None) -> dict[str, Any]:
         event = {
             "step": step,
+            "action": action,
             "reason": str(alarm),
             "value": alarm.value if math.isfinite(alarm.value) else None,
             "limit": alarm.limit,
-            "restored_step": good.step,
-            "learning_rate": _number(model.optimizer.learning_rate),
-            "chain_rounds": int(_number(adjustments.chain_rounds)),
-            "energy_l2": _number(adjustments.energy_l2),
+            "restored_step": restored_step,
         }
-        self.events.append(event)
-        self._tell(event)
+        if self.recoveries:  # a guard that only stops asks of the model no more than its step
+            event |= {
+                "learning_rate": _number(self.model.optimizer.learning_rate),
+                "chain_rounds": int(_number(self.model.adjustments.chain_rounds)),
+                "energy_l2": _number(self.model.adjustments.energy_l2),
+            }
+        return event
 
     def _tell(self, event: dict[str, Any]) -> None:
-        line = (
-            f"guard: recovery {len(self.events)} of {self.recoveries} at step {event['step']}: {event['reason']}; back "
-            f"to the weights of step {event['restored_step']}, learning rate {event['learning_rate']:g}, chain rounds "
-            f"{event['chain_rounds']}, energy_l2 {event['energy_l2']:g}"
-        )
+        """Keeps the event, and says so wherever it is looked for."""
+        self.events.append(event)
+        recoveries = sum(not _is_stop(e) for e in self.events)
+        if _is_stop(event):
+            line = f"guard: stopped at step {event['step']}, after {recoveries} recoveries: {event['reason']}"
+        else:
+            line = (
+                f"guard: recovery {recoveries} of {self.recoveries} at step {event['step']}: {event['reason']}; back "
+                f"to the weights of step {event['restored_step']}, learning rate {event['learning_rate']:g}, chain "
+                f"rounds {event['chain_rounds']}, energy_l2 {event['energy_l2']:g}"
+            )
         print(f"\n{line}", flush=True)  # a progress bar may stand on the line
         if self.path:
             write_json(self.path, self.events)
         if self.log_dir:
             writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "guard"))
             with writer.as_default(step=event["step"]):
-                tf.summary.scalar("guard/recoveries", len(self.events))
+                tf.summary.scalar("guard/recoveries", recoveries)
                 tf.summary.text("guard/event", line)
             writer.close()
 
@@ -242,6 +298,10 @@ class _Alarm(NamedTuple):
         return f"{self.name} is {self.value:g}" + (
             "" if self.limit is None else f", beyond the limit of {self.limit:g}"
         )
+
+
+def _is_stop(event: dict[str, Any]) -> bool:
+    return event.get("action") == "stop"  # files of earlier versions hold recoveries alone
 
 
 def _number(variable: Any) -> float:

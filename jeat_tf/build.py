@@ -10,7 +10,7 @@ import numpy as np
 
 from jeat_tf import attacks, models, units
 from jeat_tf.artifacts import cache_file, load_net
-from jeat_tf.config.fields import check_epsilon, nearest, numbers
+from jeat_tf.config.fields import check_epsilon, leaves, nearest, numbers, replace
 from jeat_tf.config.shared import STARTS, Data
 from jeat_tf.config.train import Chain, Method, Net, Optimizer, TrainConfig
 from jeat_tf.data import ImageData, open_dataset
@@ -18,6 +18,7 @@ from jeat_tf.methods import recipes
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.inner import Curriculum, Fresh, Negatives, Persistent, SplitPersistent
 from jeat_tf.methods.objective import Objective, clean, perturbed
+from jeat_tf.methods.optimizers import CoupledSGD
 from jeat_tf.methods.schedules import Cyclic, Warmup
 from jeat_tf.methods.updates import Free, Update, awp, descend, sam
 from jeat_tf.norms import Ball, gaussian_start, l2, linf
@@ -93,6 +94,9 @@ def check(config: TrainConfig) -> None:
         "--chain_noise_std": config.chain.chain_noise_std,
         "--coupled_alpha": config.chain.coupled_alpha,
         "--learning_rate": config.optimizer.learning_rate,
+        "--weight_decay": config.optimizer.weight_decay,
+        "--clip_norm": config.optimizer.clip_norm,
+        "--warmup_steps": config.optimizer.warmup_steps,
         "--beta": method.beta,
         "--joint_weight": method.joint_weight,
         "--energy_l2": method.energy_l2,
@@ -119,7 +123,14 @@ def check(config: TrainConfig) -> None:
         raise ValueError(
             "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
         )
+    if stream.pseudo_labels == "self" and method.method == "flow":
+        raise ValueError(
+            "--pseudo_labels=self trains a standard net of the same shape, and a flow is none; give the folder of a run"
+        )
     _check_update(config)
+    idle = [f"--{name}={leaves(config)[name][0]}, which is for {whose}" for name, whose in unused(config).items()]
+    if idle:
+        raise ValueError(f"expected settings that have an effect, received {' and '.join(idle)}; leave that out")
     if config.chain.chain_start not in STARTS:
         raise ValueError(f'unknown start "{config.chain.chain_start}"; {nearest(config.chain.chain_start, STARTS)}')
     if (config.net.net == "glow") != (method.method == "flow"):
@@ -139,6 +150,65 @@ def check(config: TrainConfig) -> None:
         raise ValueError(
             "--joint_weight contrasts images of a class: it needs --class_conditional chains and no --separate_marginal"
         )
+
+
+def unused(config: TrainConfig) -> dict[str, str]:
+    """Settings that differ from their defaults although the others leave them unread: name -> what they are for."""
+    method, net, defaults = config.method.method, config.net.net, leaves(TrainConfig)
+    readers = {
+        "input_noise_std energy_l2": (method in _GENERATIVE, f"methods with negatives ({', '.join(_GENERATIVE)})"),
+        "energy_weight": (method in (*_JOINT, "dat"), f"--method={', '.join(_JOINT)} or dat"),
+        "joint_weight": (method in _JOINT, f"--method={', '.join(_JOINT)}"),
+        "positive": (method in (*_JOINT, "weat"), f"--method={', '.join(_JOINT)} or weat"),
+        "noise_std": (method == "noise", "--method=noise"),
+        "beta": (method in _CONSISTENT, f"--method={' or '.join(_CONSISTENT)}"),
+        "pixel_values class_weight": (method == "flow", "--method=flow"),
+        "chain_units chain_noise_std coupled_alpha chain_clip_gradient chain_clip_pixels split_steps": (
+            method != "dat",
+            "Langevin chains; dat's negatives climb by steps of --chain_step_size in pixels",
+        ),
+        "decay_epochs decay_factor": (config.optimizer.schedule == "step", "--schedule=step"),
+        "awp_warmup_epochs": (config.update.awp_gamma > 0, "--awp_gamma"),
+        "sam_adaptive": (config.update.sam_rho > 0, "--sam_rho"),
+        "depth width": (net == "wide_resnet", "--net=wide_resnet"),
+        "head": (net == "small_cnn", "--net=small_cnn"),
+        "flow_levels flow_steps flow_width": (net == "glow", "--net=glow"),
+        "norm activation dropout spectral_norm": (net != "glow", "nets other than glow"),
+    }
+    return {
+        name: whose
+        for names, (read, whose) in readers.items()
+        for name in names.split()
+        if not read and leaves(config)[name][0] != defaults[name][0]
+    }
+
+
+def teacher(config: TrainConfig, folder: str) -> TrainConfig:
+    """The run that labels the images of one with --pseudo_labels=self: a standard net, trained on what has labels."""
+    plain = {"awp_gamma": 0.0, "sam_rho": 0.0, "separate_marginal": False, "literal": False}
+    config = replace(config, method="standard", pseudo_labels="", model_dir=folder, **plain)
+    return replace(config, **{name: leaves(TrainConfig)[name][0] for name in unused(config)})
+
+
+def settled(config: TrainConfig) -> TrainConfig:
+    """The settings as they are meant: with --literal, whatever else a preset says, JEAT's Algorithm 1."""
+    if not config.method.literal:
+        return config
+    return replace(
+        config,
+        input_noise_std=0.0,
+        positive="perturbed",
+        energy_weight=1.0,
+        joint_weight=0.0,
+        energy_l2=0.0,
+        coupled_alpha=config.chain.coupled_alpha or _LITERAL_ALPHA,
+        chain_clip_gradient=0.0,
+        chain_clip_pixels=False,
+        chain_start="uniform",
+        class_conditional=False,
+        split_steps=0,
+        sampling_mode="inference",
+    )
 
 
 def has_unlabelled(config: TrainConfig) -> bool:
@@ -301,6 +371,7 @@ def surrogate(name: str) -> Surrogate:
 
 def objective(config: TrainConfig, data: ImageData, training: Callable[[], ImagesAndLabels]) -> Objective:
     """The method as an objective."""
+    config = settled(config)
     method = config.method
     arguments: dict = {}
     if method.method == "noise":
@@ -317,9 +388,8 @@ def objective(config: TrainConfig, data: ImageData, training: Callable[[], Image
         arguments |= {
             "negatives": _negatives(config, data, training),
             "input_noise_std": method.input_noise_std,
+            "energy_l2": method.energy_l2,
         }
-    if method.method in _PERSISTENT:
-        arguments["energy_l2"] = method.energy_l2
     if method.method in _JOINT:
         arguments |= {"positive": _positive(method), "joint_weight": method.joint_weight}
     if method.method in (*_JOINT, "dat"):
@@ -358,15 +428,14 @@ def optimizer(
         rate = Warmup(rate, config.warmup_steps)
     shared = {
         "global_clipnorm": config.clip_norm or None,
-        "weight_decay": config.weight_decay or None,
         "use_ema": config.ema_momentum > 0,
         "ema_momentum": config.ema_momentum or 0.99,
         "gradient_accumulation_steps": config.accumulate_steps if config.accumulate_steps > 1 else None,
     }
     scaled = adjustments.schedule(rate)
     if config.optimizer == "sgd":
-        return keras.optimizers.SGD(scaled, momentum=config.momentum, **shared)
-    return keras.optimizers.Adam(scaled, beta_1=config.momentum, **shared)
+        return CoupledSGD(scaled, momentum=config.momentum, coupled_decay=config.weight_decay, **shared)
+    return keras.optimizers.Adam(scaled, beta_1=config.momentum, weight_decay=config.weight_decay or None, **shared)
 
 
 def _positive(method: Method) -> Callable:

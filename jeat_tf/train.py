@@ -23,14 +23,14 @@ from jeat_tf.artifacts import (
     write_text,
 )
 from jeat_tf.attacks import cross_entropy, inference, marginal_energy
-from jeat_tf.config.fields import differences, leaves, replace, to_json
+from jeat_tf.config.fields import differences, leaves, nearest, to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.data import ImageData, as_floats, evaluation_batches
 from jeat_tf.loops import input_gradient
 from jeat_tf.methods import EnergyClassifier
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
-from jeat_tf.methods.energy_changes import EnergyChanges
+from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import ChainBoard
@@ -50,8 +50,9 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
     `last.weights.h5` (the state to go on from), `history.json`, `train.json` (result), TensorBoard's `logs/`;
-    `guard.json` if the run was recovered from divergence, `energy_changes.npz` if they are recorded, and `teacher/`
-    if it labels its own images.
+    `guard.json` if the guard recovered or stopped the run, `energy_changes.npz` if they are recorded, and `teacher/`
+    if it labels its own images. While it runs there is also `guard-<step>.npz`, which a guard goes on from. Only a run
+    that came to its end has `train.json`.
 
     Returns:
       result: last epoch's logs, steps, seconds of this call, seconds a step, what a step costs, the guard's
@@ -59,10 +60,11 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     Raises:
       ValueError: bad settings, another run in model_dir, a damaged checkpoint, a batch larger than the data.
-      DivergenceError: the run diverged for good; the last good checkpoint is kept.
+      DivergenceError: the run diverged for good; the last event in `guard.json` says where.
       KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after the step at hand was saved.
     """
     build.check(config)
+    config = build.settled(config)
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
@@ -75,15 +77,15 @@ def train(config: TrainConfig) -> dict[str, Any]:
     keras.utils.set_random_seed(config.run.seed)
     model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
-    monitor = config.run.monitor or ("val_robust_accuracy" if config.run.robust_every else "val_accuracy")
-    checkpoints = Checkpoints(folder, monitor=monitor, every_steps=config.run.checkpoint_steps)
+    monitor = _monitor(config, model, images)
+    guard = _guard(config, folder)
+    checkpoints = Checkpoints(folder, monitor=monitor, every_steps=config.run.checkpoint_steps, guard=guard)
     first_step = checkpoints.restore(model)
     if first_step:
         print(f"going on from step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
     held_out = images.held_out
     shown = held_out or images.labelled
-    guard = _guard(config, folder)
     callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if held_out else 0)
     if config.run.energy_changes_every:
         callbacks.insert(0, _energy_changes(config, model, shown, folder))
@@ -105,6 +107,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
         logs = {name: values[-1] for name, values in history.history.items()}
     logs = logs or (checkpoints.history[-1] if checkpoints.history else {})
     events = [] if guard is None else guard.events
+    if guard is not None:
+        guard.remove_states()  # nothing goes on from here
     return _finish(
         folder,
         config,
@@ -121,15 +125,23 @@ def plan(config: TrainConfig) -> dict[str, Any]:
 
     Returns:
       plan: parameters, passes and FLOPs of a step, bytes of activations and buffer, seconds of a step and how they
-        are known, steps of the run, and the hours that follow.
+        are known, steps of the run, and the hours that follow; `teacher_hours`, which are among these, of a net that is
+        trained first to label images.
 
     Raises:
       ValueError: bad settings, a batch larger than the data.
     """
     build.check(config)
+    config = build.settled(config)
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
+    taught = {}
+    if config.stream.pseudo_labels:
+        assert images.extra is not None  # build.check asks for them
+        images = images._replace(extra=(images.extra[0], np.zeros_like(images.extra[1])))  # any label takes as long
+        if config.stream.pseudo_labels == "self":
+            taught = {"teacher_hours": plan(build.teacher(config, ""))["hours"]}
     keras.utils.set_random_seed(config.run.seed)
     model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
@@ -142,8 +154,8 @@ def plan(config: TrainConfig) -> dict[str, Any]:
         seconds = float(np.median(clock.seconds[1:]))  # the first one traces
         basis = f"median of {_TIMED_STEPS} steps"
     steps = steps_per_epoch * config.run.epochs
-    hours = seconds * steps / 3600
-    return cost | {"seconds_per_step": seconds, "basis": basis, "steps": steps, "hours": hours}
+    hours = seconds * steps / 3600 + sum(taught.values())
+    return cost | {"seconds_per_step": seconds, "basis": basis, "steps": steps, "hours": hours} | taught
 
 
 def _speed(net: keras.Model, flops: float) -> float:
@@ -172,14 +184,33 @@ def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -
     path = config.stream.pseudo_labels
     if path == "self":
         path = os.path.join(folder, "teacher")
-        plain = {"awp_gamma": 0.0, "sam_rho": 0.0, "joint_weight": 0.0, "energy_l2": 0.0, "separate_marginal": False}
-        train(replace(config, method="standard", pseudo_labels="", model_dir=path, literal=False, **plain))
+        train(build.teacher(config, path))
     assert images.extra is not None  # build.check asks for them
     added = images.extra[0]
     predicted = load_net(path).predict(
         evaluation_batches(tf.data.Dataset.from_tensor_slices((added, images.extra[1])), 256), verbose=0
     )
     return added, predicted.argmax(-1).astype(images.extra[1].dtype)
+
+
+def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImages) -> str:
+    """Name of the log that picks the best net.
+
+    Raises:
+      ValueError: one is asked for that no epoch of this run will have.
+    """
+    named = config.run.monitor
+    if not named:
+        return "val_robust_accuracy" if config.run.robust_every else "val_accuracy"
+    known = ["loss", "accuracy", "gradient_norm", *model.objective.terms]
+    if images.held_out is not None:
+        known += ["val_loss", "val_accuracy", *(["val_robust_accuracy"] if config.run.robust_every else [])]
+    if config.run.energy_changes_every:
+        known += EnergyRecord._fields[2:]
+    if named not in known:
+        missing = " without validation images" if named.startswith("val_") and images.held_out is None else ""
+        raise ValueError(f'expected --monitor of a log, received "{named}"{missing}; {nearest(named, known)}')
+    return named
 
 
 def _refuse_another_run(folder: str, config: TrainConfig) -> None:
@@ -360,7 +391,8 @@ def _print_plan(config: TrainConfig) -> None:
         "replay buffer": f"{found['buffer_bytes'] / 2**20:,.0f} MiB",
         "seconds per step": f"{found['seconds_per_step']:.3g} ({found['basis']})",
         "steps": f"{found['steps']:,}",
-        "hours": f"{found['hours']:.3g}, without tracing and validation",
+        "hours": f"{found['hours']:.3g}, without tracing and validation"
+        + (f"; {found['teacher_hours']:.3g} of them are the teacher's" if "teacher_hours" in found else ""),
     }
     for name, value in shown.items():
         print(f"# {name}: {value}")

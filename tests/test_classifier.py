@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier, jeat, pgd_at, standard
+from jeat_tf.methods import Free
+from jeat_tf.norms import linf
 from tests.conftest import tiny_cnn
 from tests.test_methods import LABELS, X, attack, persistent
 
@@ -123,6 +125,28 @@ class TestBadInput:
         inputs = keras.Input((8, 8, 1))
         with pytest.raises(ValueError, match=r"\[B, K\]"):
             EnergyClassifier(keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)), standard())
+
+    def test_more_images_than_slots_in_the_buffer(self):
+        with pytest.raises(ValueError, match=r"at most 40 images, .* slots, received 50"):
+            classifier(jeat(attack(), persistent())).fit(np.tile(X, (2, 1, 1, 1)), np.tile(LABELS, 2), batch_size=50)
+        with pytest.raises(ValueError, match="slots, 40; make it larger, received 41"):
+            persistent().buffer.draw(41, tf.constant([0, 0]))
+        batches = tf.data.Dataset.from_tensor_slices((X, LABELS)).repeat(2).batch(64)  # of a size that is not known
+        with pytest.raises(tf.errors.InvalidArgumentError, match="slots, 40; make it larger"):
+            classifier(jeat(attack(), persistent())).fit(batches, verbose=0)
+
+    def test_batches_of_free_that_are_not_whole(self):
+        def free():
+            model = EnergyClassifier(tiny_cnn(), standard(), Free(linf(0.1), batch_size=20, image_shape=(8, 8, 1)))
+            model.compile("adam")
+            return model
+
+        with pytest.raises(ValueError, match="batches of 20 images.*drop the last one.*received 12"):
+            free().fit(X, LABELS, batch_size=20)
+        data = tf.data.Dataset.from_tensor_slices((X, LABELS))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="batches of 20 images"):
+            free().fit(data.batch(20), verbose=0)
+        free().fit(data.batch(20, drop_remainder=True), verbose=0)
 
     def test_saving_the_classifier_itself_says_what_to_save(self, tmp_path):
         with pytest.raises(NotImplementedError, match=r"model.net.save"):

@@ -1,9 +1,12 @@
 import dataclasses
 import pathlib
 
+import keras
+import numpy as np
 import pytest
 
 from jeat_tf import build
+from jeat_tf.attacks import marginal_energy
 from jeat_tf.cli import parsed
 from jeat_tf.config import (
     DrawConfig,
@@ -19,7 +22,7 @@ from jeat_tf.config import (
     to_json,
 )
 from jeat_tf.methods.adjustments import Adjustments
-from jeat_tf.methods.objective import clean
+from jeat_tf.methods.objective import clean, perturbed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
@@ -108,11 +111,78 @@ def test_foreign_json_is_refused(text):
         ({"chain_start": "flow"}, 'unknown start "flow"'),
         ({"ema_momentum": 1.0}, "ema_momentum"),
         ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"clip_norm": -1.0}, "clip_norm"),
+        ({"warmup_steps": -5}, "warmup_steps"),
+        ({"weight_decay": -5.0}, "weight_decay"),
+        (
+            {"method": "flow", "net": "glow", "labelled_percent": 30, "pseudo_labels": "self"},
+            "trains a standard net of the same shape, and a flow is none",
+        ),
     ],
 )
 def test_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):
         build.check(replace(TrainConfig(), **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "whose"),
+    [
+        ({"method": "pgd_at", "energy_l2": 0.1}, "methods with negatives"),
+        ({"method": "standard", "input_noise_std": 0.1}, "methods with negatives"),
+        ({"method": "trades", "positive": "perturbed"}, "jem, jeat, robust_jem or weat"),
+        ({"method": "igebm", "energy_weight": 0.5}, "robust_jem or dat"),
+        ({"method": "igebm", "joint_weight": 0.5}, "jem, jeat, robust_jem"),
+        ({"method": "dat", "chain_units": "symmetric"}, "Langevin chains"),
+        ({"method": "dat", "coupled_alpha": 0.1}, "Langevin chains"),
+        ({"method": "dat", "chain_clip_gradient": 1.0}, "Langevin chains"),
+        ({"method": "jem", "noise_std": 0.1}, "--method=noise"),
+        ({"method": "pgd_at", "beta": 1.0}, "--method=trades or weat"),
+        ({"method": "jem", "class_weight": 1.0}, "--method=flow"),
+        ({"decay_epochs": "10", "schedule": "cosine"}, "--schedule=step"),
+        ({"decay_epochs": "10", "schedule": "cyclic"}, "--schedule=step"),
+        ({"depth": 10}, "--net=wide_resnet"),
+        ({"head": "average", "net": "pre_act_resnet18"}, "--net=small_cnn"),
+        ({"flow_steps": 2}, "--net=glow"),
+        ({"method": "flow", "net": "glow", "norm": "batch"}, "nets other than glow"),
+        ({"awp_warmup_epochs": 2}, "--awp_gamma"),
+        ({"sam_adaptive": True}, "--sam_rho"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(settings, whose):
+    with pytest.raises(ValueError, match=f"--{next(n for n in settings if n not in ('method', 'net'))}.*for .*{whose}"):
+        build.check(replace(TrainConfig(), **settings))
+
+
+def test_a_teacher_is_standard_training_of_the_same_net_and_sound():
+    config = replace(
+        TrainConfig(), method="jeat", input_noise_std=0.1, positive="clean", labelled_percent=30, pseudo_labels="self",
+        energy_l2=0.1, sam_rho=0.1, sam_adaptive=True, norm="batch", epochs=3,
+    )  # fmt: skip
+    build.check(config)
+    teacher = build.teacher(config, "there")
+    build.check(teacher)
+    assert differences(replace(config, model_dir="there"), teacher) == [
+        "pseudo_labels: 'self' -> ''", "method: 'jeat' -> 'standard'", "input_noise_std: 0.1 -> 0.0",
+        "energy_l2: 0.1 -> 0.0", "positive: 'clean' -> 'method'", "sam_rho: 0.1 -> 0.0", "sam_adaptive: True -> False",
+    ]  # fmt: skip
+
+
+def test_decay_of_sgd_is_pytorchs():
+    """v <- m v + (g + decay w), w <- w - rate v, g clipped before; Adam's stays Keras' own."""
+    settings = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.5, "clip_norm": 1.0}
+    optimizer = build.optimizer(replace(TrainConfig(), **settings).optimizer, 20, 4, Adjustments())
+    variable = keras.Variable([2.0, -1.0])
+    optimizer.build([variable])
+    weight, velocity = np.array([2.0, -1.0]), 0.0
+    for gradient in np.array([[0.3, 0.1], [30.0, -40.0], [0.0, 0.0], [-0.2, 0.5]]):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        clipped = gradient / max(1.0, np.linalg.norm(gradient))
+        velocity = 0.9 * velocity + clipped + 0.5 * weight
+        weight = weight - 0.1 * velocity
+        np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5)
+    adam = build.optimizer(replace(TrainConfig(), weight_decay=0.5).optimizer, 20, 4, Adjustments())
+    assert adam.weight_decay == 0.5
 
 
 def test_chain_units():
@@ -129,6 +199,23 @@ def test_literal_is_algorithm_1():
     attack = build.attack(config.method)
     assert attack.func.__name__ == "fgsm_beside_noise"
     assert attack.keywords["bounds"] is None
+
+
+@pytest.mark.parametrize("folder", ["digits", "cifar10"])
+def test_literal_is_algorithm_1_whatever_the_preset_says(folder, digits):
+    given = ("--energy_weight=0.5", "--positive=clean", "--class_conditional", "--chain_clip_gradient=1", "--literal")
+    config = parsed(TrainConfig, f"--flagfile={CONFIGS / folder / 'jeat.flags'}", *given)
+    build.check(config)
+    objective = build.objective(config, digits, None)  # no images: chains do not begin at statistics of classes
+    assert objective.input_noise_std == 0
+    assert objective.negatives.surrogate is marginal_energy
+    sampler = objective.negatives.sampler.keywords
+    assert (sampler["step_size"], sampler["noise_std"]) == (0.5, 1.0)
+    assert sampler["bounds"] is sampler["clip_gradient"] is None
+    settled = build.settled(config)
+    assert build.settled(settled) == settled
+    assert (settled.method.energy_weight, build._positive(settled.method)) == (1.0, perturbed)
+    assert settled.chain.chain_start == "uniform"
 
 
 def test_positive_phase_by_method():

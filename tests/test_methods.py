@@ -311,6 +311,14 @@ class TestDat:
         )
         np.testing.assert_allclose(objective.loss(net, batch).terms["binary"], expected, rtol=1e-5)
 
+    def test_squared_energies_can_be_penalised(self):
+        net = tiny_cnn()
+        objective = dat(attack(), fresh(), energy_l2=0.5)
+        batch = objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+        out = objective.total(net, batch)
+        squared = np.mean(energy(net(batch.x)) ** 2) + np.mean(energy(net(batch.x_neg)) ** 2)
+        np.testing.assert_allclose(out.loss, objective.loss(net, batch).loss + 0.5 * squared, rtol=1e-5)
+
     def test_negatives_climb_as_far_as_the_curriculum_says(self):
         net, negatives = tiny_cnn(), fresh()
         for steps in (1, 3):
@@ -393,6 +401,16 @@ class TestJoint:
         keras.optimizers.SGD(1e-4).apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
         gap_after = np.mean(energy(net(batch.x_marginal))) - np.mean(energy(net(batch.x_neg)))
         assert gap_after < gap_before
+
+    @pytest.mark.parametrize("energy_weight", [0.0, 1.0])
+    def test_the_energy_that_is_trained_is_penalised(self, energy_weight):
+        """IGEBM's authors square E(x, y); where E(x) is trained as well, it is E(x) as in JEM's code."""
+        net = tiny_cnn()
+        objective = joint(persistent(surrogate=joint_energy), energy_weight=energy_weight, joint_weight=1.0)
+        batch = self.prepared(objective, net)
+        labels, labels_neg = (None, None) if energy_weight else (LABELS, batch.labels_neg)
+        expected = np.mean(energy(net(batch.x), labels) ** 2) + np.mean(energy(net(batch.x_neg), labels_neg) ** 2)
+        np.testing.assert_allclose(objective.loss(net, batch).terms["energy_squared"], expected, rtol=1e-5)
 
     def test_positive_phase_on_clean_or_perturbed_images(self):
         net = tiny_cnn()

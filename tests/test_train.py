@@ -14,7 +14,7 @@ from jeat_tf.artifacts import load_net, weights_sha256
 from jeat_tf.cli import parsed
 from jeat_tf.config import TrainConfig, from_json, replace
 from jeat_tf.methods.callbacks import Checkpoints
-from jeat_tf.methods.guard import DivergenceError
+from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
 from jeat_tf.train import _legs, plan, train
 from tests.test_config import PRESETS
 
@@ -143,6 +143,39 @@ class TestResume:
         assert [e["step"] for e in histories[1]] == [4, 8]
         assert histories[0][1]["val_loss"] == histories[1][1]["val_loss"]
 
+    def test_after_a_signal_between_alarms(self, tmp_path, monkeypatch, data_dir):
+        """The guard goes on with its windows and its good state, and turns back to where it would have."""
+        alarms, original = {3, 6}, Guard._look
+
+        def look(self, logs):
+            alarm = original(self, logs)
+            return _Alarm("gap", 9.0, 1.0) if self.model.steps_taken in alarms else alarm
+
+        monkeypatch.setattr(Guard, "_look", look)
+        quiet = {"robust_every": 0, "images_every": 0, "ema_momentum": 0.9}
+        whole = small(tmp_path, method="jem", model_dir=str(tmp_path / "whole"), **quiet)
+        config = replace(whole, model_dir=str(tmp_path / "parts"))
+        train(whole)
+        noted = Checkpoints.on_train_batch_end
+
+        def interrupt(self, batch, logs=None):
+            if int(self.model.step) == 5:
+                self._signal = 15
+            noted(self, batch, logs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "on_train_batch_end", interrupt)
+            with pytest.raises(KeyboardInterrupt, match="at step 5"):
+                train(config)
+        assert (tmp_path / "parts" / "guard-5.npz").exists()
+        train(config)
+        a, b = (self.weights(c.run.model_dir, c) for c in (whole, config))
+        for left, right in zip(a, b, strict=True):
+            np.testing.assert_array_equal(left, right)
+        events = [json.loads((tmp_path / name / "guard.json").read_text()) for name in ("whole", "parts")]
+        assert events[0] == events[1]
+        assert [event["restored_step"] for event in events[1]] == [0, 0]
+
     def test_after_a_kill_between_checkpoints(self, whole, tmp_path, monkeypatch):
         """What a killed process leaves: the state of an earlier step beside files of a later one."""
         config = replace(whole, model_dir=str(tmp_path / "run"), checkpoint_steps=3)
@@ -228,9 +261,10 @@ def test_recoveries_are_in_the_result_and_the_run_goes_on(tmp_path):
     with pytest.raises(DivergenceError, match="step 3: gradient_norm .* after 2 recoveries"):
         train(replace(config, robust_every=0, images_every=0))
     events = json.loads((tmp_path / "run" / "guard.json").read_text())
-    assert [event["step"] for event in events] == [1, 2]
-    assert [event["chain_rounds"] for event in events] == [2, 4]
-    assert [event["energy_l2"] for event in events] == pytest.approx([0.1, 0.2])
+    assert [(event["step"], event["action"]) for event in events] == [(1, "recover"), (2, "recover"), (3, "stop")]
+    assert [event["chain_rounds"] for event in events] == [2, 4, 4]
+    assert [event["energy_l2"] for event in events] == pytest.approx([0.1, 0.2, 0.2])
+    assert not (tmp_path / "run" / "train.json").exists()  # which says that a run came to its end
 
 
 def test_pseudo_labels_come_from_a_teacher_trained_on_the_labelled_part(tmp_path):
@@ -256,11 +290,36 @@ def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):
     assert 0 < guessed["seconds_per_step"] < 60
 
 
+def test_a_plan_knows_of_the_teacher(tmp_path):
+    config = small(tmp_path, method="trades", labelled_percent=30, pseudo_labels="self", epochs=3)
+    found = plan(config)
+    assert found["steps"] == 3 * (378 // 150)
+    assert found["teacher_hours"] > 0
+    assert found["hours"] * 3600 == pytest.approx(
+        found["steps"] * found["seconds_per_step"] + 3600 * found["teacher_hours"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"monitor": "val_acuracy"}, 'received "val_acuracy"; did you mean val_accuracy'),
+        ({"monitor": "val_accuracy", "validation_percent": 0}, "without validation images"),
+        ({"monitor": "gap"}, "received"),
+    ],
+)
+def test_a_log_that_there_will_not_be_cannot_be_monitored(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(small(tmp_path, method="standard", **settings))
+    assert os.listdir(tmp_path / "run") == []
+
+
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "digits"], ids=lambda p: p.stem)
 @pytest.mark.slow
 def test_every_digits_preset_trains_shrunken(preset, tmp_path):
     config = parsed(TrainConfig, f"--flagfile={preset}")
-    config = replace(config, **SMALL | {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0})
+    shrunken = {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0, "monitor": ""}
+    config = replace(config, **SMALL | shrunken)
     result = train(replace(config, model_dir=str(tmp_path), batch_size=700, buffer_size=700))
     assert result["steps"] == 2
     assert all(np.isfinite(value) for value in result["logs"].values())
@@ -270,7 +329,8 @@ def test_every_digits_preset_trains_shrunken(preset, tmp_path):
 @pytest.mark.slow
 def test_every_cifar10_preset_trains_shrunken(preset, tmp_path, cifar_like):
     config = parsed(TrainConfig, f"--flagfile={preset}")
-    shrunken = SMALL | {"epochs": 1, "depth": 10, "width": 1, "batch_size": 4, "buffer_size": 8, "checkpoint_steps": 0}
+    shrunken = SMALL | {"epochs": 1, "batch_size": 4, "buffer_size": 8, "checkpoint_steps": 0}
+    shrunken |= {"depth": 10, "width": 1} if config.net.net == "wide_resnet" else {}
     config = replace(config, **shrunken, dataset=cifar_like, model_dir=str(tmp_path / "run"), chain_start="uniform")
     result = train(config)
     assert all(np.isfinite(value) for value in result["logs"].values())

@@ -58,7 +58,11 @@ class Method:
     method: str = setting(
         "jeat", "standard, noise, pgd_at, trades, weat, pre_jeat, jem, jeat, robust_jem, dat, igebm or flow"
     )
-    literal: bool = setting(False, "jeat: Algorithm 1 to the letter (coupled chain, gradient at x, pixels not clipped)")
+    literal: bool = setting(
+        False,
+        "jeat: Algorithm 1 to the letter, whatever else is set: coupled chain from uniform noise on E(x), gradient of "
+        "the attack at x, pixels not clipped, x_adv as the positive phase, weight 1, no input noise",
+    )
     attack_norm: str = setting("linf", "ball of the training attack", choices=("linf", "l2"))
     epsilon: float = setting(8 / 255, "radius of the ball, in [0, 1] pixels")
     attack_start: str = setting(
@@ -71,10 +75,12 @@ class Method:
     attack_clip_pixels: bool = setting(True, "keep x_adv inside [0, 1]")
     noise_std: float = setting(24 / 255, "noise: standard deviation, in pixels")
     beta: float = setting(6.0, "trades, weat: weight of the divergence between p(y | x) and p(y | x_adv)")
-    input_noise_std: float = setting(0.0, "joint methods: Gaussian noise on all images, in pixels (JEM: 0.015)")
+    input_noise_std: float = setting(
+        0.0, "methods with negatives: Gaussian noise on all images, in pixels (JEM: 0.015)"
+    )
     energy_weight: float = setting(1.0, "joint methods: w, the weight of -log p(x); dat: of the binary objective")
     joint_weight: float = setting(0.0, "joint methods: v, the weight of -log p(x, y)")
-    energy_l2: float = setting(0.0, "joint methods: weight of the mean squared energies (IGEBM: 1)")
+    energy_l2: float = setting(0.0, "methods with negatives: weight of the mean squared energies (IGEBM: 1)")
     pixel_values: int = setting(256, "flow: values that a pixel can have, for dequantisation; digits: 17")
     class_weight: float = setting(0.01, "flow: weight of the cross-entropy beside the likelihood")
     positive: str = setting(
@@ -136,7 +142,9 @@ class Optimizer:
     optimizer: str = setting("adam", "adam or sgd", choices=("adam", "sgd"))
     learning_rate: float = setting(1e-4, "after warm-up")
     momentum: float = setting(0.9, "sgd: momentum; adam: beta_1")
-    weight_decay: float = setting(0.0, "decoupled weight decay")
+    weight_decay: float = setting(
+        0.0, "sgd: this times the weight is added to its gradient, as PyTorch does it; adam: decoupled"
+    )
     clip_norm: float = setting(0.0, "bound on the global gradient norm; 0: none")
     warmup_steps: int = setting(0, "steps of linear warm-up")
     schedule: str = setting(
@@ -173,7 +181,9 @@ class Run:
     robust_every: int = setting(
         1, "epochs between PGD-10 measurements on validation images, if there are any; 0: never"
     )
-    monitor: str = setting("", "log that picks best.keras; empty: val_robust_accuracy, else val_accuracy")
+    monitor: str = setting(
+        "", "log whose highest value picks best.keras; empty: val_robust_accuracy, else val_accuracy"
+    )
     jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False)
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", identity=False)

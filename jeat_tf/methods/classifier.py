@@ -12,10 +12,11 @@ from jeat_tf.energy import cross_entropy
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.objective import Objective, mean_over_labelled
-from jeat_tf.methods.updates import Update, descend
+from jeat_tf.methods.updates import Free, Update, descend
 from jeat_tf.seeds import fold_in
 
 _WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
+_DEFAULT_BATCH = 32  # of Keras' fit on arrays
 
 
 class EnergyClassifier(keras.Model):
@@ -116,12 +117,13 @@ class EnergyClassifier(keras.Model):
 
         Raises:
           ValueError: images outside [0, 1], not finite or not float; labels out of range or one-hot; weights of
-            samples or classes, which objectives do not know.
+            samples or classes, which objectives do not know; batches that the replay buffer or `Free` cannot serve.
         """
         for name in ("sample_weight", "class_weight"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"expected fit() without {name}: the objective weighs all images alike")
         self._check(x, y, unlabelled=self.objective.unlabelled)
+        self._check_batches(x, kwargs.get("batch_size") or _DEFAULT_BATCH)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._check(validation[0], validation[1])
@@ -170,6 +172,23 @@ class EnergyClassifier(keras.Model):
         if replicas is None or replicas.num_replicas_in_sync == 1:
             return seed
         return fold_in(seed, replicas.replica_id_in_sync_group)
+
+    def _check_batches(self, x: Any, batch_size: int) -> None:
+        """Looks at all batches of an array, and at the shape of a dataset's where that says enough."""
+        if isinstance(x, (np.ndarray, tf.Tensor)):
+            sizes = {min(batch_size, len(x)), len(x) % batch_size or batch_size}
+        elif isinstance(x, tf.data.Dataset):
+            sizes = {tf.nest.flatten(x.element_spec)[0].shape[0]} - {None}
+        else:
+            return
+        for size in sizes:
+            if self.replay_buffer is not None and size > self.replay_buffer.size:
+                raise ValueError(
+                    f"expected batches of at most {self.replay_buffer.size} images, as many as the replay buffer has "
+                    f"slots, received {size}; make the buffer larger, or the batches smaller"
+                )
+            if isinstance(self.update, Free):
+                self.update.check_batch(size)
 
     def _check(self, x: Any, y: Any, *, unlabelled: bool = False) -> None:
         if isinstance(x, tf.data.Dataset):

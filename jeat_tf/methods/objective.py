@@ -170,7 +170,8 @@ def joint(
       energy_weight: w; 0 leaves the discriminative half.
       joint_weight: v (JEM's code: p_x_y_weight).
       class_weight: c; 0 leaves an energy-based model whose logits are class-conditional energies (IGEBM).
-      energy_l2: weight of mean E(x_pos)^2 + mean E(x_neg)^2.
+      energy_l2: weight of mean E(x_pos)^2 + mean E(x_neg)^2; of E(x_pos, y) and E(x_neg, y_neg) where these alone are
+        trained (v above 0, w = 0), as IGEBM's authors have it.
       input_noise_std: see `Objective`.
     """
 
@@ -183,8 +184,12 @@ def joint(
         terms = _contrast(energy(logits_pos), energy(logits_neg), x_pos, batch.x_neg)
         value = class_weight * classification + energy_weight * terms["gap"]
         if joint_weight:
-            of_class = mean_over_labelled(energy(logits_pos, tf.maximum(batch.labels, 0)), batch.labels)
-            value += joint_weight * (of_class - tf.reduce_mean(energy(logits_neg, batch.labels_neg)))
+            each_pos = energy(logits_pos, tf.maximum(batch.labels, 0))
+            each_neg = energy(logits_neg, batch.labels_neg)
+            value += joint_weight * (mean_over_labelled(each_pos, batch.labels) - tf.reduce_mean(each_neg))
+            if not energy_weight:
+                squared = mean_over_labelled(each_pos**2, batch.labels) + tf.reduce_mean(each_neg**2)
+                terms["energy_squared"] = squared
         return LossOut(value, logits, {"cross_entropy": classification} | terms)
 
     return Objective(
@@ -202,6 +207,7 @@ def discriminated(
     *,
     perturb: Perturb = unchanged,
     energy_weight: float = 1.0,
+    energy_l2: float = 0.0,
     input_noise_std: float = 0.0,
 ) -> Objective:
     """CE(x_adv) + w BCE: -E(x) is the logit of a binary classifier of data against negatives (DAT).
@@ -213,6 +219,7 @@ def discriminated(
       negatives: `Fresh`; their curriculum, if any, is fed by the term `auc`.
       perturb: what the classifier is trained on.
       energy_weight: w; 0 leaves the discriminative half.
+      energy_l2: weight of mean E(x)^2 + mean E(x_neg)^2.
       input_noise_std: see `Objective`.
     """
 
@@ -228,8 +235,14 @@ def discriminated(
         terms |= _contrast(each_pos, each_neg, batch.x_marginal, batch.x_neg)
         return LossOut(classification + energy_weight * binary, logits, terms)
 
-    terms = ("cross_entropy", "binary", "auc", *_CONTRAST)
-    return Objective(loss, terms=terms, perturb=perturb, negatives=negatives, input_noise_std=input_noise_std)
+    return Objective(
+        loss,
+        terms=("cross_entropy", "binary", "auc", *_CONTRAST),
+        perturb=perturb,
+        negatives=negatives,
+        energy_l2=energy_l2,
+        input_noise_std=input_noise_std,
+    )
 
 
 def likelihood(perturb: Perturb, *, class_weight: float = 0.0) -> Objective:

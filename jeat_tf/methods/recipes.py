@@ -157,7 +157,14 @@ def robust_jem(
     )
 
 
-def dat(attack: Attack, negatives: Negatives, *, energy_weight: float = 1.0, input_noise_std: float = 0.0) -> Objective:
+def dat(
+    attack: Attack,
+    negatives: Negatives,
+    *,
+    energy_weight: float = 1.0,
+    energy_l2: float = 0.0,
+    input_noise_std: float = 0.0,
+) -> Objective:
     """Dual adversarial training: adversarial classification, and adversarial detection of `Fresh` negatives.
 
     After the authors' code (xuwangyin/DAT): binary cross-entropy on logsumexp f(x), no likelihood. Their negatives
@@ -168,6 +175,7 @@ def dat(attack: Attack, negatives: Negatives, *, energy_weight: float = 1.0, inp
         negatives,
         perturb=attacked(cross_entropy, attack),
         energy_weight=energy_weight,
+        energy_l2=energy_l2,
         input_noise_std=input_noise_std,
     )
 
@@ -176,7 +184,8 @@ def igebm(negatives: Negatives, *, energy_l2: float = 1.0, input_noise_std: floa
     """A class-conditional energy-based model (Du & Mordatch, 2019): -log p(x | y) by contrast, energies kept small.
 
     f(x)[y] = -E(x, y), so that its argmax classifies although no cross-entropy is trained. Chains run down E(x, y)
-    (`Persistent(surrogate=joint_energy)`); the net wants spectral normalisation.
+    (`Persistent(surrogate=joint_energy)`), and it is E(x, y) whose square is penalised; the net wants spectral
+    normalisation.
     """
     return joint(
         negatives,

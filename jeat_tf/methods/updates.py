@@ -80,15 +80,16 @@ class Free(keras.layers.Layer):
     """Adversarial training for free (Shafahi et al., 2019): one gradient moves the weights and the perturbation.
 
     Trains on x + delta, and after each step delta <- project(delta + epsilon * ascent(d loss / d x)). delta is kept
-    from step to step. The method needs a stream that serves each batch m times (`training_stream(replays=m)`); with
-    epsilon 0 it is `descend`. A layer, so that checkpoints carry delta.
+    from step to step. The method needs a stream that serves each batch m times (`training_stream(replays=m)`): a plain
+    `fit` on arrays serves each once, m = 1, where delta is always the answer to another batch. With epsilon 0 it is
+    `descend`. A layer, so that checkpoints carry delta.
     """
 
     def __init__(self, ball: Ball, *, batch_size: int, image_shape: tuple[int, int, int]):
         """
         Args:
           ball: where delta may be; a step has its radius as length.
-          batch_size: images in each batch.
+          batch_size: images in each batch, the last one as well: drop an incomplete one.
           image_shape: (H, W, C).
         """
         super().__init__(name="free", dtype="float32", trainable=False)
@@ -107,7 +108,7 @@ class Free(keras.layers.Layer):
         labels: Labels,
         seed: Seed,
     ) -> LossOut:
-        x_free = tf.clip_by_value(x + self.delta, 0.0, 1.0)
+        x_free = tf.clip_by_value(self._checked(x) + self.delta, 0.0, 1.0)
         batch = objective.prepare(net, x_free, labels, seed)
         variables = net.trainable_variables
         with tf.GradientTape() as tape:
@@ -120,6 +121,25 @@ class Free(keras.layers.Layer):
         self.delta.assign(self.ball.project(moved, tf.zeros_like(moved)))
         return _with_norm(out, gradients)
 
+    def check_batch(self, size: int) -> None:
+        """Raises ValueError unless there is a delta for each image of a batch of that size."""
+        if size != self.delta.shape[0]:
+            raise ValueError(f"{self._expected()}, received {size}")
+
+    def _expected(self) -> str:
+        size = self.delta.shape[0]
+        return f"expected batches of {size} images, the batch_size of Free; drop the last one if it is smaller"
+
+    def _checked(self, x: Images) -> Images:
+        """x itself, of the right number of images: InvalidArgumentError where only a run can tell."""
+        if x.shape[0] is not None:
+            self.check_batch(x.shape[0])
+            return x
+        with tf.control_dependencies(
+            [tf.debugging.assert_equal(tf.shape(x)[0], self.delta.shape[0], self._expected())]
+        ):
+            return tf.identity(x)
+
 
 _TINY = 1e-12
 
@@ -129,8 +149,8 @@ Offsets = Callable[[list, list, tf.Tensor], list[tf.Tensor]]
 def _sharpness_aware(offsets: Offsets) -> Update:
     """Steps by the gradient at weights + offsets(weights, gradients, optimizer step).
 
-    `weights` are those that the first pass leaves; what the second one makes of the moved weights, e.g. a projection, is
-    forgotten. What is not trained (batch statistics, power iterations) moves in both.
+    `weights` are those that the first pass leaves; what the second one makes of the moved weights, e.g. a projection,
+    is forgotten. What is not trained (batch statistics, power iterations) moves in both.
     """
 
     def update(

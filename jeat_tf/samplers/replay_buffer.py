@@ -53,7 +53,19 @@ class ReplayBuffer(keras.layers.Layer):
         return slots % self.num_classes
 
     def draw(self, count: int | tf.Tensor, seed: Seed) -> tuple[Images, tf.Tensor, Labels]:
-        """`count` different slots: images float32[count, H, W, C], indices int32[count], classes int32[count]."""
+        """`count` different slots: images float32[count, H, W, C], indices int32[count], classes int32[count].
+
+        Raises:
+          ValueError: count is known when this is traced, and there are fewer slots; InvalidArgumentError, with the same
+            words, where it is known only when it runs.
+        """
+        known = tf.get_static_value(count)
+        message = f"expected at most as many chains as the replay buffer has slots, {self.size}; make it larger"
+        if known is None:
+            with tf.control_dependencies([tf.debugging.assert_less_equal(count, self.size, message)]):
+                count = tf.identity(count)
+        elif known > self.size:
+            raise ValueError(f"{message}, received {known}")
         order = tf.random.stateless_uniform([self.size], seed, alg="philox")
         slots = tf.math.top_k(order, k=count).indices
         return tf.gather(self.images.value, slots), slots, self.labels(slots)

@@ -10,7 +10,7 @@ from jeat_tf.attacks import joint_energy
 from jeat_tf.energy import cross_entropy, energy
 from jeat_tf.norms import l2, linf
 from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, super_resolve, translate
-from jeat_tf.samplers.metropolis import mala
+from jeat_tf.samplers.metropolis import hmc, mala
 from jeat_tf.samplers.walks import langevin, projected
 from tests.conftest import seed
 
@@ -60,6 +60,23 @@ class TestInpaint:
         np.testing.assert_array_equal(
             run(trained_net, images, self.KNOWN, labels), run(trained_net, erased, self.KNOWN, labels)
         )
+
+    def test_unknown_pixels_may_be_nan_and_known_ones_not(self, trained_net, few):
+        images, labels = few
+        run = functools.partial(inpaint, seed=seed(), walk=WALK, num_steps=3)
+        erased = np.where(self.KNOWN, images, np.nan)
+        np.testing.assert_array_equal(
+            run(trained_net, erased, self.KNOWN, labels), run(trained_net, images, self.KNOWN, labels)
+        )
+        with pytest.raises(ValueError, match="finite"):
+            run(trained_net, erased, ~self.KNOWN, labels)
+
+    def test_a_start_of_another_size_is_refused(self, trained_net, few):
+        images, labels = few
+        run = functools.partial(inpaint, trained_net, images, self.KNOWN, labels, seed=seed(), walk=WALK, num_steps=1)
+        for start in (images[:3], images[:, :4]):
+            with pytest.raises(ValueError, match=r"start of shape \[20, 8, 8, 1\], received"):
+                run(start=start)
 
     def test_a_start_fills_the_unknown_pixels(self, trained_net, few):
         images, labels = few
@@ -297,12 +314,25 @@ class TestEveryEdit:
         with pytest.raises(ValueError, match=r"in \[0, 1\]"):
             edit(linear, tf.constant(images) * 2, labels)
 
+    def test_refuses_no_images_at_all(self, edit, few):
+        with pytest.raises(ValueError, match="expected at least 1 image, received none|expected a mask of shape"):
+            edit(linear, few[0][:0], few[1][:0])
+
     def test_refuses_labels_that_are_no_classes(self, edit, few):
         images, labels = tf.constant(few[0]), few[1]
         with pytest.raises(ValueError, match="labels in 0..9"):
             edit(linear, images, labels + 5)
         with pytest.raises(ValueError, match="a label for each of 20 images"):
             edit(linear, images, labels[:3])
+
+
+@pytest.mark.parametrize("walk", [mala(0.01), hmc(0.01, 2), projected(mala(0.01), tf.identity)])
+def test_a_walk_that_goes_by_its_memory_cannot_be_held(walk, few):
+    images, labels = few
+    with pytest.raises(ValueError, match="received a Metropolis walk"):
+        inpaint(linear, images, CHESS, labels, seed=seed(), walk=walk, num_steps=1)
+    with pytest.raises(ValueError, match="received a Metropolis walk"):
+        super_resolve(linear, images[:, :4, :4], 2, labels, seed=seed(), walk=walk, num_steps=1)
 
 
 @pytest.mark.slow

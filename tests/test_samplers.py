@@ -148,6 +148,45 @@ def test_class_gaussians_need_two_images_of_a_class():
         class_statistics(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 0, 1]), 2)
 
 
+class TestWhatIsNoImageOrClassIsRefused:
+    @pytest.mark.parametrize("describe", [class_statistics, class_components])
+    def test_by_statistics_of_classes(self, describe):
+        images, labels = two_classes(40)
+        broken = images.copy()
+        broken[3, 2] = np.nan
+        with pytest.raises(ValueError, match="expected finite images"):
+            describe(broken, labels, 2)
+        with pytest.raises(ValueError, match=r"expected images in \[0, 1\], .*divide by 255"):
+            describe(images * 255, labels, 2)
+        with pytest.raises(ValueError, match=r"labels in 0\.\.1"):
+            describe(images, labels + 1, 2)
+        with pytest.raises(ValueError, match="a label for each of 40 images, received 39"):
+            describe(images, labels[1:], 2)
+
+    def test_by_class_gaussians(self):
+        start = class_gaussians(class_statistics(*two_classes(40), 2))
+        for labels in ([0, 2], np.array([-1]), tf.constant([5])):
+            with pytest.raises(ValueError, match=r"labels in 0\.\.1"):
+                start(labels, seed())
+        assert tf.function(start, autograph=False)(tf.constant([1]), seed()).shape == (1, 6, 1, 1)
+
+    def test_by_given_images(self):
+        images = np.zeros((3, 1, 1, 1), np.float32)
+        with pytest.raises(ValueError, match=r"labels among the classes of the images, received \[1, 7\]"):
+            given(images, np.array([0, 2, 2]))(tf.constant([7, 0, 1]), seed())
+        with pytest.raises(ValueError, match="a class for each of them or none, received 3 and 2 classes"):
+            given(images, np.array([0, 2]))
+        with pytest.raises(ValueError, match="expected images, .* received 0"):
+            given(images[:0])
+        assert given(images)(tf.constant([7]), seed()).shape == (1, 1, 1, 1)
+
+    def test_by_generate(self, trained_net):
+        stages = [Stage(joint_energy, lambda fn, x, *, seed: x)]
+        for labels in ([12], np.array([3, -1])):
+            with pytest.raises(ValueError, match=r"labels in 0\.\.9, one for each of the net's 10 logits"):
+                generate(trained_net, labels, seed=seed(), start=uniform((8, 8, 1)), stages=stages)
+
+
 def two_classes(count=4000, size=6):
     """Images of two classes on different lines through pixel space, with a little noise."""
     rng = np.random.default_rng(0)

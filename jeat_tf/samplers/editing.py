@@ -15,6 +15,7 @@ from jeat_tf.attacks import cross_entropy, inference, joint_energy, marginal_ene
 from jeat_tf.data import check_images, check_labels
 from jeat_tf.loops import advance
 from jeat_tf.norms import Ball
+from jeat_tf.samplers.metropolis import Acceptance
 from jeat_tf.samplers.starts import uniform
 from jeat_tf.samplers.walks import Chain, Memory, Walk, projected
 from jeat_tf.seeds import fold_in, split
@@ -38,7 +39,7 @@ def inpaint(
 
     Args:
       net: images -> logits.
-      images: float[B, H, W, C] in [0, 1]; what stands at unknown pixels does not count.
+      images: float[B, H, W, C], in [0, 1] where known; what stands at unknown pixels does not count, NaN included.
       known: bool, or float of 0 and 1, [B, H, W, 1] or like images: where an image is given.
       labels: int[B], the chain goes down E(x, y); None: down E(x).
       seed: int32[2].
@@ -48,21 +49,24 @@ def inpaint(
         None is uniform noise.
 
     Raises:
-      ValueError: images or a start outside [0, 1] or not finite, labels out of range, a mask of another shape.
+      ValueError: images or a start outside [0, 1] or not finite, labels out of range, a mask or a start of another
+        shape, a Metropolis walk.
     """
-    images, labels = _given(net, images, labels)
     known = _mask(known, images)
+    images, labels = _given(net, tf.where(known, images, tf.zeros_like(images)), labels)
     start_seed, chain_seed = split(seed)
     if start is None:
         start = uniform(tuple(images.shape[1:]))(images, start_seed)
     elif tf.executing_eagerly():
         check_images(start)
+        if tuple(start.shape) != tuple(images.shape):
+            raise ValueError(f"expected a start of shape {list(images.shape)}, received {list(start.shape)}")
 
     def hold(x: Images) -> Images:
         return tf.where(known, images, x)
 
     first = hold(tf.cast(start, tf.float32))
-    return Chain(projected(walk, hold), num_steps)(_energy_fn(net, labels), first, seed=chain_seed)
+    return Chain(_held(walk, hold), num_steps)(_energy_fn(net, labels), first, seed=chain_seed)
 
 
 def denoise(
@@ -130,18 +134,19 @@ def super_resolve(
       num_steps: of the walk.
 
     Raises:
-      ValueError: a factor that is no integer of 2 and above, images outside [0, 1] or not finite, labels out of range.
+      ValueError: a factor that is no integer of 2 and above, images outside [0, 1] or not finite, labels out of range,
+        a Metropolis walk.
     """
     if not isinstance(factor, int) or factor < 2:
         raise ValueError(f"expected a factor that is an integer of 2 and above, received {factor}")
     if tf.executing_eagerly():
-        check_images(small)
+        _check_given(small)
     small = tf.cast(small, tf.float32)
     size = [side * factor for side in small.shape[1:3]]
     enlarged = tf.clip_by_value(tf.image.resize(small, size, "bicubic"), 0.0, 1.0)
     enlarged, labels = _given(net, enlarged, labels)
     hold = _with_means(small, factor)
-    return Chain(projected(walk, hold), num_steps)(_energy_fn(net, labels), hold(enlarged), seed=seed)
+    return Chain(_held(walk, hold), num_steps)(_energy_fn(net, labels), hold(enlarged), seed=seed)
 
 
 def shrink(images: Images, factor: int) -> Images:
@@ -297,7 +302,7 @@ def _with_means(small: Images, factor: int) -> Callable[[Images], Images]:
 
 def _given(net: Any, images: Images, labels: Labels | None) -> tuple[Images, Labels | None]:
     if tf.executing_eagerly():
-        check_images(images)
+        _check_given(images)
         if labels is not None:
             check_labels(labels, int(inference(net)(tf.cast(images[:1], tf.float32)).shape[-1]))
             if len(labels) != len(images):
@@ -305,7 +310,30 @@ def _given(net: Any, images: Images, labels: Labels | None) -> tuple[Images, Lab
     return tf.cast(images, tf.float32), None if labels is None else tf.cast(labels, tf.int32)
 
 
+def _check_given(images: Images) -> None:
+    if not len(images):
+        raise ValueError("expected at least 1 image, received none")
+    check_images(images)
+
+
+def _held(walk: Walk, hold: Callable[[Images], Images]) -> Walk:
+    """The walk with each step ending in `hold`, unless its memory has images of its own, which would not be held."""
+
+    def begin(energy_fn: EnergyFn, x: Images) -> Memory:
+        memory = walk.begin(energy_fn, x)
+        if isinstance(memory, Acceptance):
+            raise ValueError(
+                "expected a walk that goes on from the images it is given, received a Metropolis walk, which goes by "
+                "its memory; use langevin, momentum or annealed"
+            )
+        return memory
+
+    return projected(Walk(begin, walk.step), hold)
+
+
 def _mask(known: tf.Tensor, images: Images) -> tf.Tensor:
+    if len(images.shape) != 4:
+        raise ValueError(f"expected images of shape [B, H, W, C], received shape {list(images.shape)}")
     shapes = [(*images.shape[:3], 1), tuple(images.shape)]
     if tuple(known.shape) not in shapes:
         raise ValueError(

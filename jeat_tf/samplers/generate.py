@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import tensorflow as tf
+
 from jeat_tf.attacks import inference
+from jeat_tf.data import check_labels
 from jeat_tf.seeds import fold_in
 from jeat_tf.types import Attack, EnergyFn, Images, Labels, Sampler, Seed, Start, Surrogate, View
 
@@ -49,7 +52,13 @@ def generate(
       start: (labels, seed) -> first images.
       stages: applied in order; each gets its own seed.
       view: how the net is called.
+
+    Raises:
+      ValueError: labels that are not classes of the net; checked in eager mode alone.
     """
+    if tf.executing_eagerly():
+        outputs = getattr(net, "output_shape", None)  # a net that is a plain function does not say
+        check_labels(labels, outputs[-1] if outputs else None)
     x = start(labels, fold_in(seed, 0))
     for i, stage in enumerate(stages, start=1):
         fn = stage.surrogate(view(net), labels)

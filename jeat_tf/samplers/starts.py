@@ -1,8 +1,12 @@
-"""Where chains begin: (labels, seed) -> images."""
+"""Where chains begin: (labels, seed) -> images.
+
+Labels are checked in eager mode alone, by those starts that go by them.
+"""
 
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.data import check_labels
 from jeat_tf.samplers.statistics import ClassStatistics
 from jeat_tf.seeds import split
 from jeat_tf.types import Images, Labels, Seed, Start
@@ -32,6 +36,8 @@ def class_gaussians(statistics: ClassStatistics) -> Start:
 
     Args:
       statistics: `class_statistics(images, labels, num_classes)`, or `class_components(...)` for starts of class PCA.
+
+    The start raises ValueError for labels that are not among its classes.
     """
     means, factors = tf.constant(statistics.means), tf.constant(statistics.factors)
     stds = tf.constant(statistics.stds) if statistics.stds.size else None
@@ -39,6 +45,8 @@ def class_gaussians(statistics: ClassStatistics) -> Start:
     shape = [int(side) for side in statistics.image_shape]
 
     def start(labels: Labels, seed: Seed) -> Images:
+        if tf.executing_eagerly():
+            check_labels(labels, num_classes)
         labels = tf.cast(labels, tf.int32)
         noise = tf.random.stateless_normal([tf.shape(labels)[0], rank], seed, alg="philox")
 
@@ -86,10 +94,20 @@ def given(images: np.ndarray, classes: np.ndarray | None = None) -> Start:
     Args:
       images: float32[N, H, W, C] in [0, 1].
       classes: int[N], to draw an image of the label's class; every class that is asked for must be among them. None:
-        any image, whatever the label.
+        any image, whatever the label. The start raises ValueError for other classes.
+
+    Raises:
+      ValueError: no images, or not a class for each.
     """
+    if not len(images) or (classes is not None and len(classes) != len(images)):
+        received = "" if classes is None else f" and {len(classes)} classes"
+        raise ValueError(f"expected images, and a class for each of them or none, received {len(images)}{received}")
 
     def start(labels: Labels, seed: Seed) -> Images:
+        if classes is not None and tf.executing_eagerly():
+            check_labels(labels)
+            if missing := np.setdiff1d(labels, classes).tolist():
+                raise ValueError(f"expected labels among the classes of the images, received {missing}")
         order = tf.random.stateless_uniform([tf.shape(labels)[0], len(images)], seed, alg="philox")
         if classes is not None:
             fits = tf.cast(labels, tf.int64)[:, None] == tf.constant(classes, tf.int64)[None]

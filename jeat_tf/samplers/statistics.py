@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from jeat_tf.artifacts import read_arrays, write_arrays
+from jeat_tf.data import check_images, check_labels
 
 _JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
 _FULL_UP_TO = 1024  # pixels of an image; beyond, a full covariance of each class takes too much memory
@@ -45,7 +46,8 @@ def class_statistics(
       seed: of the randomised decomposition, for a rank.
 
     Raises:
-      ValueError: a class has fewer than two images, or the rank is not in 1..D.
+      ValueError: images outside [0, 1] or not finite, labels that are not theirs or not in 0..K - 1, a class of fewer
+        than two images, or a rank that is not in 1..D.
     """
     flat = _flat(images, labels, num_classes)
     size = flat.shape[1]
@@ -90,7 +92,7 @@ def class_components(
       seed: of the randomised decomposition.
 
     Raises:
-      ValueError: a class has fewer than two images, or `retained` is not in (0, 1].
+      ValueError: as in `class_statistics`, or `retained` is not in (0, 1].
     """
     if not 0 < retained <= 1:
         raise ValueError(f"expected a retained share of variance in (0, 1], received {retained:g}")
@@ -135,9 +137,13 @@ def _digest(statistics: ClassStatistics) -> str:
 
 
 def _flat(images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    check_labels(labels, num_classes)
+    if len(labels) != len(images):
+        raise ValueError(f"expected a label for each of {len(images)} images, received {len(labels)}")
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         raise ValueError(f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}")
+    check_images(images)
     return images.reshape(len(images), -1)
 
 

@@ -456,7 +456,7 @@ class TestPipeline:
             "sample_export-jeat-2",
             "trainer-judge",
         }
-        assert len(graph.nodes["report"].parents()) == 18
+        assert len(graph.nodes["report"].parents()) == 19
         assert "--method=jeat" in graph.nodes["trainer-jeat-2"].parameters["flags"]
         assert graph.nodes["trainer-jeat-2"].parameters["seed"] == 2
 

@@ -453,7 +453,7 @@ def _main(config: SampleConfig) -> None:
     if "judge" in report:
         judged = report["judge"]
         print(
-            f"judge: {judged['agreement']:.1%} are the class asked for; "
+            f"judge: {judged['agreement']:.1%} are the class {'asked for' if asked is not None else 'the net sees'}; "
             f"Frechet classifier distance {_words(judged)} to {judged['reference']} "
             f"(where the chains began: {judged['start_alone']['agreement']:.1%}, {_words(judged['start_alone'])})"
         )

@@ -121,6 +121,16 @@ def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path,
     assert "of 25 chains are not finite" in printed
 
 
+def test_without_classes_no_image_is_said_to_be_as_asked(run, tmp_path, trained_net, capsys):
+    trained_net.save(tmp_path / "judge.keras")
+    judge = str(tmp_path / "judge.keras")
+    _main(config(run, tmp_path / "out", start="uniform", stages="none", judge=judge))
+    printed = capsys.readouterr().out
+    assert "without classes" in printed
+    assert "are the class the net sees" in printed
+    assert "asked for" not in printed
+
+
 def test_a_collapse_is_told(run, tmp_path, capsys):
     _main(config(run, tmp_path, stages="contrast:factor=0.1"))
     assert "warning: the images of a class have collapsed: their spread is 0." in capsys.readouterr().out

@@ -36,7 +36,9 @@ _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
 _ENERGY_L2 = flags.DEFINE_float("energy_l2", 0.0, "L2 on energies that each recovery adds")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "passes over the training images; 0: the scenario's own")
 
-_COLUMNS = ("runs", "clean", "recovered", "lost", "recoveries", "first at step", "stopped at step", "val. accuracy %")
+_COLUMNS = (
+    "runs", "clean", "recovered", "lost", "recoveries", "first at step", "stopped at step", "validation accuracy %"
+)  # fmt: skip
 
 
 def main(_: list[str]) -> None:

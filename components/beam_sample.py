@@ -27,7 +27,7 @@ def draw(config: BeamSampleConfig) -> dict[str, Any]:
       config: samples, parts, runner.
 
     Returns:
-      report: as of `jeat_tf.sample.sample`; the seconds of the workers are in their `shard-*.json`.
+      report: as of `jeat_tf.sample.sample`, the seconds of the workers added up.
 
     Raises:
       ValueError: Apache Beam is not installed, or bad settings.

@@ -19,7 +19,7 @@ from jeat_tf.evaluation import diversity, features, neighbours, scores
 from jeat_tf.evaluation.protocol import Protocol
 from jeat_tf.evaluation.statistics import ClassStatistics, FeatureStatistics
 from jeat_tf.stored_samples import SampleFolder, Shard
-from jeat_tf.trained import check_fit, data_of_run, output_folder, stored_buffer
+from jeat_tf.trained import check_fit, conditional_buffer, data_of_run, output_folder, stored_buffer
 
 _KEPT = 10_000  # images, drawn at random, whose features and pixels are kept for what compares image by image
 _BLOCK = 1_000  # real images that are floats at once
@@ -196,7 +196,7 @@ def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainCon
             len(labels),
             {
                 "samples": "replay buffer",
-                "classes": "of the slots, in turn" if run.buffer.class_conditional else "none",
+                "classes": "of the slots, in turn" if conditional_buffer(run) else "none",
                 "selection": "none; clipped to [0, 1]",
                 "start": run.chain.chain_start,
                 "stages": (f"training chains, {float(buffer.age.mean()):.1f} rounds since the restart on average",),
@@ -204,7 +204,7 @@ def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainCon
                 "seed": run.run.seed,
                 "generator_sha256": generator,
             },
-            conditional=run.buffer.class_conditional,
+            conditional=conditional_buffer(run),
         )
     return sets
 

@@ -39,7 +39,7 @@ from jeat_tf.samplers import Chain, given
 from jeat_tf.seeds import fold_in
 from jeat_tf.shards import part_of, shard_name
 from jeat_tf.stored_samples import FILES, SampleFolder, Shard, Spent, file_batches
-from jeat_tf.trained import Trained, check_fit, open_trained, output_folder, stored_buffer
+from jeat_tf.trained import Trained, check_fit, conditional_buffer, open_trained, output_folder, stored_buffer
 from jeat_tf.types import Images, Start
 
 _SHOWN_OF_CLASS = 10
@@ -207,7 +207,7 @@ def _classes(config: SampleConfig, recipe: Recipe, trained: Trained) -> str:
     """What --classes comes to: balanced, none or a list."""
     towards = [stage_name(one) for one in recipe.stages if needs_classes(one)]
     bound = recipe.start in ("class_gaussian", "class_pca", "flow")
-    able = bound or recipe.start == "images" or (recipe.start == "buffer" and _class_conditional(trained))
+    able = bound or recipe.start == "images" or (recipe.start == "buffer" and conditional_buffer(trained.config))
     if config.classes == "none" and (towards or bound):
         what = " and ".join(towards) or f"the start {recipe.start}"
         raise ValueError(
@@ -220,12 +220,6 @@ def _classes(config: SampleConfig, recipe: Recipe, trained: Trained) -> str:
             "them; leave --classes out, or use a start or an energy of classes"
         )
     return config.classes or ("balanced" if towards or able else "none")
-
-
-def _class_conditional(trained: Trained) -> bool:
-    """Whether the slots of the run's replay buffer keep to classes: only chains of p(x | y) do, as all of IGEBM's."""
-    run = trained.config
-    return run is not None and (run.buffer.class_conditional or run.method.method == "igebm")
 
 
 def _labels(config: SampleConfig, num_classes: int) -> np.ndarray:
@@ -286,7 +280,7 @@ def _buffer_start(config: SampleConfig, trained: Trained) -> Start:
     if buffer is None or trained.config is None:
         raise ValueError(f"expected a run with a replay buffer to start from, received {config.model} without one")
     classes = np.arange(len(buffer.images)) % trained.data.num_classes
-    return given(buffer.images, classes if _class_conditional(trained) and config.classes != "none" else None)
+    return given(buffer.images, classes if conditional_buffer(trained.config) and config.classes != "none" else None)
 
 
 def _protocol(config: SampleConfig, recipe: Recipe) -> dict[str, Any]:

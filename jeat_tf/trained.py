@@ -105,6 +105,11 @@ def stored_buffer(model: str) -> StoredBuffer | None:
         ) from error
 
 
+def conditional_buffer(run: TrainConfig | None) -> bool:
+    """Whether the slots of a run's replay buffer keep to classes: only chains of p(x | y) do, as all of IGEBM's."""
+    return run is not None and (run.buffer.class_conditional or run.method.method == "igebm")
+
+
 def output_folder(model: str, given: str, name: str) -> str:
     """The folder given, or else `name` beside the net."""
     return given or os.path.join(_folder(model), name)

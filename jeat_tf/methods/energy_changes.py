@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import write_arrays
+from jeat_tf.artifacts import read_arrays, write_arrays
 from jeat_tf.energy import energy
 from jeat_tf.seeds import fold_in
 from jeat_tf.types import Images, Perturb
@@ -91,8 +91,7 @@ class EnergyChanges(keras.callbacks.Callback):
         self._measured = tf.function(self._energies, autograph=False)
         if not self.path or not os.path.exists(self.path):
             return
-        with np.load(self.path, allow_pickle=False) as file:
-            found = EnergyRecord(**file)
+        found = EnergyRecord(**read_arrays(self.path))
         if found.delta_x_joint_energy.shape[1] != len(self.images):
             raise ValueError(
                 f"expected a record of {len(self.images)} images in {self.path}, received one of "

@@ -126,6 +126,8 @@ def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
     for graded, words, main in ((judge, "", True), (judge["start_alone"], "where chains start: ", False)):
         agreement = Column(GENERATED, f"{words}agreement, {folder}", "%", "higher", protocol, main)
         yield Value(agreement, 100 * graded["agreement"], how, file)
+        if graded["frechet_classifier_distance"] is None:  # of chains that diverged
+            continue
         distance = Column(GENERATED, f"{words}Frechet classifier distance, {folder}", "", "lower", protocol, main)
         yield Value(distance, graded["frechet_classifier_distance"], how, file)
 

@@ -3,13 +3,11 @@
 import dataclasses
 import datetime
 import functools
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -21,7 +19,6 @@ from jeat_tf.artifacts import (
     provenance,
     weights_sha256,
     writable_folder,
-    write_animation,
     write_image,
     write_json,
 )
@@ -30,20 +27,25 @@ from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.shared import STARTS
 from jeat_tf.data import as_floats, open_labelled, split_names
 from jeat_tf.drawing import Drawing
-from jeat_tf.evaluation import classifier_features, frechet_distance
-from jeat_tf.evaluation.chain_diagnostics import Collapse, diagnose
-from jeat_tf.generation import named_preset, needs_classes, parse_stages, stage, stage_name, steps_at
+from jeat_tf.evaluation.chain_diagnostics import Collapse
+from jeat_tf.generation import named_preset, needs_classes, parse_stages, stage, stage_name
 from jeat_tf.models import flow_samples
-from jeat_tf.pictures import grid
+from jeat_tf.sample_report import (
+    animate,
+    buffer_age,
+    class_grid,
+    diagnostics,
+    first_images,
+    json_numbers,
+    judged,
+    seen_by,
+)
 from jeat_tf.samplers import Chain, given
 from jeat_tf.seeds import fold_in
 from jeat_tf.shards import part_of, shard_name
 from jeat_tf.stored_samples import FILES, SampleFolder, Shard, Spent, file_batches
 from jeat_tf.trained import Trained, check_fit, conditional_buffer, open_trained, output_folder, stored_buffer
-from jeat_tf.types import Images, Start
-
-_SHOWN_OF_CLASS = 10
-_COMPARED = 2000  # samples, and training images, that the diagnostics compare
+from jeat_tf.types import Start
 
 
 class Recipe(NamedTuple):
@@ -113,19 +115,19 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         write_json(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), report)
         return report
 
-    shown = _first(samples, _SHOWN_OF_CLASS * data.num_classes, _COMPARED)
-    diagnostics = _diagnostics(config, recipe, drawing, shown, samples.traces(), training)
+    shown = first_images(samples, data.num_classes)
+    found = diagnostics(config, recipe.stages, drawing, shown, samples.traces(), training)
     if recipe.start == "buffer":
-        diagnostics |= _buffer_age(config)
-    report = {**origin, "diagnostics": diagnostics, **spent}
+        found |= buffer_age(config)
+    report = {**origin, "diagnostics": found, **spent}
     if judge is not None:
         report["judge"] = {
             "net": net_file(config.judge),
             "weights_sha256": weights_sha256(judge),
-            **_judged(config, judge, drawing, samples, training()[0]),
+            **judged(config, judge, drawing, samples, training()[0]),
         }
-    report = _json_numbers(report)
-    write_image(os.path.join(folder, "grid.png"), _class_grid(shown, data.num_classes))
+    report = json_numbers(report)
+    write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))
     write_json(os.path.join(folder, "samples.json"), report)
     return report
 
@@ -173,9 +175,9 @@ def _drawn(
         images.append(frames[-1].numpy())
         traces.append(readings)
         if i == 0:
-            _animate(folder, frames, batches[0])
+            animate(folder, frames, batches[0])
     x = np.concatenate(images)
-    labels = _seen(drawing.net, x) if config.classes == "none" else np.concatenate([batches[i] for i in of_file])
+    labels = seen_by(drawing.net, x) if config.classes == "none" else np.concatenate([batches[i] for i in of_file])
     joined = {
         name: np.concatenate([part[name] for part in traces], axis=1) for name in traces[0] if name != "trace_step"
     }
@@ -301,117 +303,6 @@ def _protocol(config: SampleConfig, recipe: Recipe) -> dict[str, Any]:
         "shard_size": config.shard_size,
         "readings": config.readings,
     }
-
-
-def _first(samples: SampleFolder, least: int, most: int) -> Shard:
-    """The first images, enough of them to compare, without reading all."""
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for shard in samples.shards():
-        images.append(shard.images)
-        labels.append(shard.labels)
-        if sum(map(len, labels)) >= max(least, most):
-            break
-    return Shard(np.concatenate(images), np.concatenate(labels))
-
-
-def _diagnostics(
-    config: SampleConfig,
-    recipe: Recipe,
-    drawing: Drawing,
-    shown: Shard,
-    traces: dict[str, np.ndarray],
-    training: Callable[[], build.ImagesAndLabels],
-) -> dict[str, Any]:
-    steps = [steps_at(recipe.stages[i], done) for i, done in drawing.readings_at()] if recipe.stages else None
-    seen = _seen(drawing.net, shown.images)
-    images, labels = training()
-    # Whatever the order in which the training images are stored.
-    few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
-    means = {name: values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
-    along = {name.removeprefix("trace_"): mean.tolist() for name, mean in means.items() if name.startswith("trace_")}
-    accepted = {name: float(mean[0]) for name, mean in means.items() if name.startswith("accepted_")}
-    return {
-        "finite": bool(np.isfinite(shown.images).all()),
-        "share_classified_as_asked_by_the_net_itself": (
-            float(np.mean(seen == shown.labels)) if config.classes != "none" else None
-        ),
-        **diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps),
-        **accepted,
-        "trace": {"step": traces["trace_step"].tolist()} | along,
-    }
-
-
-def _buffer_age(config: SampleConfig) -> dict[str, float]:
-    """Rounds of the chains since the slots were last started afresh."""
-    buffer = stored_buffer(config.model)
-    return {"buffer_age_mean": float(buffer.age.mean()), "buffer_age_max": int(buffer.age.max())} if buffer else {}
-
-
-def _judged(
-    config: SampleConfig, judge: keras.Model, drawing: Drawing, samples: SampleFolder, real_images: np.ndarray
-) -> dict[str, Any]:
-    real = classifier_features(judge, real_images)
-    shards = list(samples.shards())
-    images, labels = (np.concatenate(parts) for parts in zip(*shards, strict=True))
-    starts = np.concatenate(
-        [
-            drawing.start(
-                tf.constant(labels[i : i + config.batch_size]),
-                fold_in(tf.constant([config.seed, 6]), i // config.batch_size),
-            )
-            for i in range(0, len(labels), config.batch_size)
-        ]
-    )
-
-    num_classes = judge.output_shape[-1]
-
-    def graded(x: np.ndarray) -> dict[str, Any]:
-        seen, finite = _seen(judge, x), bool(np.isfinite(x).all())
-        right = [float(np.mean(seen[labels == k] == k)) if np.any(labels == k) else None for k in range(num_classes)]
-        return {
-            "agreement": float(np.mean((seen == labels) & (seen >= 0))),
-            "agreement_of_each_class": right,
-            "share_of_each_class": [float(np.mean(seen == k)) for k in range(num_classes)],
-            # Without the chains that diverged it would be that of a selection.
-            "frechet_classifier_distance": frechet_distance(classifier_features(judge, x), real) if finite else None,
-        }
-
-    return {"reference": f"{len(real)} training images", **graded(images), "start_alone": graded(starts)}
-
-
-def _seen(net: keras.Model, images: np.ndarray) -> np.ndarray:
-    """int64[N], the class that the net sees in each image; -1 in one that is not finite."""
-    parts = np.array_split(images, -(-len(images) // 256))
-    classes = np.concatenate([net(part, training=False).numpy().argmax(-1) for part in parts])
-    return np.where(np.isfinite(images).all(axis=(1, 2, 3)), classes, -1)
-
-
-def _json_numbers(value: Any) -> Any:
-    """The same with None in place of NaN and infinity, for which JSON has no words."""
-    if isinstance(value, dict):
-        return {key: _json_numbers(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_numbers(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
-    order = np.argsort(labels, kind="stable")[: _SHOWN_OF_CLASS * _SHOWN_OF_CLASS]
-    scale = max(1, 32 // frames[0].shape[1])
-    write_animation(
-        os.path.join(folder, "chain.gif"), [grid(frame.numpy()[order], scale=scale) for frame in frames], seconds=0.15
-    )
-
-
-def _class_grid(shown: Shard, num_classes: int) -> np.ndarray:
-    """One row for each class, the first images of each."""
-    images, labels = shown
-    rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
-    columns = max(len(row) for row in rows)
-    blank = np.full((1, *images.shape[1:]), 0.5, np.float32)
-    rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
-    return grid(np.concatenate(rows), columns, scale=max(1, 32 // images.shape[1]))
 
 
 def _warnings(diagnostics: dict[str, Any]) -> Iterator[str]:

@@ -9,8 +9,8 @@ ROOT = pathlib.Path(__file__).parents[1] / "jeat_tf"
 ORDER = [
     "types", "seeds", "energy", "norms", "loops", "units", "shards", "pictures", "artifacts", "data", "models",
     "attacks", "samplers", "methods", "evaluation", "figures", "config", "build", "generation", "training_images",
-    "trained", "drawing", "stored_samples", "results_board", "reporting", "measure_generation", "measure",
-    "paper_figures", "attacking", "cli", "prepare", "train", "evaluate", "sample", "draw", "report",
+    "trained", "drawing", "stored_samples", "sample_report", "results_board", "reporting", "measure_generation",
+    "measure", "paper_figures", "attacking", "cli", "prepare", "train", "evaluate", "sample", "draw", "report",
 ]  # fmt: skip
 
 

@@ -319,9 +319,10 @@ def test_a_log_that_there_will_not_be_cannot_be_monitored(settings, message, tmp
 def test_every_digits_preset_trains_shrunken(preset, tmp_path):
     config = parsed(TrainConfig, f"--flagfile={preset}")
     shrunken = {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0, "monitor": ""}
+    shrunken |= {"labelled_percent": 50} if config.stream.labelled_percent < 100 else {}
     config = replace(config, **SMALL | shrunken)
     result = train(replace(config, model_dir=str(tmp_path), batch_size=700, buffer_size=700))
-    assert result["steps"] == 2
+    assert result["steps"] == 2 * max(1, config.update.free_replays)
     assert all(np.isfinite(value) for value in result["logs"].values())
 
 
@@ -330,7 +331,9 @@ def test_every_digits_preset_trains_shrunken(preset, tmp_path):
 def test_every_cifar10_preset_trains_shrunken(preset, tmp_path, cifar_like):
     config = parsed(TrainConfig, f"--flagfile={preset}")
     shrunken = SMALL | {"epochs": 1, "batch_size": 4, "buffer_size": 8, "checkpoint_steps": 0}
-    shrunken |= {"depth": 10, "width": 1} if config.net.net == "wide_resnet" else {}
+    shrunken |= {"labelled_percent": 50} if config.stream.labelled_percent < 100 else {}
+    tiny = {"wide_resnet": {"depth": 10, "width": 1}, "glow": {"flow_levels": 1, "flow_steps": 1, "flow_width": 4}}
+    shrunken |= tiny.get(config.net.net, {})
     config = replace(config, **shrunken, dataset=cifar_like, model_dir=str(tmp_path / "run"), chain_start="uniform")
     result = train(config)
     assert all(np.isfinite(value) for value in result["logs"].values())

@@ -327,6 +327,18 @@ class TestPage:
         assert all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
+def test_a_run_that_the_guard_stopped_was_not_taken_back_there(tmp_path):
+    make_run(tmp_path / "jem", method="jem")
+    folder = make_run(tmp_path / "jem-1", method="jem", seed=1, train={})
+    back = {"step": 5, "action": "recover", "reason": "gap is 2000", "restored_step": 0}
+    write_json(folder / "guard.json", [back, back | {"step": 9, "action": "stop", "restored_step": None}])
+    found = report(ReportConfig(runs=str(tmp_path), out=str(tmp_path / "report.html")))
+    assert "did not finish (stopped by the guard at step 9, taken back by the guard 1 time)" in str(found)
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert "step 5: gap is 2000; back to step 0" in page
+    assert "step 9: gap is 2000; stopped" in page
+
+
 class TestRefusals:
     def refused(self, runs, out, message):
         with pytest.raises(ValueError, match=message):

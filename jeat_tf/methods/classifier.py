@@ -131,6 +131,8 @@ class EnergyClassifier(keras.Model):
             self._check(validation, None)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order; Keras warns of its default
+            if isinstance(self.update, Free) and not tf.distribute.has_strategy():
+                x = x.map(self.update.checked)
         callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
         if not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks):
             callbacks.append(Progress())

@@ -108,7 +108,9 @@ class Free(keras.layers.Layer):
         labels: Labels,
         seed: Seed,
     ) -> LossOut:
-        x_free = tf.clip_by_value(self._checked(x) + self.delta, 0.0, 1.0)
+        if x.shape[0] is not None:
+            self.check_batch(x.shape[0])
+        x_free = tf.clip_by_value(x + self.delta, 0.0, 1.0)
         batch = objective.prepare(net, x_free, labels, seed)
         variables = net.trainable_variables
         with tf.GradientTape() as tape:
@@ -130,15 +132,17 @@ class Free(keras.layers.Layer):
         size = self.delta.shape[0]
         return f"expected batches of {size} images, the batch_size of Free; drop the last one if it is smaller"
 
-    def _checked(self, x: Images) -> Images:
-        """x itself, of the right number of images: InvalidArgumentError where only a run can tell."""
-        if x.shape[0] is not None:
-            self.check_batch(x.shape[0])
-            return x
-        with tf.control_dependencies(
-            [tf.debugging.assert_equal(tf.shape(x)[0], self.delta.shape[0], self._expected())]
-        ):
-            return tf.identity(x)
+    def checked(self, x: Images, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """A batch itself, of the right number of images; for `tf.data.Dataset.map`.
+
+        In a training step, where other operations fail beside this check, the message would be that of the fastest.
+
+        Raises:
+          InvalidArgumentError: it is of another number, when the dataset is run.
+        """
+        fits = tf.debugging.assert_equal(tf.shape(x)[0], self.delta.shape[0], self._expected())
+        with tf.control_dependencies([fits]):
+            return tuple(tf.identity(one) for one in (x, *others))
 
 
 _TINY = 1e-12

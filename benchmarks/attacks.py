@@ -4,7 +4,7 @@
     python benchmarks/attacks.py --model=net.keras --dataset=cifar10 --data_dir=data --epsilon=8/255 --num_images=200
 
 Each contestant runs in a process of its own, on one thread, and sees eight images before the clock starts. The time
-is the process' CPU time. The official code is pyautoattack, its package on PyPI, through its own TensorFlow 2 adapter,
+is the process' CPU time. The official code is pyautoattack, its published package, through its own TensorFlow 2 adapter,
 which calls for CUDA without need: that call does nothing here. The floor is what the counted passes would take at the
 speed of this processor's matrix product.
 """

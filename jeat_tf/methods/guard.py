@@ -112,7 +112,7 @@ class Guard(keras.callbacks.Callback):
             with open(self.path, encoding="utf-8") as f:
                 self.events = json.load(f)
         # A stop ended a run, and this one goes on.
-        self.events = [event for event in self.events if event["step"] <= step and not _is_stop(event)]
+        self.events = [event for event in self.events if event["step"] <= step and not is_stop(event)]
         self._forget()
         self._good, self._candidate, self._snapshot_step = None, None, step
         if self.path and os.path.exists(self._state_path(step)):
@@ -236,8 +236,8 @@ class Guard(keras.callbacks.Callback):
     def _tell(self, event: dict[str, Any]) -> None:
         """Keeps the event, and says so wherever it is looked for."""
         self.events.append(event)
-        recoveries = sum(not _is_stop(e) for e in self.events)
-        if _is_stop(event):
+        recoveries = sum(not is_stop(e) for e in self.events)
+        if is_stop(event):
             line = f"guard: stopped at step {event['step']}, after {recoveries} recoveries: {event['reason']}"
         else:
             line = (
@@ -300,7 +300,8 @@ class _Alarm(NamedTuple):
         )
 
 
-def _is_stop(event: dict[str, Any]) -> bool:
+def is_stop(event: dict[str, Any]) -> bool:
+    """Whether a guard stopped the run there, and did not take it back."""
     return event.get("action") == "stop"  # files of earlier versions hold recoveries alone
 
 

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from jeat_tf.config.fields import differences
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.methods.guard import is_stop
 from jeat_tf.reporting.collect import Run
 from jeat_tf.reporting.measures import Column, hardware_text, measured
-from jeat_tf.reporting.summary import Mean, guard_events, status, stops
+from jeat_tf.reporting.summary import Mean, guard_events, status
 from jeat_tf.reporting.tables import number_text
 
 _NOT_RECORDED = "not recorded"
@@ -66,7 +67,7 @@ def audit(run: Run) -> Audit:
     attacked = any(file.endswith("/results.json") for file in run.reports)
     events = [
         f"step {event['step']}: {event['reason']}; "
-        + ("stopped" if stops(event) else f"back to step {event['restored_step']}")
+        + ("stopped" if is_stop(event) else f"back to step {event['restored_step']}")
         for event in guard_events(run)
     ]
     return Audit(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jeat_tf.config.fields import leaves
+from jeat_tf.methods.guard import is_stop
 from jeat_tf.reporting.collect import Run
 from jeat_tf.reporting.measures import GROUPS, Column, Value, measured
 
@@ -69,19 +70,14 @@ def guard_events(run: Run) -> list[dict[str, Any]]:
     return run.reports.get("guard.json", [])
 
 
-def stops(event: dict[str, Any]) -> bool:
-    """Whether the guard stopped the run there, and did not take it back."""
-    return event.get("action") == "stop"
-
-
 def status(run: Run) -> str:
     """Whether a run finished, and how often the guard took it back."""
     events = guard_events(run)
-    times = sum(not stops(event) for event in events)
+    times = sum(not is_stop(event) for event in events)
     recovered = [f"taken back by the guard {times} time{'s' * (times != 1)}"] if times else []
     if run.finished:
         return ", ".join(["finished", *recovered])
-    stopped = [f"stopped by the guard at step {event['step']}" for event in events if stops(event)]
+    stopped = [f"stopped by the guard at step {event['step']}" for event in events if is_stop(event)]
     reason = stopped[-1] if stopped else "no train.json: stopped by the guard, failed, or still running"
     return f"did not finish ({', '.join([reason, *recovered])})"
 

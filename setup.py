@@ -1,22 +1,24 @@
 """Packaging: ranges here, the exact tested set in constraints.txt."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 setup(
     name="jeat_tf",
-    version="0.1.0",
+    version=re.search(r'"(.+)"', Path("jeat_tf/core/version.py").read_text())[1],
     description="Joint energy adversarial training (JEAT), JEM and Robust JEM in TensorFlow and Keras 3",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]),
-    package_data={"jeat_tf.reporting": ["*.html", "*.css", "*.js", "*.json"]},
+    package_data={"": ["*.pyi"], "jeat_tf": ["py.typed"], "jeat_tf.report": ["*.html", "*.css", "*.js", "*.json"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<3.16",
+        "lazy_loader>=0.4",
         "tensorflow-datasets>=4.9.10,<5",
         # tensorflow-datasets 4.9.10 imports it without declaring it.
         "importlib-resources",
@@ -42,6 +44,6 @@ setup(
         "beam": ["apache-beam>=2.70,<3"],
         # ml-metadata 1.21, which it needs, has Linux wheels for glibc >= 2.39 alone (Debian 13, Ubuntu 24.04).
         "tfx": ["tfx>=1.21,<1.22"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "mypy>=1.15"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "mypy>=1.15", "import-linter>=2.3"],
     },
 )

@@ -4,7 +4,7 @@
     python benchmarks/attacks.py --model=net.keras --dataset=cifar10 --data_dir=data --epsilon=8/255 --num_images=200
 
 Each contestant runs in a process of its own, on one thread, and sees eight images before the clock starts. The time
-is the process' CPU time. The official code is pyautoattack, its published package, through its own TensorFlow 2 adapter,
+is the process' CPU time. The official code is pyautoattack, its package, through its own TensorFlow 2 adapter,
 which calls for CUDA without need: that call does nothing here. The floor is what the counted passes would take at the
 speed of this processor's matrix product.
 """
@@ -27,12 +27,16 @@ import tensorflow as tf
 from absl import app, flags
 
 import jeat_tf as jt
-from jeat_tf.artifacts import load_net, provenance
-from jeat_tf.attacks import Oracle, autoattack, inference, pgd_search
+from jeat_tf.attacks.ensemble import autoattack
+from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
-from jeat_tf.data import open_labelled
-from jeat_tf.models import in_bfloat16
-from jeat_tf.units import number
+from jeat_tf.attacks.steps import pgd_search
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.provenance import provenance
+from jeat_tf.core.units import number
+from jeat_tf.data.labelled import open_labelled
+from jeat_tf.models.files import load_net
+from jeat_tf.models.precision import in_bfloat16
 
 _MODEL = flags.DEFINE_string("model", "", "a .keras file")
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "TFDS name, folder or .npz file")

@@ -21,11 +21,10 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf import cli
-from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig, replace
-from jeat_tf.evaluate import evaluate
-from jeat_tf.sample import sample
-from jeat_tf.train import train
+from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig, cli, replace
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.sample.run import sample
+from jeat_tf.train.run import train
 
 _PRESETS = pathlib.Path(__file__).parents[1] / "configs" / "digits"
 _RUNS = flags.DEFINE_string("runs", "runs/digits", "folder of the runs")

@@ -12,11 +12,13 @@ import functools
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.artifacts import load_net
-from jeat_tf.attacks import Oracle, fab, inference
+from jeat_tf.attacks.fab import fab
+from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
-from jeat_tf.data import open_labelled
-from jeat_tf.norms import l2, linf
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.norms import l2, linf
+from jeat_tf.data.labelled import open_labelled
+from jeat_tf.models.files import load_net
 
 _MODEL = flags.DEFINE_string("model", "", "a .keras file, or the folder of a run")
 _DATASET = flags.DEFINE_string("dataset", "digits", "TFDS name, folder or .npz file")

@@ -16,8 +16,8 @@ import numpy as np
 from absl import app, flags
 
 from jeat_tf.config import EvaluateConfig, SampleConfig, replace
-from jeat_tf.measure import measure
-from jeat_tf.sample import sample
+from jeat_tf.evaluate.density import measure
+from jeat_tf.sample.run import sample
 
 _RUNS = flags.DEFINE_string("runs", "runs/digits", "folder of the runs")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def ours(folder: str) -> None:
-    from jeat_tf.evaluation import scores
+    from jeat_tf.metrics import scores
 
     cases = {**_random_cases(), "digits": _digits()}
     results = {}
@@ -119,8 +119,8 @@ def table(folder: str) -> None:
 
 
 def stream() -> None:
-    from jeat_tf.evaluation.scores import frechet_distance
-    from jeat_tf.evaluation.statistics import FeatureStatistics
+    from jeat_tf.metrics.feature_statistics import FeatureStatistics
+    from jeat_tf.metrics.scores import frechet_distance
 
     before = _peak()
     rng = np.random.default_rng(0)
@@ -155,9 +155,9 @@ def _random_cases() -> dict[str, dict[str, np.ndarray]]:
 def _digits() -> dict[str, np.ndarray]:
     import keras
 
-    from jeat_tf.data import as_floats, open_dataset
-    from jeat_tf.evaluation.features import classifier
-    from jeat_tf.models import small_cnn
+    from jeat_tf.data.datasets import as_floats, open_dataset
+    from jeat_tf.metrics.features import classifier
+    from jeat_tf.models.cnn import small_cnn
 
     data = open_dataset("digits")
     (images, labels), (others, _) = data.arrays("train"), data.arrays("test")

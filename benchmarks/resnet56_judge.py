@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.artifacts import whole_file
-from jeat_tf.data import as_floats, open_dataset
+from jeat_tf.core.files import whole_file
+from jeat_tf.data.datasets import as_floats, open_dataset
 
 _ARRAYS = flags.DEFINE_string("arrays", None, ".npz file of the weights", required=True)
 _OUTPUT = flags.DEFINE_string("output", "judge.keras", "file of the Keras model")

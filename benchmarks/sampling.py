@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from jeat_tf.attacks import inference, joint_energy
+from jeat_tf.attacks.surrogates import inference, joint_energy
 from jeat_tf.config import SampleConfig, replace
-from jeat_tf.loops import input_gradient
-from jeat_tf.sample import sample
-from jeat_tf.trained import open_trained
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.runs.trained import open_trained
+from jeat_tf.sample.run import sample
 
 _MODEL = flags.DEFINE_string("model", None, "folder of a run", required=True)
 _NUM = flags.DEFINE_integer("num", 1000, "images")

@@ -17,11 +17,10 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf import cli
-from jeat_tf.artifacts import write_json
-from jeat_tf.config import TrainConfig, replace
+from jeat_tf.config import TrainConfig, cli, replace
+from jeat_tf.core.files import write_json
 from jeat_tf.methods.guard import DivergenceError
-from jeat_tf.train import train
+from jeat_tf.train.run import train
 
 _SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
     "literal": ("jeat", {"literal": True, "epochs": 11}),  # coupled chain of alpha 1; 209 steps

@@ -15,13 +15,12 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from jeat_tf import build
-from jeat_tf.attacks import inference, joint_energy, marginal_energy
-from jeat_tf.config import TrainConfig, replace
-from jeat_tf.data import as_floats
-from jeat_tf.energy import cross_entropy, energy
-from jeat_tf.loops import input_gradient
-from jeat_tf.methods import EnergyClassifier
+from jeat_tf.attacks.surrogates import inference, joint_energy, marginal_energy
+from jeat_tf.config import TrainConfig, build, replace
+from jeat_tf.core.energy import cross_entropy, energy
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.methods.classifier import EnergyClassifier
 
 _STEPS = flags.DEFINE_integer("steps", 60, "times each is measured")
 _CHAIN = flags.DEFINE_integer("chain_steps", 20, "K")

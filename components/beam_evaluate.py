@@ -9,11 +9,12 @@ from typing import Any
 
 from components.beam import check_shared, on_workers
 from components.settings import BeamEvaluateConfig
-from jeat_tf import cli
-from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import cli
 from jeat_tf.config.fields import replace
-from jeat_tf.evaluate import evaluate, print_results
-from jeat_tf.measure import asked
+from jeat_tf.core.files import writable_folder
+from jeat_tf.evaluate.__main__ import print_results
+from jeat_tf.evaluate.density import asked
+from jeat_tf.evaluate.robustness import evaluate
 
 
 def attack(config: BeamEvaluateConfig) -> dict[str, Any]:

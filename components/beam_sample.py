@@ -9,12 +9,12 @@ from typing import Any
 
 from components.beam import check_shared, on_workers
 from components.settings import BeamSampleConfig
-from jeat_tf import cli
-from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import cli
 from jeat_tf.config.fields import replace
-from jeat_tf.sample import sample
-from jeat_tf.shards import part_of
-from jeat_tf.stored_samples import FILES, file_batches
+from jeat_tf.core.files import writable_folder
+from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.samples import FILES, file_batches
+from jeat_tf.sample.run import sample
 
 
 def draw(config: BeamSampleConfig) -> dict[str, Any]:

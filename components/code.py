@@ -33,8 +33,19 @@ def _reached(module: str) -> dict[str, str]:
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.split(".")[0] in _PACKAGES]
             elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _PACKAGES:
-                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += _modules(str(node.module), [alias.name for alias in node.names])
     return sources
+
+
+def _modules(module: str, names: list[str]) -> list[str]:
+    """The modules that `from module import names` reads: of a package that loads lazily, only those of the names."""
+    direct = [f"{module}.{name}" for name in names]
+    path = _source(module)
+    if path is None or not path.with_suffix(".pyi").exists():
+        return [module, *direct]
+    lines = ast.parse(path.with_suffix(".pyi").read_text(encoding="utf-8")).body
+    imports = [line for line in lines if isinstance(line, ast.ImportFrom)]
+    return [*direct, *(f"{module}.{i.module}" for i in imports if {alias.name for alias in i.names} & set(names))]
 
 
 def _beside(path: pathlib.Path) -> list[pathlib.Path]:

@@ -7,7 +7,7 @@ from components.core import component
 from components.types import Examples, OutputArtifact, Parameter
 from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.config.shared import Data
-from jeat_tf.prepare import prepare
+from jeat_tf.prepare.run import prepare
 
 
 @component(version="1")

@@ -4,11 +4,11 @@ import os
 
 from components.core import component
 from components.types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from jeat_tf.cli import parsed
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.fields import replace
-from jeat_tf.evaluate import evaluate
-from jeat_tf.measure import asked, measure
+from jeat_tf.evaluate.density import asked, measure
+from jeat_tf.evaluate.robustness import evaluate
 
 
 @component(version="1")

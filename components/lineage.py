@@ -13,7 +13,7 @@ from absl import app, flags
 from components import manifest
 from components.store import Lineage, Stored
 from components.types import Examples
-from jeat_tf import cli
+from jeat_tf.config import cli
 
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
 

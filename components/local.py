@@ -15,7 +15,7 @@ from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
 from components.store import Lineage, Made, Read, alone
 from components.types import InputArtifact, InputArtifacts, OutputArtifact
-from jeat_tf.artifacts import remove_partial, sha256, write_json
+from jeat_tf.core.files import remove_partial, sha256, write_json
 
 _DONE = "done.json"
 

@@ -6,7 +6,7 @@ import os
 from typing import Any, NamedTuple
 
 from components.types import Artifact
-from jeat_tf.artifacts import sha256, write_json
+from jeat_tf.core.files import sha256, write_json
 
 FILE = "manifest.json"
 FORMAT = 2

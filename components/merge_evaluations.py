@@ -14,7 +14,7 @@ from components.types import (
     Parameter,
     Samples,
 )
-from jeat_tf.evaluation.stored_shards import merge
+from jeat_tf.runs.verdict_parts import merge
 
 
 @component(version="1")

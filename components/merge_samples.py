@@ -4,12 +4,12 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
-from jeat_tf.artifacts import write_json
-from jeat_tf.cli import parsed
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.fields import replace
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.sample import sample
-from jeat_tf.stored_samples import merge
+from jeat_tf.core.files import write_json
+from jeat_tf.runs.samples import merge
+from jeat_tf.sample.run import sample
 
 
 @component(version="1")

@@ -12,15 +12,15 @@ from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
-from jeat_tf.build import check
-from jeat_tf.cli import parsed
+from jeat_tf.config.build import check
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.evaluate import attack_names
-from jeat_tf.shards import part_of
-from jeat_tf.stored_samples import FILES, file_batches
+from jeat_tf.evaluate.robustness import attack_names
+from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.samples import FILES, file_batches
 
 
 def build(config: PipelineConfig) -> Graph:

@@ -15,14 +15,14 @@ from components.types import (
     Report,
     Samples,
 )
-from jeat_tf.cli import parsed
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.fields import replace
 from jeat_tf.config.report import ReportConfig
-from jeat_tf.draw import draw
-from jeat_tf.report import report as write_report
-from jeat_tf.results_board import results, write_results
-from jeat_tf.trained import run_config
+from jeat_tf.draw.run import draw
+from jeat_tf.report.hparams import results, write_results
+from jeat_tf.report.run import report as write_report
+from jeat_tf.runs.trained import run_config
 
 
 @component(version="1")

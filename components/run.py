@@ -26,9 +26,9 @@ from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
 from components.types import InputArtifacts
-from jeat_tf import cli
-from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import cli
 from jeat_tf.config.fields import nearest
+from jeat_tf.core.files import writable_folder
 
 COMPONENTS: dict[str, Component] = {
     one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)

@@ -4,10 +4,10 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from jeat_tf.cli import parsed
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.fields import replace
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.sample import sample
+from jeat_tf.sample.run import sample
 
 
 @component(version="1")

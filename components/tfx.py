@@ -16,8 +16,8 @@ from components.run import execute
 from components.settings import PipelineConfig
 from components.types import InputArtifacts
 from components.wiring import single_inputs
-from jeat_tf import cli
-from jeat_tf.artifacts import writable_folder
+from jeat_tf.config import cli
+from jeat_tf.core.files import writable_folder
 
 
 def run_graph(graph: Graph, root: str, *, pipeline_name: str = "jeat-tf") -> None:

@@ -4,10 +4,10 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter
-from jeat_tf.cli import parsed
+from jeat_tf.config.cli import parsed
 from jeat_tf.config.fields import replace
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.train import train
+from jeat_tf.train.run import train
 
 
 @component(version="1")

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 import jeat_tf as jt
-from jeat_tf.data import as_floats, open_dataset
+from jeat_tf.core.types import Start
+from jeat_tf.data.datasets import as_floats, open_dataset
 from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, super_resolve, translate
-from jeat_tf.types import Start
 
 
 def train(images: np.ndarray, labels: np.ndarray, start: Start, epochs: int) -> keras.Model:

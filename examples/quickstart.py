@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import jeat_tf as jt
-from jeat_tf.data import as_floats, open_dataset
+from jeat_tf.data.datasets import as_floats, open_dataset
 
 
 def main(epochs: int = 12) -> tuple[float, float, np.ndarray]:

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.config import TrainConfig, replace
-from jeat_tf.data import ImageData, as_floats, open_dataset
-from jeat_tf.train import train
+from jeat_tf.data.datasets import ImageData, as_floats, open_dataset
+from jeat_tf.train.run import train
 
 # Two logical devices, for the test under tf.distribute; they must be named before TensorFlow starts.
 tf.config.set_logical_device_configuration(

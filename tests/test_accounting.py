@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jeat_tf import EnergyClassifier, Persistent, jeat, jem, pgd, robust_jem, standard
-from jeat_tf.methods import Curriculum, Free, Fresh, SplitPersistent, awp, dat, descend, pgd_at, sam, trades
+from jeat_tf.core.norms import l2, linf
 from jeat_tf.methods.accounting import (
     Passes,
     activation_bytes,
@@ -15,9 +15,12 @@ from jeat_tf.methods.accounting import (
     forward_flops,
     step_flops,
 )
-from jeat_tf.norms import l2, linf
-from jeat_tf.samplers import ReplayBuffer, sgld, uniform
-from jeat_tf.samplers.sgld import split_sgld
+from jeat_tf.methods.inner import Curriculum, Fresh, SplitPersistent
+from jeat_tf.methods.recipes import dat, pgd_at, trades
+from jeat_tf.methods.updates import Free, awp, descend, sam
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.sgld import sgld, split_sgld
+from jeat_tf.samplers.starts import uniform
 from tests.conftest import linear_net, tiny_cnn
 
 SHAPE = (8, 8, 1)

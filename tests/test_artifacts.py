@@ -7,16 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf.artifacts import (
-    load_net,
-    read_arrays,
-    remove_partial,
-    weights_sha256,
-    whole_file,
-    writable_folder,
-    write_arrays,
-    write_image,
-)
+from jeat_tf.core.files import read_arrays, remove_partial, whole_file, writable_folder, write_arrays, write_image
+from jeat_tf.models.files import load_net, weights_sha256
 from tests.conftest import tiny_cnn
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -41,7 +33,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "run").mkdir()
     write_arrays(str(tmp_path / "run" / "a.npz"), values=np.zeros(1))
     program = (
-        "import os, sys; from jeat_tf.artifacts import whole_file\n"
+        "import os, sys; from jeat_tf.core.files import whole_file\n"
         "with whole_file(sys.argv[1]) as path: open(path, 'w').write('half'); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run" / "a.npz")], cwd=ROOT, check=False)

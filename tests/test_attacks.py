@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from jeat_tf.attacks import cross_entropy, fgsm, fgsm_beside_noise, inference, joint_energy, marginal_energy, pgd
-from jeat_tf.loops import input_gradient
-from jeat_tf.norms import l2, linf
+from jeat_tf.attacks.pgd import fgsm, fgsm_beside_noise, pgd
+from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.core.norms import l2, linf
 from tests.conftest import seed
 
 LINF, L2 = linf(0.1), l2(0.8)

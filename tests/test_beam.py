@@ -10,8 +10,8 @@ from components.beam_evaluate import attack
 from components.beam_sample import draw
 from components.settings import BeamEvaluateConfig, BeamSampleConfig
 from jeat_tf.config import replace
-from jeat_tf.evaluate import evaluate
-from jeat_tf.sample import sample
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.sample.run import sample
 
 
 def config(run, folder, **settings):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jeat_tf import EnergyClassifier, pgd, standard
-from jeat_tf.attacks import cross_entropy
+from jeat_tf.attacks.surrogates import cross_entropy
+from jeat_tf.core.norms import linf
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, averaged
-from jeat_tf.norms import linf
 from tests.conftest import seed, tiny_cnn
 from tests.test_methods import LABELS, X, attack
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from jeat_tf.evaluation.chain_diagnostics import (
+from jeat_tf.metrics.chain_diagnostics import (
     autocorrelation,
     collapse,
     diagnose,
@@ -11,7 +11,7 @@ from jeat_tf.evaluation.chain_diagnostics import (
     effective_sample_size,
     saturation,
 )
-from jeat_tf.samplers import Steps, coupled
+from jeat_tf.samplers.sgld import Steps, coupled
 
 
 def white(length, chains):

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier, jeat, pgd_at, standard
-from jeat_tf.methods import Free
-from jeat_tf.norms import linf
+from jeat_tf.core.norms import linf
+from jeat_tf.methods.updates import Free
 from tests.conftest import tiny_cnn
 from tests.test_methods import LABELS, X, attack, persistent
 

@@ -5,9 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf import build
-from jeat_tf.attacks import marginal_energy
-from jeat_tf.cli import parsed
+from jeat_tf.attacks.surrogates import marginal_energy
 from jeat_tf.config import (
     DrawConfig,
     EvaluateConfig,
@@ -15,12 +13,14 @@ from jeat_tf.config import (
     ReportConfig,
     SampleConfig,
     TrainConfig,
+    build,
     differences,
     from_json,
     leaves,
     replace,
     to_json,
 )
+from jeat_tf.config.cli import parsed
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean, perturbed
 

@@ -3,17 +3,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from jeat_tf.data import (
-    AUGMENTATIONS,
-    as_floats,
-    check_images,
-    check_labels,
-    evaluation_batches,
-    open_dataset,
-    split_names,
-    training_stream,
-    usual_augmentation,
-)
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.data.augment import AUGMENTATIONS, usual_augmentation
+from jeat_tf.data.datasets import as_floats, open_dataset, split_names
+from jeat_tf.data.stream import evaluation_batches, training_stream
 from tests.conftest import seed
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.evaluation.diversity import class_counts, within_class_distance, within_class_ssim
+from jeat_tf.metrics.diversity import class_counts, within_class_distance, within_class_ssim
 from tests.conftest import seed
 
 RNG = np.random.default_rng(0)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.artifacts import load_net, weights_sha256
 from jeat_tf.config import DrawConfig, EvaluateConfig, SampleConfig, TrainConfig, replace
-from jeat_tf.data import as_floats
-from jeat_tf.draw import draw
-from jeat_tf.energy import energy
-from jeat_tf.evaluate import evaluate
-from jeat_tf.sample import sample
-from jeat_tf.stored_samples import SampleFolder
-from jeat_tf.train import train
+from jeat_tf.core.energy import energy
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.draw.run import draw
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.runs.samples import SampleFolder
+from jeat_tf.sample.run import sample
+from jeat_tf.train.run import train
 from tests.conftest import linear_net
 
 TRAINED = {"method": "standard", "epochs": 1, "batch_size": 300, "robust_every": 0, "images_every": 0}

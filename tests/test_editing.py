@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import joint_energy
-from jeat_tf.energy import cross_entropy, energy
-from jeat_tf.norms import l2, linf
+from jeat_tf.attacks.surrogates import joint_energy
+from jeat_tf.core.energy import cross_entropy, energy
+from jeat_tf.core.norms import l2, linf
 from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, super_resolve, translate
 from jeat_tf.samplers.metropolis import hmc, mala
 from jeat_tf.samplers.walks import langevin, projected

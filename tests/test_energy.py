@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.energy import JointEnergy, cross_entropy, energy, energy_model
+from jeat_tf.core.energy import JointEnergy, cross_entropy, energy, energy_model
 from tests.conftest import tiny_cnn
 
 LOGITS = tf.constant([[1.0, 2.0, 3.0], [0.0, -1.0, 50.0]])

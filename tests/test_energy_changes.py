@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from jeat_tf import EnergyClassifier, standard
-from jeat_tf.energy import energy
-from jeat_tf.methods import gaussian_noise, unchanged
+from jeat_tf.core.energy import energy
 from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
+from jeat_tf.methods.inner import gaussian_noise, unchanged
 from tests.conftest import linear_net
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)

@@ -8,13 +8,14 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
-from jeat_tf.attacks import Oracle, apgd, autoattack, inference, noise_search, pgd_search, square
+from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.ensemble import (
     MISCLASSIFIED,
     STANDING,
     Plan,
     Run,
     Standing,
+    autoattack,
     autoattack_plan,
     by_logit,
     by_malt,
@@ -23,7 +24,11 @@ from jeat_tf.attacks.ensemble import (
     run_in_order,
 )
 from jeat_tf.attacks.named import named
-from jeat_tf.norms import l2, linf
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.square import square
+from jeat_tf.attacks.steps import noise_search, pgd_search
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.norms import l2, linf
 from tests.conftest import seed
 from tests.test_searches import Linear
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.artifacts import load_net
 from jeat_tf.config import EvaluateConfig, replace
-from jeat_tf.data import as_floats
-from jeat_tf.evaluate import evaluate
-from jeat_tf.evaluation import stored_standing
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.models.files import load_net
+from jeat_tf.runs import verdicts as stored_standing
 from tests.conftest import linear_net, tiny_cnn
 
 ROOT = pathlib.Path(__file__).parents[1]

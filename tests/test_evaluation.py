@@ -3,11 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.energy import energy
-from jeat_tf.evaluation import agreement, classifier_features, refine, wilson_interval
-from jeat_tf.loops import input_gradient
-from jeat_tf.pictures import grid
-from jeat_tf.samplers import sgld
+from jeat_tf.core.energy import energy
+from jeat_tf.core.image_grid import grid
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.metrics.features import classifier_features
+from jeat_tf.metrics.intervals import wilson_interval
+from jeat_tf.metrics.scores import agreement
+from jeat_tf.samplers.refinement import refine
+from jeat_tf.samplers.sgld import sgld
 from tests.conftest import seed, tiny_cnn
 
 X = np.random.default_rng(0).random((30, 8, 8, 1), np.float32)

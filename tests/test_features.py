@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.artifacts import weights_sha256
-from jeat_tf.evaluation import features
-from jeat_tf.evaluation.features import classifier, inception_2015, keras_inception, resize_tf1, score_names
+from jeat_tf.metrics import features
+from jeat_tf.metrics.features import classifier, inception_2015, keras_inception, resize_tf1, score_names
+from jeat_tf.models.files import weights_sha256
 from tests.conftest import tiny_cnn
 
 GRAPH = "classify_image_graph_def.pb"

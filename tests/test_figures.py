@@ -7,34 +7,22 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jeat_tf.energy import energy
-from jeat_tf.evaluation.calibration import calibration
-from jeat_tf.figures import (
-    ChangesByEpoch,
-    GradientNorms,
-    Landscape,
-    ReliabilityBins,
-    changes_by_epoch,
-    class_grid,
-    draw_class_grid,
-    draw_energy_changes,
-    draw_energy_contours,
-    draw_gradient_norms,
-    draw_neighbours,
-    draw_reliability,
-    draw_robustness_curves,
-    draw_score_histograms,
-    draw_training_curves,
-    energy_contours,
-    gradient_norms,
-    neighbours,
-    paired_samples,
-    save_figure,
-)
-from jeat_tf.loops import input_gradient
+from jeat_tf.core.energy import energy
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.core.norms import l2, linf
+from jeat_tf.figures.chains import GradientNorms, draw_gradient_norms, gradient_norms, paired_samples
+from jeat_tf.figures.class_grids import class_grid, draw_class_grid
+from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
+from jeat_tf.figures.energy_changes import ChangesByEpoch, changes_by_epoch, draw_energy_changes
+from jeat_tf.figures.files import save_figure
+from jeat_tf.figures.histograms import draw_score_histograms
+from jeat_tf.figures.landscape import Landscape, draw_energy_contours, energy_contours
+from jeat_tf.figures.neighbour_rows import draw_neighbours, neighbours
+from jeat_tf.figures.reliability import ReliabilityBins, draw_reliability
 from jeat_tf.methods.energy_changes import EnergyRecord
-from jeat_tf.norms import l2, linf
-from jeat_tf.samplers import Chain, langevin, uniform
+from jeat_tf.metrics.calibration import calibration
+from jeat_tf.samplers.starts import uniform
+from jeat_tf.samplers.walks import Chain, langevin
 from tests.conftest import linear_net, seed, tiny_cnn
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
@@ -329,4 +317,4 @@ def test_matplotlib_stays_in_figures_and_without_pyplot():
         top = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom))]
         words = " ".join(map(ast.unparse, top))
         assert "pyplot" not in words, path
-        assert path.parent.name in ("figures", "reporting") or "matplotlib" not in words, path
+        assert path.parent.name in ("figures", "report") or "matplotlib" not in words, path

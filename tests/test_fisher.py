@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.evaluation.fisher import exact_trace, fisher_score, hutchinson_trace, piecewise_linear_trace
+from jeat_tf.metrics.fisher import exact_trace, fisher_score, hutchinson_trace, piecewise_linear_trace
 from tests.conftest import linear_net, seed, tiny_cnn
 
 RNG = np.random.default_rng(0)

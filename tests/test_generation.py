@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jeat_tf.generation import (
+from jeat_tf.config.stages import (
     PRESETS,
     Contrast,
     Sgld,
@@ -12,7 +12,8 @@ from jeat_tf.generation import (
     stage,
     steps_at,
 )
-from jeat_tf.samplers import Chain, Steps
+from jeat_tf.samplers.sgld import Steps
+from jeat_tf.samplers.walks import Chain
 from tests.conftest import seed
 
 

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import attacks
-from jeat_tf.models import in_bfloat16, small_cnn
-from jeat_tf.models.glow import (
+from jeat_tf.attacks.pgd import pgd
+from jeat_tf.core.norms import linf
+from jeat_tf.models.cnn import small_cnn
+from jeat_tf.models.flow import (
     ActNorm,
     AffineCoupling,
     Center,
@@ -20,9 +22,9 @@ from jeat_tf.models.glow import (
     encode,
     flow_samples,
     glow,
-    initialize,
+    initialize_flow,
 )
-from jeat_tf.norms import linf
+from jeat_tf.models.precision import in_bfloat16
 from tests.conftest import seed
 
 LABELS = tf.constant([0, 1, 2, 1])
@@ -125,7 +127,7 @@ def test_initialization_standardises_what_each_actnorm_gives():
     keras.utils.set_random_seed(0)
     net = glow((8, 8, 1), 3, depth=2, width=4)
     x = images = 0.2 * uniform(64, 8, 8, 1) ** 2
-    initialize(net, images)
+    initialize_flow(net, images)
     for step in net.layers[1:-1]:
         x, _ = step(x)
         x = x[0] if isinstance(step, Split) else x
@@ -190,7 +192,7 @@ def test_training_on_digits_raises_their_log_density(digit_arrays):
     images, labels = digit_arrays
     images = images + (np.random.default_rng(0).random(images.shape, np.float32) - 0.5) / 16
     net = glow((8, 8, 1), 10, levels=1, depth=1, width=16)
-    initialize(net, images[:256])
+    initialize_flow(net, images[:256])
 
     def loss(labels, logits):
         return -tf.gather(logits, tf.cast(labels, tf.int32)[:, 0], batch_dims=1) / 64
@@ -221,7 +223,7 @@ def test_compiled_gradients_are_finite_and_those_of_eager_mode(flow):
 def test_an_attack_raises_the_cross_entropy_of_a_flow(flow):
     x = uniform(4, 4, 4, 1)
     loss_fn = attacks.cross_entropy(flow, LABELS)
-    x_adv = attacks.pgd(loss_fn, x, seed=seed(), ball=linf(0.1), step_size=0.05, num_steps=3)
+    x_adv = pgd(loss_fn, x, seed=seed(), ball=linf(0.1), step_size=0.05, num_steps=3)
     assert np.all(loss_fn(x_adv) > loss_fn(x))
 
 

@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier, Persistent, coupled, jeat, sgld, standard
-from jeat_tf.methods import Curriculum, Free, Fresh, dat, pgd_at
+from jeat_tf.core.norms import linf
 from jeat_tf.methods.guard import DivergenceError, Guard
-from jeat_tf.norms import linf
-from jeat_tf.samplers import uniform
+from jeat_tf.methods.inner import Curriculum, Fresh
+from jeat_tf.methods.recipes import dat, pgd_at
+from jeat_tf.methods.updates import Free
+from jeat_tf.samplers.starts import uniform
 from tests.conftest import tiny_cnn
 from tests.test_methods import LABELS, X, attack, persistent
 

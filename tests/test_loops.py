@@ -1,8 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.loops import input_gradient, repeat
-from jeat_tf.seeds import fold_in
+from jeat_tf.core.loops import input_gradient, repeat
+from jeat_tf.core.seeds import fold_in
 from tests.conftest import linear_net, seed
 
 X = tf.random.stateless_uniform([3, 8, 8, 1], [0, 0])

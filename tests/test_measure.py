@@ -8,16 +8,16 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf import measure_generation
-from jeat_tf.artifacts import load_net, weights_sha256
 from jeat_tf.config import EvaluateConfig, SampleConfig, replace
-from jeat_tf.data import as_floats
-from jeat_tf.evaluation import calibration, fisher, neighbours, scores
-from jeat_tf.evaluation.features import classifier
-from jeat_tf.measure import asked, measure, summary
-from jeat_tf.sample import sample
-from jeat_tf.stored_samples import SampleFolder
-from jeat_tf.trained import run_config
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.evaluate import generated_images as measure_generation
+from jeat_tf.evaluate.density import asked, measure, summary
+from jeat_tf.metrics import calibration, fisher, neighbours, scores
+from jeat_tf.metrics.features import classifier
+from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.runs.samples import SampleFolder
+from jeat_tf.runs.trained import run_config
+from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
 
 
@@ -235,7 +235,7 @@ def test_each_measure_is_written_before_the_next(run, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jeat_tf.measure._ood", killed)
+    monkeypatch.setattr("jeat_tf.evaluate.density._ood", killed)
     settings = {"calibration": True, "ood": "uniform", "num_images": 50, "output_dir": str(tmp_path)}
     with pytest.raises(KeyboardInterrupt):
         measure(replace(EvaluateConfig(), model=run, **settings))

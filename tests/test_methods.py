@@ -6,42 +6,41 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import joint_energy, pgd, training
-from jeat_tf.energy import energy
-from jeat_tf.methods import (
+from jeat_tf.attacks.pgd import pgd
+from jeat_tf.attacks.surrogates import joint_energy, training
+from jeat_tf.core.energy import energy
+from jeat_tf.core.norms import gaussian_start, l2, linf
+from jeat_tf.methods.classifier import EnergyClassifier
+from jeat_tf.methods.inner import (
     Curriculum,
-    EnergyClassifier,
-    Free,
     Fresh,
     Persistent,
     SplitPersistent,
-    adversarial,
-    awp,
-    clean,
-    dat,
     dequantized,
-    descend,
-    flow,
     gaussian_noise,
+    kl_attacked,
+)
+from jeat_tf.methods.objective import adversarial, clean, joint, perturbed
+from jeat_tf.methods.recipes import (
+    dat,
+    flow,
     igebm,
     jeat,
     jem,
-    joint,
-    kl_attacked,
     noise,
-    perturbed,
     pgd_at,
     pre_jeat,
     robust_jem,
-    sam,
     standard,
     trades,
     weat,
 )
-from jeat_tf.models import small_cnn
+from jeat_tf.methods.updates import Free, awp, descend, sam
+from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.layers import ActNorm
-from jeat_tf.norms import gaussian_start, l2, linf
-from jeat_tf.samplers import ReplayBuffer, sgld, split_sgld, uniform
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.sgld import sgld, split_sgld
+from jeat_tf.samplers.starts import uniform
 from tests.conftest import seed, tiny_cnn
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.loops import input_gradient
+from jeat_tf.core.loops import input_gradient
 from jeat_tf.samplers.metropolis import acceptance, hmc, mala
 from jeat_tf.samplers.walks import Chain, langevin
 from tests.conftest import seed

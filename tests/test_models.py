@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.models import ACTIVATIONS, NORMS, ActNorm, in_bfloat16, pre_act_resnet18, small_cnn, split, wide_resnet
+from jeat_tf.models.cnn import small_cnn
+from jeat_tf.models.layers import ACTIVATIONS, NORMS, ActNorm
+from jeat_tf.models.parts import split
+from jeat_tf.models.pre_act import pre_act_resnet18
+from jeat_tf.models.precision import in_bfloat16
+from jeat_tf.models.residual import wide_resnet
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
 

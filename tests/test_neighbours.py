@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from jeat_tf.evaluation.neighbours import memorisation, nearest_l2, nearest_ssim, ssim
+from jeat_tf.metrics.neighbours import memorisation, nearest_l2, nearest_ssim, ssim
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.random((40, 8, 8, 1), np.float32)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from jeat_tf.norms import l2, linf
+from jeat_tf.core.norms import l2, linf
 from tests.conftest import seed
 
 X = tf.constant(np.random.default_rng(0).random((64, 4, 4, 2), np.float32))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.evaluation.ood import (
+from jeat_tf.metrics.ood import (
     constant,
     detection,
     gaussian_noise,

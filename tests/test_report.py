@@ -10,12 +10,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from jeat_tf.artifacts import write_image, write_json, write_text
 from jeat_tf.config import ReportConfig, TrainConfig, replace, to_json
-from jeat_tf.report import report
-from jeat_tf.reporting import MARKER, latex, markdown, read_runs, side_by_side, summarise
-from jeat_tf.reporting.summary import columns_of
-from jeat_tf.reporting.tables import best_of, cell_text
+from jeat_tf.core.files import write_image, write_json, write_text
+from jeat_tf.report.collect import read_runs
+from jeat_tf.report.published import side_by_side
+from jeat_tf.report.run import report
+from jeat_tf.report.summary import columns_of, summarise
+from jeat_tf.report.tables import MARKER, best_of, cell_text, latex, markdown
 
 MADE = {
     "command": "python -m jeat_tf.train", "jeat_tf": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1",

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from jeat_tf.config import TrainConfig, replace
-from jeat_tf.results_board import results, write_results
+from jeat_tf.report.hparams import results, write_results
 
 
 def test_a_run_is_a_row_of_its_settings_and_numbers(tmp_path):

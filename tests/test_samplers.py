@@ -5,23 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import joint_energy, marginal_energy
-from jeat_tf.loops import input_gradient
-from jeat_tf.samplers import (
-    ReplayBuffer,
-    Stage,
-    class_components,
-    class_gaussians,
-    class_statistics,
-    coupled,
-    gaussian,
-    generate,
-    given,
-    mixture,
-    sgld,
-    uniform,
-)
-from jeat_tf.samplers.statistics import cached
+from jeat_tf.attacks.surrogates import joint_energy, marginal_energy
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.samplers.class_statistics import cached, class_components, class_statistics
+from jeat_tf.samplers.generation import Stage, generate
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.sgld import coupled, sgld
+from jeat_tf.samplers.starts import class_gaussians, gaussian, given, mixture, uniform
 from tests.conftest import seed, tiny_cnn
 
 

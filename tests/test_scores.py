@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jeat_tf.evaluation.protocol import Protocol
-from jeat_tf.evaluation.scores import (
+from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
+from jeat_tf.metrics.protocol import Protocol
+from jeat_tf.metrics.scores import (
     SplitScore,
     _jackknife_variance,
     bias_note,
@@ -21,7 +22,6 @@ from jeat_tf.evaluation.scores import (
     precision_recall,
     score_bias_note,
 )
-from jeat_tf.evaluation.statistics import ClassStatistics, FeatureStatistics
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(400, 6)) @ RNG.normal(size=(6, 6)), RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6)) + 1
@@ -312,7 +312,7 @@ class TestNeighbours:
     def test_do_not_depend_on_blocks(self, monkeypatch):
         a, b = RNG.normal(size=(700, 3)), RNG.normal(size=(900, 3)) + 0.5
         whole = precision_recall(a, b), density_coverage(a, b)
-        monkeypatch.setattr("jeat_tf.evaluation.scores._MEGABYTES", 0.1)
+        monkeypatch.setattr("jeat_tf.metrics.scores._MEGABYTES", 0.1)
         assert (precision_recall(a, b), density_coverage(a, b)) == whole
 
     def test_refuse_fewer_images_than_neighbours(self):

@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks import (
-    Oracle,
-    apgd,
-    carlini_wagner_l2,
-    carlini_wagner_linf,
-    fab,
-    inference,
-    losses,
-    noise_search,
-    pgd_search,
-    square,
-)
+from jeat_tf.attacks import losses
+from jeat_tf.attacks.apgd import apgd
+from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
+from jeat_tf.attacks.fab import fab
+from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import _bucket, _looks
-from jeat_tf.models import in_bfloat16, small_cnn
-from jeat_tf.norms import l2, linf
+from jeat_tf.attacks.square import square
+from jeat_tf.attacks.steps import noise_search, pgd_search
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.norms import l2, linf
+from jeat_tf.models.cnn import small_cnn
+from jeat_tf.models.precision import in_bfloat16
 from tests.conftest import seed
 
 COUNT = 24

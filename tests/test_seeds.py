@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.seeds import fold_in, split
+from jeat_tf.core.seeds import fold_in, split
 from tests.conftest import seed
 
 

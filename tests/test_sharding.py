@@ -20,11 +20,11 @@ from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.types import InputArtifacts, Model
 from jeat_tf.config import EvaluateConfig, SampleConfig, replace
-from jeat_tf.evaluate import evaluate
-from jeat_tf.evaluation.stored_shards import merge as merge_state
-from jeat_tf.sample import sample
-from jeat_tf.shards import part_of
-from jeat_tf.stored_samples import FILES, SampleFolder, file_batches, merge
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.samples import FILES, SampleFolder, file_batches, merge
+from jeat_tf.runs.verdict_parts import merge as merge_state
+from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
 
 FLAGS = "--num=35 --stages=sgld:num_steps=3 --batch_size=5 --shard_size=10 --readings=1"

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jeat_tf.artifacts import load_net, weights_sha256
-from jeat_tf.cli import parsed
 from jeat_tf.config import TrainConfig, from_json, replace
+from jeat_tf.config.cli import parsed
 from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
-from jeat_tf.train import _legs, plan, train
+from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.train.run import _legs, plan, train
 from tests.test_config import PRESETS
 
 # 1,260 images in batches of 300: four steps an epoch.
@@ -196,8 +196,8 @@ class TestResume:
 
 
 def _restored(config, folder):
-    from jeat_tf import build
-    from jeat_tf.methods import EnergyClassifier
+    from jeat_tf.config import build
+    from jeat_tf.methods.classifier import EnergyClassifier
 
     data = build.dataset(config.data)
     net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
@@ -284,7 +284,7 @@ def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):
     assert found["passes_per_step"] == {"forward": 4, "input_backward": 3, "weight_backward": 1}
     assert found["basis"] == "median of 9 steps"
     assert found["hours"] * 3600 == pytest.approx(20 * found["seconds_per_step"])
-    monkeypatch.setattr("jeat_tf.train._LONGEST_TIMED", 0.0)
+    monkeypatch.setattr("jeat_tf.train.run._LONGEST_TIMED", 0.0)
     guessed = plan(config)
     assert guessed["basis"] == "FLOPs of a step at the speed of a gradient of 4 images"
     assert 0 < guessed["seconds_per_step"] < 60

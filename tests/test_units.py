@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.samplers import sgld
-from jeat_tf.units import (
+from jeat_tf.core.units import (
     fraction_of_255,
     gradient_bound_from_symmetric,
     gradient_step_from_symmetric,
     length_from_symmetric,
     number,
 )
+from jeat_tf.samplers.sgld import sgld
 from tests.conftest import seed
 
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from jeat_tf.cli import parsed, print_settings
 from jeat_tf.config import PrepareConfig, TrainConfig, replace
-from jeat_tf.prepare import prepare
+from jeat_tf.config.cli import parsed, print_settings
+from jeat_tf.prepare.run import prepare
 
 ROOT = pathlib.Path(__file__).parents[1]
 

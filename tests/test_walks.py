@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.samplers import Chain, annealed, langevin, momentum, projected, sgld
+from jeat_tf.samplers.sgld import sgld
+from jeat_tf.samplers.walks import Chain, annealed, langevin, momentum, projected
 from tests.conftest import seed
 
 WALKS = {

@@ -9,8 +9,8 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.norms import Ball
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 _MOMENTUM = 0.75  # alpha of Algorithm 1
 _RISES = 0.75  # rho: share of a window's steps that have to raise the loss

@@ -12,7 +12,7 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 _INSIDE = 1 - 1e-6  # keeps atanh finite at pixels of 0 and 1
 _NO_PROGRESS = 0.9999  # a loss above this share of that at the last check ends the constant

@@ -13,10 +13,10 @@ from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
-from jeat_tf.data.checks import check_images, check_labels
-from jeat_tf.norms import Ball
-from jeat_tf.seeds import fold_in
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke an image
 TOLERANCE = 1e-6  # rounding of x + epsilon in float32

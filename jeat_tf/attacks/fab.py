@@ -9,9 +9,9 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import Look, Oracle, Rows, as_oracle, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.loops import advance
-from jeat_tf.norms import Ball
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.loops import advance
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 _OVERSHOOT = 1.05  # eta
 _MOST_BIAS = 0.1  # alpha_max: weight of the step that starts at x itself

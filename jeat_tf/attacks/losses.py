@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from jeat_tf import energy as energies
-from jeat_tf.types import Labels
+from jeat_tf.core import energy as energies
+from jeat_tf.core.types import Labels
 
 _TINY = 1e-12  # keeps a quotient of equal logits finite
 

@@ -11,7 +11,7 @@ from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_lin
 from jeat_tf.attacks.ensemble import ATTACKS, VERSIONS, Plan, Run, autoattack_plan, by_logit
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
-from jeat_tf.norms import Ball, l2, linf
+from jeat_tf.core.norms import Ball, l2, linf
 
 _FIXED_CONSTANT = 0.2  # as JEAT's tables report C&W
 _C_W_STEPS = 1000

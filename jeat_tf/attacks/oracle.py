@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from jeat_tf.loops import advance
-from jeat_tf.seeds import draw_each
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.loops import advance
+from jeat_tf.core.seeds import draw_each
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 LogitsLoss = Callable[[tf.Tensor, Labels, Labels], tf.Tensor]
 """(logits float32[B, K], labels, targets) -> loss float32[B]; see `losses`."""

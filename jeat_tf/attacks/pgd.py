@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from jeat_tf.loops import input_gradient, repeat
-from jeat_tf.norms import Ball
-from jeat_tf.types import Images, LossFn, Seed
+from jeat_tf.core.loops import input_gradient, repeat
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.types import Images, LossFn, Seed
 
 Bounds = tuple[float, float]
 

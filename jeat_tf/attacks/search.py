@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, as_oracle
-from jeat_tf.data.checks import check_images, check_labels
-from jeat_tf.loops import advance
-from jeat_tf.seeds import fold_in, per_image
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.loops import advance
+from jeat_tf.core.seeds import fold_in, per_image
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 
 class Found(NamedTuple):

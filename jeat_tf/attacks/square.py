@@ -11,9 +11,9 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.norms import Ball
-from jeat_tf.seeds import split
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.seeds import split
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 # Queries after which the share of pixels that a square covers is halved; tuned by the authors for 10,000 queries and
 # used as they are for any number.

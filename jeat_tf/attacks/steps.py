@@ -8,8 +8,8 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.norms import Ball
-from jeat_tf.types import Images, Labels, LogitsFn, Seed
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 
 class _State(NamedTuple):

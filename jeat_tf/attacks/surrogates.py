@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from jeat_tf import energy as energies
-from jeat_tf.types import Images, Labels, LogitsFn, LossFn, Surrogate
+from jeat_tf.core import energy as energies
+from jeat_tf.core.types import Images, Labels, LogitsFn, LossFn, Surrogate
 
 
 def cross_entropy(logits_fn: LogitsFn, labels: Labels) -> LossFn:

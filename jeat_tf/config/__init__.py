@@ -5,24 +5,6 @@ and `build.py` turns them into objects. Inside this package each module is impor
 pipeline's step is that of its own settings alone.
 """
 
-from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.fields import differences, from_json, leaves, replace, to_json
-from jeat_tf.config.prepare import PrepareConfig
-from jeat_tf.config.report import ReportConfig
-from jeat_tf.config.sample import SampleConfig
-from jeat_tf.config.train import TrainConfig
+import lazy_loader
 
-__all__ = [
-    "DrawConfig",
-    "EvaluateConfig",
-    "PrepareConfig",
-    "ReportConfig",
-    "SampleConfig",
-    "TrainConfig",
-    "differences",
-    "from_json",
-    "leaves",
-    "replace",
-    "to_json",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ import difflib
 import json
 from typing import Any, TypeVar
 
-from jeat_tf.units import number
+from jeat_tf.core.units import number
 
 Config = TypeVar("Config")
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from jeat_tf.config.fields import setting
 from jeat_tf.config.shared import RANK_HELP, RETAINED_HELP, STARTS, Data
-from jeat_tf.models import ACTIVATIONS, NORMS
+from jeat_tf.models.layers import ACTIVATIONS, NORMS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
+from jeat_tf.core.seeds import split
+from jeat_tf.core.types import Seed
 from jeat_tf.data.stream import Augment
-from jeat_tf.seeds import split
-from jeat_tf.types import Seed
 
 
 def crop(image: tf.Tensor, seed: Seed, *, padding: int = 4) -> tf.Tensor:

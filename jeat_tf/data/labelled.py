@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jeat_tf.data.checks import check_images, check_labels
+from jeat_tf.core.checks import check_images, check_labels
 from jeat_tf.data.datasets import as_floats, open_dataset
 
 

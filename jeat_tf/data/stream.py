@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.seeds import fold_in
-from jeat_tf.types import Seed
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Seed
 
 Augment = Callable[[tf.Tensor, Seed], tf.Tensor]
 """(image float32[H, W, C] in [0, 1], seed) -> image, like it."""

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from jeat_tf.attacks import cross_entropy, inference, joint_energy, marginal_energy
+from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
+from jeat_tf.core.loops import input_gradient
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Images, Sampler, Seed, Start, Surrogate
 from jeat_tf.figures.style import add_legend, draw_band, line_styles, panels, set_title
-from jeat_tf.loops import input_gradient
-from jeat_tf.samplers import Stage, Walk, generate
-from jeat_tf.seeds import fold_in
-from jeat_tf.types import Images, Sampler, Seed, Start, Surrogate
+from jeat_tf.samplers.generation import Stage, generate
+from jeat_tf.samplers.walks import Walk
 
 
 def paired_samples(

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from jeat_tf.core.image_grid import grid
 from jeat_tf.figures.style import panels, set_title
-from jeat_tf.pictures import grid
 
 _PADDING = 3  # pixels of the picture between images
 _IMAGE = 0.36  # inches, the width of an image

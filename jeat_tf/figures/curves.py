@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.evaluation import wilson_interval
+from jeat_tf.core.norms import Ball
 from jeat_tf.figures.style import add_legend, draw_band, line_styles, panels
-from jeat_tf.norms import Ball
+from jeat_tf.metrics.intervals import wilson_interval
 
 
 def draw_robustness_curves(

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.artifacts import whole_file, write_arrays
+from jeat_tf.core.files import whole_file, write_arrays
 
 _DPI = 150
 

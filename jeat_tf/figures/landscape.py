@@ -10,9 +10,9 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from jeat_tf.energy import energy
+from jeat_tf.core.energy import energy
+from jeat_tf.core.types import Seed
 from jeat_tf.figures.style import panels, set_title
-from jeat_tf.types import Seed
 
 _BATCH = 256
 _LINES = 7  # contour lines in a panel

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.evaluation import wilson_interval
 from jeat_tf.figures.style import add_legend, line_styles, panels
+from jeat_tf.metrics.intervals import wilson_interval
 
 
 class ReliabilityBins(NamedTuple):

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import whole_file, write_json
-from jeat_tf.attacks import cross_entropy
+from jeat_tf.attacks.surrogates import cross_entropy
+from jeat_tf.core.files import whole_file, write_json
+from jeat_tf.core.types import Attack
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked
-from jeat_tf.types import Attack
 
 
 class Progress(keras.callbacks.ProgbarLogger):

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.data.checks import check_images, check_labels
-from jeat_tf.energy import cross_entropy
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.energy import cross_entropy
+from jeat_tf.core.seeds import fold_in
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.updates import Free, Update, descend
-from jeat_tf.seeds import fold_in
 
 _WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
 _DEFAULT_BATCH = 32  # of Keras' fit on arrays

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import read_arrays, write_arrays
-from jeat_tf.energy import energy
-from jeat_tf.seeds import fold_in
-from jeat_tf.types import Images, Perturb
+from jeat_tf.core.energy import energy
+from jeat_tf.core.files import read_arrays, write_arrays
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Images, Perturb
 
 
 class EnergyRecord(NamedTuple):

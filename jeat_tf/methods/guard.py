@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.artifacts import read_arrays, whole_file, write_json
+from jeat_tf.core.files import read_arrays, whole_file, write_json
 
 
 class DivergenceError(ArithmeticError):

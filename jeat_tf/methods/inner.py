@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import tensorflow as tf
 
-from jeat_tf.attacks import inference, joint_energy, marginal_energy
-from jeat_tf.energy import kl_divergence
-from jeat_tf.loops import repeat
-from jeat_tf.models import split as split_net
-from jeat_tf.norms import gaussian_start
-from jeat_tf.samplers import ReplayBuffer
-from jeat_tf.seeds import split
-from jeat_tf.types import Attack, Images, Labels, Perturb, Sampler, Seed, Start, Surrogate, View
+from jeat_tf.attacks.surrogates import inference, joint_energy, marginal_energy
+from jeat_tf.core.energy import kl_divergence
+from jeat_tf.core.loops import repeat
+from jeat_tf.core.norms import gaussian_start
+from jeat_tf.core.seeds import split
+from jeat_tf.core.types import Attack, Images, Labels, Perturb, Sampler, Seed, Start, Surrogate, View
+from jeat_tf.models.parts import split as split_net
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
 
 
 def unchanged(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:

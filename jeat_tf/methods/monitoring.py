@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras.callbacks import Callback
 from tensorboard.plugins.hparams import api as hparams
 
-from jeat_tf.attacks import marginal_energy
-from jeat_tf.loops import input_gradient
-from jeat_tf.pictures import grid
+from jeat_tf.attacks.surrogates import marginal_energy
+from jeat_tf.core.image_grid import grid
+from jeat_tf.core.loops import input_gradient
 
 _SHOWN = 64  # images in a grid
 _MEASURED = 256  # buffer slots whose gradients are taken

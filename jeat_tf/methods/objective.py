@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from jeat_tf.attacks import inference
-from jeat_tf.energy import cross_entropy, energy, kl_divergence
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.energy import cross_entropy, energy, kl_divergence
+from jeat_tf.core.norms import gaussian_start
+from jeat_tf.core.seeds import split
+from jeat_tf.core.types import Batch, Images, Labels, LossOut, Perturb, Seed
 from jeat_tf.methods.inner import Negatives, unchanged
-from jeat_tf.norms import gaussian_start
-from jeat_tf.seeds import split
-from jeat_tf.types import Batch, Images, Labels, LossOut, Perturb, Seed
 
 Positive = Callable[[Batch], Images]
 """Which images' energy is lowered, or which are classified: `perturbed` or `clean`."""

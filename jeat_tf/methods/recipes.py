@@ -24,7 +24,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from jeat_tf.attacks import cross_entropy, joint_energy
+from jeat_tf.attacks.surrogates import cross_entropy, joint_energy
+from jeat_tf.core.types import Attack
 from jeat_tf.methods.inner import Negatives, attacked, dequantized, gaussian_noise, kl_attacked
 from jeat_tf.methods.objective import (
     Objective,
@@ -37,7 +38,6 @@ from jeat_tf.methods.objective import (
     likelihood,
     perturbed,
 )
-from jeat_tf.types import Attack
 
 
 def standard() -> Objective:

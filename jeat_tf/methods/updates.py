@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.types import Batch, Images, Labels, LossOut, Seed
 from jeat_tf.methods.objective import Objective
-from jeat_tf.norms import Ball
-from jeat_tf.types import Batch, Images, Labels, LossOut, Seed
 
 Update = Callable[[Any, Objective, keras.optimizers.Optimizer, Images, Labels, Seed], LossOut]
 """(net, objective, optimizer, x, labels, seed) -> LossOut with the term `gradient_norm` added."""

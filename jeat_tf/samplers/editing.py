@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.attacks import cross_entropy, inference, joint_energy, marginal_energy, opposite, pgd
-from jeat_tf.data import check_images, check_labels
-from jeat_tf.loops import advance
-from jeat_tf.norms import Ball
+from jeat_tf.attacks.pgd import pgd
+from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.loops import advance
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.seeds import fold_in, split
+from jeat_tf.core.types import EnergyFn, Images, Labels, Seed, Surrogate
 from jeat_tf.samplers.metropolis import Acceptance
 from jeat_tf.samplers.starts import uniform
 from jeat_tf.samplers.walks import Chain, Memory, Walk, projected
-from jeat_tf.seeds import fold_in, split
-from jeat_tf.types import EnergyFn, Images, Labels, Seed, Surrogate
 
 
 def inpaint(

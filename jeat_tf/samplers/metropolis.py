@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from jeat_tf.core.types import EnergyFn, Images, Seed
 from jeat_tf.samplers.walks import Memory, Walk
-from jeat_tf.types import EnergyFn, Images, Seed
 
 Bounds = tuple[float, float]
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from jeat_tf.types import Images, Labels, Seed, Start
+from jeat_tf.core.types import Images, Labels, Seed, Start
 
 
 class ReplayBuffer(keras.layers.Layer):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from jeat_tf.loops import input_gradient, repeat
+from jeat_tf.core.loops import input_gradient, repeat
+from jeat_tf.core.types import EnergyFn, Images, Seed
 from jeat_tf.samplers.walks import Chain, langevin, shaken
-from jeat_tf.types import EnergyFn, Images, Seed
 
 
 def sgld(

@@ -6,10 +6,10 @@ Labels are checked in eager mode alone, by those starts that go by them.
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.data import check_labels
-from jeat_tf.samplers.statistics import ClassStatistics
-from jeat_tf.seeds import split
-from jeat_tf.types import Images, Labels, Seed, Start
+from jeat_tf.core.checks import check_labels
+from jeat_tf.core.seeds import split
+from jeat_tf.core.types import Images, Labels, Seed, Start
+from jeat_tf.samplers.class_statistics import ClassStatistics
 
 
 def uniform(image_shape: tuple[int, int, int], low: float = 0.0, high: float = 1.0) -> Start:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from jeat_tf.loops import advance, input_gradient
-from jeat_tf.norms import gaussian_start
-from jeat_tf.seeds import fold_in
-from jeat_tf.types import EnergyFn, Images, Seed
+from jeat_tf.core.loops import advance, input_gradient
+from jeat_tf.core.norms import gaussian_start
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import EnergyFn, Images, Seed
 
 Memory = Any
 """What a walk carries from step to step beside its images: a tensor or any nest of tensors, () for nothing."""

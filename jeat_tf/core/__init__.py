@@ -1,0 +1,1 @@
+"""What everything else stands on: energies, balls, seeds, the graph loop, files. No data sets, no nets."""

@@ -1,0 +1,5 @@
+from .run import draw
+
+__all__ = [
+    "draw",
+]

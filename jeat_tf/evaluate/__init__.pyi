@@ -1,0 +1,5 @@
+from .robustness import evaluate
+
+__all__ = [
+    "evaluate",
+]

@@ -1,0 +1,225 @@
+"""A net under attacks by name: who stands after each, and a row of results about it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, joined, names_of, run_in_order
+from jeat_tf.attacks.named import Named, named
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.search import predictions
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.core.norms import Ball
+from jeat_tf.core.units import fraction_of_255
+from jeat_tf.data.labelled import LabelledImages
+from jeat_tf.metrics.intervals import wilson_interval
+from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.verdict_parts import state_file
+from jeat_tf.runs.verdicts import StoredStanding
+
+_FAST = "autoattack-fast"
+
+
+class Column(NamedTuple):
+    """One attack in one ball.
+
+    Attributes:
+      name: as on the command line.
+      ball: where successes count.
+      attack: its runs.
+      oracle: the net that is attacked.
+      judge: the net that decides; the attacked one but for attacks that do not know of a refinement.
+    """
+
+    name: str
+    ball: Ball
+    attack: Named
+    oracle: Oracle
+    judge: Oracle
+
+    @property
+    def key(self) -> str:
+        return f"{self.name.replace(' ', '_')}_{self.ball.name}_{self.ball.epsilon:.6f}"
+
+
+def columns(
+    names: list[str], balls: list[Ball], oracle: Oracle, blind: Oracle | None, suspected: bool
+) -> Iterator[Column]:
+    """The attacks in every ball; those of the least distance once.
+
+    Args:
+      names: of attacks, as on the command line; "clean" is none.
+      balls: the largest first.
+      oracle: the net that is attacked, and decides.
+      blind: the net without its refinement, if attacks on that are to be shown as well.
+      suspected: there are signs of gradient masking, so that fast attacks get more to do.
+    """
+    for i, ball in enumerate(balls):
+        for name in names:
+            if name == "clean":
+                continue
+            attack = named(name, ball)
+            if name == _FAST and suspected:
+                attack = _escalated(attack, ball)
+            if i and not attack.in_ball:
+                continue
+            yield Column(name, ball, attack, oracle, oracle)
+            if blind is not None:
+                yield Column(f"{name} on the net alone", ball, attack, blind, oracle)
+
+
+def _escalated(attack: Named, ball: Ball) -> Named:
+    more = autoattack_plan(["fab-t", "square"], ball)
+    return Named(
+        Plan(attack.plan.runs + more.runs, attack.plan.order),
+        f"{attack.protocol}; then fab-t and square, because the audit found signs of gradient masking",
+    )
+
+
+def attack(
+    config: EvaluateConfig,
+    column: Column,
+    data: LabelledImages,
+    logits: np.ndarray,
+    state: str,
+    identity: dict[str, Any],
+    shards: Sequence[str],
+) -> tuple[Standing, float]:
+    """Runs the attack of a column on shards of the images, from where the files in `state` are.
+
+    Args:
+      config: seed, batch size, what to keep.
+      column: the attack.
+      data: all images.
+      logits: float32[N, K], of all images.
+      state: folder of the files that survive an interruption.
+      identity: what has to be equal for a file to belong to this evaluation.
+      shards: "i/m" for each, in order, or one empty string for all images.
+
+    Returns:
+      standing: of the images of these shards.
+      seconds: that all processes spent on them.
+
+    Raises:
+      ValueError: a file of another evaluation, or an unreadable one.
+    """
+    identity = identity | {
+        "attack": column.name,
+        "norm": column.ball.name,
+        "epsilon": column.ball.epsilon,
+        "plan": column.attack.protocol,
+    }
+    found = [
+        _attack_shard(config, column, data, logits, state_file(state, column.key, shard), identity, shard)
+        for shard in shards
+    ]
+    standings, seconds = zip(*found, strict=True)
+    return joined(standings), sum(seconds)
+
+
+def _attack_shard(
+    config: EvaluateConfig,
+    column: Column,
+    data: LabelledImages,
+    logits: np.ndarray,
+    path: str,
+    identity: dict[str, Any],
+    shard: str,
+) -> tuple[Standing, float]:
+    part = part_of(shard, len(data.labels), "images")
+    data, logits = data.part(part), logits[part.start : part.stop]
+    plan, _, in_ball = column.attack
+    kept = data.images[:] if config.save_adversarial or column.judge is not column.oracle else None
+    stored = StoredStanding(
+        path,
+        Standing(logits.argmax(-1) == data.labels, kept),
+        identity | ({"shard": shard} if shard else {}),
+    )
+    standing = stored.standing
+    runs = run_in_order(
+        column.oracle,
+        plan,
+        data.images,
+        data.labels,
+        logits,
+        standing,
+        seed=tf.constant([config.seed, 5]),
+        batch_size=config.batch_size,
+    )
+    total = sum(run.passes for run in plan.runs)
+    radius = f" {fraction_of_255(column.ball.epsilon)}" if in_ball else ""
+    described = f"{column.name}{radius}{f', shard {shard}' if shard else ''}"
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    started = time.monotonic()
+    with tqdm(total=total * len(data.labels), desc=described, bar_format=bar_format) as bar:
+        for _ in runs:
+            bar.n = _progress(plan, standing, total, config.batch_size)
+            bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} stand", refresh=False)
+            bar.refresh()
+            stored.save(time.monotonic() - started)
+        bar.n = bar.total
+        bar.refresh()
+    return standing, stored.finish(time.monotonic() - started)
+
+
+def results_of(
+    config: EvaluateConfig, column: Column, labels: np.ndarray, standing: Standing, seconds: float
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The row of a column, and its arrays with one entry for each image.
+
+    Args:
+      config: batch size, what to keep.
+      column: the attack.
+      labels: int[N].
+      standing: who stands after it, of all N images.
+      seconds: spent on it.
+    """
+    plan, protocol, in_ball = column.attack
+    broken_by = names_of(standing, plan)
+    found = {"correct": standing.broken_by == STANDING}
+    if column.judge is not column.oracle:
+        assert standing.x_adv is not None
+        batches = np.array_split(standing.x_adv, -(-len(labels) // config.batch_size))
+        found["correct"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches]) == labels
+    found |= {"broken_by": broken_by, "distance": standing.distance}
+    found |= {"forwards": standing.forwards, "gradients": standing.gradients}
+    if config.save_adversarial and standing.x_adv is not None:
+        found["x_adv"] = standing.x_adv
+    success = standing.broken_by >= 0
+    row = {
+        "attack": column.name,
+        "epsilon": column.ball.epsilon if in_ball else None,
+        "epsilon_text": fraction_of_255(column.ball.epsilon) if in_ball else "no bound",
+        "in_ball": in_ball,
+        **accuracy_of(found["correct"]),
+        "broken_by": {name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},
+        "largest_distance": float(standing.distance.max()),
+        "median_distance": float(np.median(standing.distance[success])) if success.any() else None,
+        "forwards": int(standing.forwards.sum()),
+        "gradients": int(standing.gradients.sum()),
+        "seconds": round(seconds, 2),
+        "protocol": protocol,
+    }
+    return row, found
+
+
+def _progress(plan: Plan, standing: Standing, total: int, batch_size: int) -> int:
+    """Passes that are done or that broken images no longer need."""
+    left = int(np.sum(standing.broken_by == STANDING))
+    finished = sum(run.passes for run in plan.runs[: standing.run])
+    at_hand = plan.runs[standing.run].passes * min(standing.position * batch_size, left)
+    return (len(standing.broken_by) - left) * total + left * finished + at_hand
+
+
+def accuracy_of(correct: np.ndarray) -> dict[str, Any]:
+    """Accuracy, its 95% Wilson interval and the counts, of bool[N]."""
+    return {
+        "accuracy": float(np.mean(correct)),
+        "interval_95": wilson_interval(int(correct.sum()), len(correct)),
+        "correct": int(correct.sum()),
+        "images": len(correct),
+    }

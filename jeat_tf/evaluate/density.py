@@ -1,0 +1,209 @@
+"""What `evaluate` measures beside attacks: calibration, detection of other images, Fisher scores, generated images."""
+
+import datetime
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf import figures
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.fields import nearest
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import sha256, writable_folder, write_json
+from jeat_tf.core.provenance import provenance
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.data.labelled import LabelledImages, open_labelled
+from jeat_tf.evaluate.generated_images import measure_generation, open_generated
+from jeat_tf.metrics import calibration, fisher, ood
+from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
+
+_MADE = ("uniform", "gaussian", "constant", "interpolation")  # outside sets that need no data
+_SHOWN = {
+    "log_density": "log p(x) up to a constant",
+    "max_probability": "max p(y | x)",
+    "approximate_mass": "- |d log p(x) / dx|",
+    "max_logit": "max f(x)[y]",
+}
+
+
+def asked(config: EvaluateConfig) -> list[str]:
+    """Names of the measures beside attacks that the settings ask for."""
+    flags = {
+        "calibration": config.density.calibration,
+        "ood": config.density.ood,
+        "fisher": config.density.fisher_images,
+        "generation": config.generation.generation,
+    }
+    return [name for name, value in flags.items() if value]
+
+
+def measure(config: EvaluateConfig) -> dict[str, Any]:
+    """Writes calibration.json, ood.json, fisher.json and generation.json, with figures, for what is asked for.
+
+    What can be checked is checked before anything is measured, and each file is written before the next measure begins.
+
+    Returns:
+      reports: by name.
+
+    Raises:
+      ValueError: bad settings, unreadable nets, data or samples, or sets of images that do not fit the net.
+      FileNotFoundError: a data set is not prepared.
+    """
+    names = asked(config)
+    if config.density.fisher_probes < 0 or config.density.fisher_images < 0:
+        raise ValueError("expected --fisher_images and --fisher_probes >= 0")
+    file, run = net_file(config.model), run_config(config.model)
+    net, data = load_net(config.model), labelled(config, run)
+    check_fit(net, data.name, data.image_shape, data.num_classes)
+    outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
+    generated = open_generated(config, net, run) if "generation" in names else None
+    folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
+    identity = {
+        "model": file,
+        "model_sha256": sha256(file),
+        "weights_sha256": weights_sha256(net),
+        "dataset": data.name,
+        "images": data.origin,
+        "data_sha256": data.sha256(),
+        "seed": config.seed,
+    }
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "calibration": lambda: _calibration(net, data, folder, config.batch_size),
+        "ood": lambda: _ood(net, data, outside, folder, config.batch_size),
+        "fisher": lambda: _fisher(net, data, config),
+    }
+    if generated is not None:
+        measures["generation"] = lambda: measure_generation(config, generated, folder)
+    reports: dict[str, dict[str, Any]] = {}
+    for name in names:
+        made = {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+        reports[name] = measures[name]() | identity | made
+        write_json(os.path.join(folder, f"{name}.json"), reports[name])
+    return reports
+
+
+def summary(name: str, report: dict[str, Any]) -> list[str]:
+    """The report's main numbers, a line each, to print."""
+    if name == "calibration":
+        shown = ("accuracy", "nll", "brier", "ece", "adaptive_ece", "max_error")
+        return ["calibration: " + ", ".join(f"{key} {report[key]:.4f}" for key in shown)]
+    if name == "ood":
+        return [
+            f"out of distribution, {other}: AUROC "
+            + ", ".join(f"{score} {found['auroc']:.3f}" for score, found in detection.items())
+            for other, detection in report["detection"].items()
+        ]
+    if name == "fisher":
+        return [
+            f"Fisher score, {kind}: {value['pixels']['score']:.4g} = gradient {value['pixels']['gradient_term']:.4g} "
+            f"+ trace {value['pixels']['trace_term']:.4g} ({value['pixels']['units']})"
+            for kind, value in report.items()
+            if kind in ("joint", "marginal")
+        ]
+    return [
+        f"{kind.replace('_', ' ')}, {found['protocol']['n']} images: " + ", ".join(_numbers(found))
+        for kind, found in report.items()
+        if isinstance(found, dict) and "protocol" in found
+    ]
+
+
+def _numbers(found: dict[str, Any]) -> list[str]:
+    means = {
+        key: value["mean"] if isinstance(value, dict) and "mean" in value else value for key, value in found.items()
+    }
+    return [f"{key} {value:.4g}" for key, value in means.items() if isinstance(value, float)]
+
+
+def labelled(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
+    """The labelled images that an evaluation is about."""
+    data = data_of_run(config.data, run)
+    if not data.dataset:
+        raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
+    return open_labelled(
+        data.dataset, config.split, count=config.num_images, data_dir=data.data_dir or None, download=data.download
+    )
+
+
+def _calibration(net: keras.Model, data: LabelledImages, folder: str, batch_size: int) -> dict[str, Any]:
+    parts = range(0, len(data.labels), batch_size)
+    logits = np.concatenate([net(data.images[i : i + batch_size], training=False) for i in parts])
+    found = calibration.calibration(logits, data.labels)
+    bins = figures.ReliabilityBins(found.bin_confidence, found.bin_accuracy, found.bin_count)
+    path = os.path.join(folder, "reliability")
+    figures.save_figure(path, figures.draw_reliability({os.path.basename(data.name): bins}), **bins._asdict())
+    return {name: value for name, value in found._asdict().items() if isinstance(value, float)} | {
+        # Bins without images have no confidence and no accuracy, which JSON writes as null.
+        "bins": {
+            name: [None if np.isnan(number) else number for number in value.tolist()]
+            for name, value in found._asdict().items()
+            if isinstance(value, np.ndarray)
+        },
+        "protocol": f"{len(bins.confidence)} bins of equal width over the confidence max p(y | x)",
+    }
+
+
+def _outside(name: str, config: EvaluateConfig, data: LabelledImages) -> np.ndarray:
+    """Images of another kind, as many as there are of the data."""
+    count = len(data.labels)
+    height, width, channels = shape = data.image_shape
+    seed = fold_in(tf.constant([config.seed, 8]), 0)
+    if name == "interpolation":
+        return ood.interpolation(data.images[:], seed)
+    if name in _MADE:
+        make = {"uniform": ood.uniform_noise, "gaussian": ood.gaussian_noise, "constant": ood.constant}[name]
+        return make(count, (height, width, channels), seed)
+    try:
+        other = open_labelled(name, config.split, data_dir=config.data.data_dir or None, download=config.data.download)
+    except ValueError as error:
+        raise ValueError(f"--ood={name}: {nearest(name, _MADE)} Otherwise: {error}") from error
+    if other.image_shape != shape:
+        raise ValueError(f"expected images of shape {list(shape)} in --ood={name}, received {list(other.image_shape)}")
+    return other.images[:count]
+
+
+def _ood(
+    net: keras.Model, data: LabelledImages, outside: dict[str, np.ndarray], folder: str, batch_size: int
+) -> dict[str, Any]:
+    inside = ood.ood_scores(net, data.images[:], batch_size=batch_size)
+    of_others = {name: ood.ood_scores(net, images, batch_size=batch_size) for name, images in outside.items()}
+    for score, words in _SHOWN.items():
+        sets = {"test": inside[score]} | {name: scores[score] for name, scores in of_others.items()}
+        shown = ood.histograms(sets)
+        drawn = figures.draw_score_histograms(shown.edges, shown.counts, score=words)
+        counts = {f"counts_{os.path.basename(name)}": values for name, values in shown.counts.items()}
+        figures.save_figure(os.path.join(folder, f"ood_{score}"), drawn, edges=shown.edges, **counts)
+    return {
+        "detection": {
+            name: {score: ood.detection(inside[score], scores[score])._asdict() for score in _SHOWN}
+            for name, scores in of_others.items()
+        },
+        "num_outside": {name: len(images) for name, images in outside.items()},
+        "scores": _SHOWN,
+        "protocol": "higher scores are more like the data; AUPR of the data and of the others, FPR at 95% TPR",
+    }
+
+
+def _fisher(net: keras.Model, data: LabelledImages, config: EvaluateConfig) -> dict[str, Any]:
+    count = min(config.density.fisher_images, len(data.labels))
+    probes = config.density.fisher_probes
+    trace: fisher.Trace = fisher.exact_trace
+    if probes:
+        trace = functools.partial(fisher.hutchinson_trace, num_probes=probes)
+    images, labels = data.images[:count], data.labels[:count]
+    score = functools.partial(
+        fisher.fisher_score, net, images, trace=trace, seed=tf.constant([config.seed, 9]), batch_size=config.batch_size
+    )
+    found = {"joint": score(labels), "marginal": score()}
+    return {
+        name: {"pixels": value._asdict(), "symmetric": value.symmetric()._asdict()} for name, value in found.items()
+    } | {
+        "num_images": count,
+        "trace": f"Hutchinson, {probes} Rademacher probes" if probes else "exact, one Hessian row a pixel",
+        "protocol": "mean of 1/2 |grad E|^2 - tr hess E over images; see the two terms before the score",
+    }

@@ -1,0 +1,223 @@
+"""`python -m jeat_tf.evaluate`: accuracy of a net, clean and under attack, and whether the attacks can be trusted."""
+
+import datetime
+import functools
+import os
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from jeat_tf.attacks import gradient_masking as masking
+from jeat_tf.attacks.ensemble import clean_logits
+from jeat_tf.attacks.named import named
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.fields import check_epsilon, numbers
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import sha256, writable_folder, write_arrays, write_json
+from jeat_tf.core.norms import Ball, l2, linf
+from jeat_tf.core.provenance import provenance
+from jeat_tf.data.labelled import LabelledImages
+from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_of
+from jeat_tf.evaluate.density import labelled
+from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.precision import in_bfloat16
+from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.trained import check_fit, output_folder, run_config
+from jeat_tf.runs.verdict_parts import end_shard, forget, shards_in
+from jeat_tf.samplers.refinement import refine
+
+_LOOKED_AT = 64  # images of the checks that need no gradients
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Attacks the net and writes `results.json` and `verdicts.npz`.
+
+    An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end. With `shard`,
+    only the images of that part are attacked, with the verdicts that they get among all; its part of `state/` takes the
+    place of the two files, and a run without `shard` makes them once all parts are there.
+
+    Returns:
+      results: a row for each attack and epsilon with accuracy, 95% Wilson interval, passes spent and protocol; the
+        audit; digests of net and data, settings and provenance. Of a shard: which images, seconds, digests.
+
+    Raises:
+      ValueError: bad settings, an unknown attack, an unreadable net or data set, a net that does not fit the data or
+        gives no logits, a state of another evaluation, or shards that are missing or have not ended.
+      FileNotFoundError: the data set is not prepared.
+    """
+    net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
+    run = run_config(config.model)
+    names, balls = attack_names(config), _balls(config, run)
+    net, data = load_net(config.model), labelled(config, run)
+    check_fit(net, data.name, data.image_shape, data.num_classes)
+    plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
+    folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
+    state = os.path.join(folder, "state")
+    if not config.resume:
+        forget(state, config.shard)
+    shards = [config.shard] if config.shard else shards_in(state) or [""]
+    part = part_of(config.shard, len(data.labels), "images")
+
+    jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
+    plain = Oracle(
+        inference(net),
+        coarse_fn=inference(in_bfloat16(net)) if config.gradients == "bfloat16" else None,
+        jit_compile=jit,
+    )
+    logits = functools.cache(lambda oracle: clean_logits(oracle, data.images, data.labels, config.batch_size))
+    logits(plain)  # refuses what are not logits, before anything is made of them
+    shown, labels = data.images[:_LOOKED_AT], data.labels[:_LOOKED_AT]
+    checks = [
+        masking.is_random(plain, shown),
+        masking.depends_on_batch(plain, shown),
+        masking.normalised_outside(plain, shown, labels),
+    ]
+    oracle = plain
+    if checks[0].fired or config.audit.refine_steps:
+        oracle = _averaged(config, net, jit)
+    predicted = logits(oracle).argmax(-1)
+    correct = predicted == data.labels
+    audit = None
+    if names != ["clean"] and config.audit.audit_images and correct.any():
+        audit = _audit(config, oracle, data, correct, balls[0], plain_net and Oracle(inference(plain_net)))
+    suspected = audit is not None and any(finding.fired for finding in audit)
+
+    identity = {
+        "weights_sha256": weights_sha256(net),
+        "data_sha256": data.sha256(),
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+        "gradients": config.gradients,
+        "samples": oracle.samples,
+        "refine_steps": config.audit.refine_steps,
+        "refine_step_size": config.audit.refine_step_size if config.audit.refine_steps else None,
+        "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
+        "model_sha256": sha256(net_file(config.model)),
+    }
+    blind = plain if config.audit.refine_steps else None
+    chosen = list(columns(names, balls, oracle, blind, suspected))
+    attacked = [(c, *attack(config, c, data, logits(c.oracle), state, identity, shards)) for c in chosen]
+    if config.shard:
+        end_shard(state, config.shard, identity | {"attacks": {c.key: c.attack.protocol for c in chosen}})
+        seconds = sum(spent for _, _, spent in attacked)
+        return {"shard": config.shard, "images": [part.start, part.stop], "seconds": round(seconds, 2), **identity}
+
+    rows: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
+    if "clean" in names:
+        rows.append({"attack": "clean", "epsilon": 0.0, **accuracy_of(correct), "protocol": "images as they are"})
+    worst: dict[float, np.ndarray] = {}
+    for column, standing, seconds in attacked:
+        row, found = results_of(config, column, data.labels, standing, seconds)
+        rows.append(row)
+        arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
+        if column.attack.in_ball:
+            worst[column.ball.epsilon] = worst.get(column.ball.epsilon, correct) & found["correct"]
+    for epsilon, stands in worst.items():
+        rows.append({"attack": "worst case", "epsilon": epsilon, **accuracy_of(stands), "protocol": "all rows above"})
+
+    report = {
+        "model": net_file(config.model),
+        **identity,
+        "dataset": data.name,
+        "images": data.origin,
+        "norm": config.norm,
+        "expectation_over_transformation": _averaging(config, checks[0].fired, oracle.samples),
+        "shards": len(shards),
+        "results": rows,
+        "checks": [finding._asdict() for finding in checks],
+        "gradient_masking": None if audit is None else masking.report(audit),
+        "date": datetime.date.today().isoformat(),
+        "provenance": provenance(),
+    }
+    write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
+    write_json(os.path.join(folder, "results.json"), report)
+    forget(state)
+    return report
+
+
+def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
+    """The balls, the largest first."""
+    radii = numbers(config.epsilon) or ((run.method.epsilon,) if run and config.norm == "linf" else ())
+    if not radii:
+        known = "an l2 radius has no default" if run else "the net comes without the settings of a run"
+        raise ValueError(f"expected --epsilon, e.g. {'8/255' if config.norm == 'linf' else '0.5'}: {known}")
+    make = linf if config.norm == "linf" else l2
+    return [make(radius) for radius in sorted(set(radii), reverse=True)]
+
+
+def attack_names(config: EvaluateConfig) -> list[str]:
+    """Names of the attacks that the settings ask for.
+
+    Raises:
+      ValueError: none, an unknown one, or settings that no evaluation can have.
+    """
+    names = [name.strip() for name in config.attacks.split(",") if name.strip()]
+    if not names:
+        raise ValueError("expected --attacks, received none; e.g. --attacks=clean,pgd20,autoattack")
+    for radius in numbers(config.epsilon):
+        if config.norm == "linf":
+            check_epsilon(radius)
+        if not 0 < radius < float("inf"):
+            raise ValueError(f"expected epsilon > 0, received {radius:g}")
+    for name in names:
+        if name != "clean":
+            named(name, (linf if config.norm == "linf" else l2)(1.0))
+    for flag, value, least in (
+        ("batch_size", config.batch_size, 1),
+        ("num_images", config.num_images, 0),
+        ("audit_images", config.audit.audit_images, 0),
+        ("refine_steps", config.audit.refine_steps, 0),
+        ("eot_samples", config.audit.eot_samples, 1),
+    ):
+        if value < least:
+            raise ValueError(f"expected --{flag} >= {least}, received {value}")
+    return names
+
+
+def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:
+    """The net, refined if that is asked for, with gradients and verdicts that are means over passes."""
+    audit = config.audit
+    logits_fn = refine(
+        net,
+        num_steps=audit.refine_steps,
+        step_size=audit.refine_step_size,
+        noise_std=audit.refine_noise_std,
+        seed=config.seed,
+    )
+    return Oracle(logits_fn, samples=audit.eot_samples, jit_compile=jit_compile)
+
+
+def _audit(
+    config: EvaluateConfig,
+    oracle: Oracle,
+    data: LabelledImages,
+    correct: np.ndarray,
+    ball: Ball,
+    plain_net: Oracle | None,
+) -> list[masking.Finding]:
+    chosen = np.flatnonzero(correct)[: config.audit.audit_images]
+    with tqdm(desc="audit", bar_format="{desc} {elapsed} {postfix}") as bar:
+        return masking.gradient_masking(
+            oracle,
+            data.images[chosen],
+            data.labels[chosen],
+            ball=ball,
+            seed=tf.constant([config.seed, 7]),
+            plain_net=plain_net,
+            progress=bar.set_postfix_str,
+        )
+
+
+def _averaging(config: EvaluateConfig, is_random: bool, samples: int) -> str:
+    reasons = []
+    if is_random:
+        reasons.append("the net's output is random")
+    if config.audit.refine_steps:
+        reasons.append(f"inputs are refined by {config.audit.refine_steps} random steps")
+    return f"gradients and verdicts are means over {samples} passes: {' and '.join(reasons)}" if reasons else "none"

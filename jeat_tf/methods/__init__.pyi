@@ -1,0 +1,52 @@
+from .classifier import EnergyClassifier
+from .inner import (
+    Curriculum,
+    Fresh,
+    Persistent,
+    SplitPersistent,
+    attacked,
+    dequantized,
+    gaussian_noise,
+    kl_attacked,
+    unchanged,
+)
+from .objective import Objective, adversarial, clean, consistent, discriminated, joint, likelihood, perturbed
+from .recipes import dat, flow, igebm, jeat, jem, noise, pgd_at, pre_jeat, robust_jem, standard, trades, weat
+from .updates import Free, awp, descend, sam
+
+__all__ = [
+    "Curriculum",
+    "EnergyClassifier",
+    "Free",
+    "Fresh",
+    "Objective",
+    "Persistent",
+    "SplitPersistent",
+    "adversarial",
+    "attacked",
+    "awp",
+    "clean",
+    "consistent",
+    "dat",
+    "dequantized",
+    "descend",
+    "discriminated",
+    "flow",
+    "gaussian_noise",
+    "igebm",
+    "jeat",
+    "jem",
+    "joint",
+    "kl_attacked",
+    "likelihood",
+    "noise",
+    "perturbed",
+    "pgd_at",
+    "pre_jeat",
+    "robust_jem",
+    "sam",
+    "standard",
+    "trades",
+    "unchanged",
+    "weat",
+]

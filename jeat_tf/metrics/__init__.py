@@ -1,0 +1,5 @@
+"""Measures: functions of nets and arrays, without flags."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,189 @@
+"""Mean and covariance of features, block by block, so that the features need not be in memory together."""
+
+import numpy as np
+
+from jeat_tf.core.files import write_arrays
+
+_ROWS = 4096  # of one block: its float64 copy has 67 MB at 2048 features
+
+
+def checked_features(features: np.ndarray, least: int = 1) -> np.ndarray:
+    """float64[N, D], the features given.
+
+    Raises:
+      ValueError: not [N, D], fewer than `least` rows, or values that are not finite.
+    """
+    features = np.asarray(features)
+    if features.ndim != 2 or not features.shape[1]:
+        raise ValueError(f"expected features of shape [N, D], received {list(features.shape)}")
+    if len(features) < least:
+        raise ValueError(f"expected features of at least {least} images, received {len(features)}")
+    features = features.astype(np.float64, copy=False)
+    if not np.isfinite(features).all():
+        rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        raise ValueError(f"expected finite features, received NaN or infinity in {len(rows)} rows, first in {rows[0]}")
+    return features
+
+
+class FeatureStatistics:
+    """Count, mean float64[D] and covariance float64[D, D] of features that come in blocks.
+
+    Blocks are centred on their own mean and joined by Chan, Golub and LeVeque, 1979, eq. 2.1, so that a mean that
+    is large beside the spread costs no digits. Memory is some matrices [D, D] and one block, whatever the count; time
+    goes into those matrices where blocks are smaller than some hundred images.
+
+    Args:
+      width: D.
+      net_sha256: digest of the feature net, so that features of two nets are not compared; "" where unknown.
+    """
+
+    def __init__(self, width: int, *, net_sha256: str = ""):
+        if width < 1:
+            raise ValueError(f"expected at least 1 feature, received {width}")
+        self.count = 0
+        self.mean = np.zeros(width)
+        self.net_sha256 = net_sha256
+        self._scatter = np.zeros((width, width))
+
+    @classmethod
+    def of(cls, features: np.ndarray, *, net_sha256: str = "") -> "FeatureStatistics":
+        """The statistics of features float[N, D], N >= 2."""
+        if np.ndim(features) != 2 or len(features) < 2:
+            checked_features(features, least=2)
+        statistics = cls(np.shape(features)[1], net_sha256=net_sha256)
+        statistics.update(features)
+        return statistics
+
+    @property
+    def width(self) -> int:
+        return len(self.mean)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """float64[D, D], unbiased (divided by count - 1).
+
+        Raises:
+          ValueError: fewer than two images so far.
+        """
+        if self.count < 2:
+            raise ValueError(f"expected features of at least 2 images, received {self.count}")
+        return self._scatter / (self.count - 1)
+
+    def update(self, features: np.ndarray) -> None:
+        """Adds features float[N, D] of any float type.
+
+        Raises:
+          ValueError: another width, or values that are not finite; nothing of the block is added then.
+        """
+        addition = FeatureStatistics(self.width)
+        for start in range(0, len(features), _ROWS):
+            block = checked_features(features[start : start + _ROWS])
+            self._check_width(block.shape[1])
+            mean = block.mean(axis=0)
+            block = block - mean
+            addition._join(len(block), mean, block.T @ block)
+        self._join(addition.count, addition.mean, addition._scatter)
+
+    def merge(self, other: "FeatureStatistics") -> None:
+        """Adds what `other` has seen.
+
+        Raises:
+          ValueError: another width or another feature net.
+        """
+        self._check_width(other.width)
+        check_same_net(self, other)
+        self._join(other.count, other.mean, other._scatter)
+
+    def save(self, path: str) -> None:
+        """Writes an .npz file as a whole."""
+        write_arrays(
+            path,
+            count=np.array(self.count),
+            mean=self.mean,
+            scatter=self._scatter,
+            net_sha256=np.array(self.net_sha256),
+        )
+
+    @classmethod
+    def load(cls, path: str) -> "FeatureStatistics":
+        """The statistics in a file that `save` wrote.
+
+        Raises:
+          ValueError: not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                statistics = cls(len(arrays["mean"]), net_sha256=str(arrays["net_sha256"]))
+                statistics._join(int(arrays["count"]), arrays["mean"], arrays["scatter"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"cannot read feature statistics in {path}: {error}; expected a file that FeatureStatistics.save wrote"
+            ) from error
+        return statistics
+
+    def _check_width(self, width: int) -> None:
+        if width != self.width:
+            raise ValueError(f"expected {self.width} features of each image, received {width}")
+
+    def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+        if not count:
+            return
+        total = self.count + count
+        difference = mean - self.mean
+        self._scatter += scatter
+        self._scatter += np.outer(difference, difference * (self.count * count / total))
+        self.mean = self.mean + difference * (count / total)
+        self.count = total
+
+
+class ClassStatistics:
+    """`FeatureStatistics` of each class, of features that come in blocks.
+
+    Memory is a matrix [D, D] for each class that has more than D images (34 MB at 2048 features), and up to D rows of
+    each class: those of few images are kept as they are.
+
+    Args:
+      width, net_sha256: of `FeatureStatistics`.
+    """
+
+    def __init__(self, width: int, *, net_sha256: str = ""):
+        self.width, self.net_sha256 = width, net_sha256
+        self._statistics: dict[int, FeatureStatistics] = {}
+        self._rows: dict[int, list[np.ndarray]] = {}
+
+    def update(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Adds features float[N, D] of images of the classes labels int[N]."""
+        for label in np.unique(labels).tolist():
+            rows = self._rows.setdefault(label, [])
+            rows.append(features[labels == label])
+            if sum(map(len, rows)) > self.width:
+                self._statistics.setdefault(label, self._empty()).update(np.concatenate(rows))
+                rows.clear()
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Images of each class seen so far, in the order of the classes."""
+        known = {label: statistics.count for label, statistics in self._statistics.items()}
+        return {label: known.get(label, 0) + sum(map(len, rows)) for label, rows in sorted(self._rows.items())}
+
+    def of(self, label: int) -> FeatureStatistics:
+        """The statistics of one class; without images of a class that was not seen."""
+        statistics = self._empty()
+        if label in self._statistics:
+            statistics.merge(self._statistics[label])
+        if rows := self._rows.get(label):
+            statistics.update(np.concatenate(rows))
+        return statistics
+
+    def _empty(self) -> FeatureStatistics:
+        return FeatureStatistics(self.width, net_sha256=self.net_sha256)
+
+
+def check_same_net(a: FeatureStatistics, b: FeatureStatistics) -> None:
+    """Raises ValueError where both feature nets are known and differ."""
+    if a.net_sha256 and b.net_sha256 and a.net_sha256 != b.net_sha256:
+        raise ValueError(
+            f"expected features of one net, received features of {a.net_sha256[:12]}... and {b.net_sha256[:12]}..."
+        )

@@ -1,0 +1,22 @@
+from .cnn import small_cnn
+from .flow import ActNorm, bits_per_dimension, flow_samples, glow, initialize_flow
+from .layers import ACTIVATIONS, NORMS
+from .parts import split
+from .pre_act import pre_act_resnet18
+from .precision import in_bfloat16
+from .residual import wide_resnet
+
+__all__ = [
+    "ACTIVATIONS",
+    "ActNorm",
+    "NORMS",
+    "bits_per_dimension",
+    "flow_samples",
+    "glow",
+    "in_bfloat16",
+    "initialize_flow",
+    "pre_act_resnet18",
+    "small_cnn",
+    "split",
+    "wide_resnet",
+]

@@ -1,0 +1,5 @@
+"""`python -m jeat_tf.prepare`: fetches and checks a data set."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

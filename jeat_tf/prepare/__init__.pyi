@@ -1,0 +1,5 @@
+from .run import prepare
+
+__all__ = [
+    "prepare",
+]

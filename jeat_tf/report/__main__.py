@@ -1,0 +1,20 @@
+"""`python -m jeat_tf.report`."""
+
+import os
+
+from jeat_tf.config import cli
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.report.run import report
+
+
+def _main(config: ReportConfig) -> None:
+    found = report(config)
+    for method in found["methods"]:
+        print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")
+    for remark in found["remarks"]:
+        print(f"note: {remark}")
+    print(f"written: {config.out}, .json, .md, .tex ({os.path.getsize(config.out) / 2**20:.1f} MiB)")
+
+
+if __name__ == "__main__":
+    cli.run(ReportConfig, _main)

@@ -1,0 +1,116 @@
+"""Where the numbers come from, and what speaks against them: audits of attacks, the guard, the files' provenance."""
+
+from typing import Any, NamedTuple
+
+from jeat_tf.config.fields import differences
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.methods.guard import is_stop
+from jeat_tf.report.collect import Run
+from jeat_tf.report.measures import Column, hardware_text, measured
+from jeat_tf.report.summary import Mean, guard_events, status
+from jeat_tf.report.tables import number_text
+
+_NOT_RECORDED = "not recorded"
+_FACTS = {
+    "command": ("provenance", "command"),
+    "seed": ("seed",),
+    "date": ("date",),
+    "net": ("model",),
+    "SHA-256 of the net's file": ("model_sha256",),
+    "SHA-256 of the weights": ("weights_sha256",),
+    "images": ("images",),
+    "SHA-256 of the data": ("data_sha256",),
+}
+_VERSIONS = ("jeat_tf", "tensorflow", "keras", "python")
+
+
+class Audit(NamedTuple):
+    """What was checked in a run, in words: whether gradients are masked, the net's output, the guard."""
+
+    run: str
+    masking: str
+    checks: str
+    guard: str
+
+
+class RunFacts(NamedTuple):
+    """All that is known of a run.
+
+    Attributes:
+      name: of its folder.
+      seed: of its training.
+      status: "finished", or why not.
+      settings: those that are not the defaults.
+      numbers: title, text, note and file of every number.
+      files: what each file says of its origin, as pairs of a label and a text.
+    """
+
+    name: str
+    seed: int
+    status: str
+    settings: str
+    numbers: list[tuple[str, str, str, str]]
+    files: list[tuple[str, list[tuple[str, str]]]]
+
+
+def audit(run: Run) -> Audit:
+    """What the attacks' audit, the checks of the net's output and the guard have found."""
+    masking, fired = [], []
+    for file, report in run.reports.items():
+        if not file.endswith("/results.json"):
+            continue
+        found = report.get("gradient_masking")
+        if found:
+            signs = [f"{finding['name']} ({finding['detail']})" for finding in found["findings"] if finding["fired"]]
+            masking.append("; ".join([found["verdict"], *signs]))
+        fired += [f"{check['name']}: {check['detail']}" for check in report["checks"] if check["fired"]]
+    attacked = any(file.endswith("/results.json") for file in run.reports)
+    events = [
+        f"step {event['step']}: {event['reason']}; "
+        + ("stopped" if is_stop(event) else f"back to step {event['restored_step']}")
+        for event in guard_events(run)
+    ]
+    return Audit(
+        run.name,
+        "; ".join(masking) or "not measured",
+        "; ".join(fired) or ("none fired" if attacked else "not measured"),
+        "; ".join(events) or ("no event" if run.finished else "no event recorded"),
+    )
+
+
+def run_facts(run: Run) -> RunFacts:
+    """Every number of a run with its file, and where each file says it is from."""
+    return RunFacts(
+        run.name,
+        run.config.run.seed,
+        status(run),
+        ", ".join(_setting(change) for change in differences(TrainConfig(), run.config)) or "the defaults",
+        [
+            (v.column.title, _number(v.column, v.number), "; ".join(filter(None, [v.note, v.how])), v.file)
+            for v in measured(run)
+        ],
+        [(file, _origin(report)) for file, report in run.reports.items() if isinstance(report, dict)],
+    )
+
+
+def _setting(change: str) -> str:
+    name, _, values = change.partition(": ")
+    return f"{name}={values.rpartition(' -> ')[2]}"
+
+
+def _number(column: Column, number: float) -> str:
+    return number_text(Mean(number, None, {}), column)
+
+
+def _origin(report: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    for label, keys in _FACTS.items():
+        value: Any = report
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None or label in ("command", "seed", "date"):
+            facts.append((label, _NOT_RECORDED if value is None else str(value)))
+    made = report.get("provenance", {})
+    facts.append(("versions", ", ".join(f"{name} {made[name]}" for name in _VERSIONS if name in made) or _NOT_RECORDED))
+    facts.append(("hardware", hardware_text(made) or _NOT_RECORDED))
+    return facts

@@ -1,0 +1,78 @@
+"""Curves of several methods, drawn for a page."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jeat_tf.core.norms import l2, linf
+from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
+from jeat_tf.report.summary import Method
+
+_QUANTITIES = ("val_accuracy", "val_robust_accuracy", "cross_entropy", "gap", "gradient_norm", "saturation")
+_DPI = 110
+_LINES = 8  # in a chart: more cannot be told apart
+
+
+class Chart(NamedTuple):
+    """A drawing as PNG, and what it shows."""
+
+    png: bytes
+    caption: str
+
+
+def training_curves(methods: Sequence[Method]) -> Iterator[Chart]:
+    """Logs over epochs of each method's first finished seed, a few methods in a chart; none without a history."""
+    histories = {method.name: method.shown.reports.get("history.json") for method in methods}
+    for runs in _few({name: entries for name, entries in histories.items() if entries}):
+        known = {key for entries in runs.values() for entry in entries for key in entry}
+        shown = [quantity for quantity in _QUANTITIES if quantity in known]
+        if shown:
+            caption = f"Logs of training over epochs, first finished seed: {', '.join(runs)}"
+            yield Chart(_png(draw_training_curves(runs, shown)), caption)
+
+
+def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
+    """Charts for each attack at several radii, of methods attacked alike; first finished seed of each."""
+    alike: dict[tuple, dict[str, np.ndarray]] = {}
+    for method in methods:
+        report = method.shown.reports.get("evaluation/results.json")
+        for key, correct in _over_epsilon(report) if report else ():
+            alike.setdefault(key, {})[method.name] = correct
+    for (attack, norm, epsilons, num_images, images), right in alike.items():
+        make = linf if norm == "linf" else l2
+        for some in _few(right):
+            drawn = draw_robustness_curves([make(e) for e in epsilons], some, num_images=num_images, attack=attack)
+            caption = f"Accuracy under {attack} over epsilon, {images}; first finished seed, 95% Wilson intervals"
+            yield Chart(_png(drawn), f"{caption}: {', '.join(some)}")
+
+
+def _over_epsilon(report: dict[str, Any]) -> Iterator[tuple[tuple, np.ndarray]]:
+    """(what is the same for curves in one chart, images right at each radius) of attacks at several radii."""
+    rows = report["results"]
+    clean = [row for row in rows if row["attack"] == "clean"]
+    for attack in dict.fromkeys(row["attack"] for row in rows):
+        attacked = sorted((r for r in rows if r["attack"] == attack and r["epsilon"]), key=lambda row: row["epsilon"])
+        if len(attacked) < 2:
+            continue
+        shown = clean + attacked
+        epsilons = tuple(row["epsilon"] for row in shown)
+        images = f"{report['dataset']}, {report['images']}"
+        yield (
+            (attack, report["norm"], epsilons, shown[0]["images"], images),
+            np.array([row["correct"] for row in shown]),
+        )
+
+
+def _few(curves: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    names = list(curves)
+    for i in range(0, len(names), _LINES):
+        yield {name: curves[name] for name in names[i : i + _LINES]}
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()

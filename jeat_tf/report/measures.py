@@ -1,0 +1,265 @@
+"""What a run's files measure: numbers, each in a column that says what makes it comparable with another one."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from jeat_tf.core.units import fraction_of_255
+from jeat_tf.metrics.features import score_names
+from jeat_tf.report.collect import Run
+
+ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
+    "Accuracy, %", "Generated images", "Calibration", "Detection of other images, AUROC",
+    "Fisher terms, [0, 1] pixels", "Cost of training",
+)  # fmt: skip
+GROUPS = {
+    ACCURACY: "python -m jeat_tf.evaluate --attacks=...",
+    GENERATED: "python -m jeat_tf.sample --judge=..., python -m jeat_tf.evaluate --generation=... --features=...",
+    CALIBRATION: "python -m jeat_tf.evaluate --calibration",
+    OTHER_IMAGES: "python -m jeat_tf.evaluate --ood=...",
+    FISHER: "python -m jeat_tf.evaluate --fisher_images=...",
+    COST: "python -m jeat_tf.train",
+}
+"""Groups of columns, in order, and what measures them."""
+
+_USUAL = ("", "evaluation", "samples")  # folders of a run that `train`, `evaluate` and `sample` write to unasked
+_HIGHER = ("precision", "recall", "density", "coverage", "agreement")
+
+
+class Column(NamedTuple):
+    """What a number is. Two numbers that were not measured alike are in two columns.
+
+    Attributes:
+      group: one of `GROUPS`.
+      title: e.g. "pgd20 8/255".
+      unit: "%" or "".
+      better: "higher" or "lower"; "" where neither is.
+      protocol: what numbers of this column have in common, in words.
+      main: whether it belongs in the first table.
+    """
+
+    group: str
+    title: str
+    unit: str = ""
+    better: str = ""
+    protocol: str = ""
+    main: bool = True
+
+
+class Value(NamedTuple):
+    """One number of one run.
+
+    Attributes:
+      column: what it is.
+      number: in the column's unit.
+      how: what may differ between methods, but not between seeds that are averaged.
+      file: where it is from, relative to the run.
+      note: what else is known of it, e.g. its interval.
+    """
+
+    column: Column
+    number: float
+    how: str
+    file: str
+    note: str = ""
+
+
+def measured(run: Run) -> list[Value]:
+    """All numbers of a run.
+
+    Raises:
+      ValueError: a file that lacks something; it is named.
+    """
+    values: list[Value] = []
+    for file, report in run.reports.items():
+        folder, _, name = file.rpartition("/")
+        if name not in _READERS:
+            continue
+        try:
+            found = list(_READERS[name](report, file, folder))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"cannot read {os.path.join(run.path, file)}: {error!r}; make it again") from error
+        net = os.path.basename(report.get("model", ""))
+        for value in found:
+            # The first table is of what every run has measured alike; other folders hold other protocols.
+            column = value.column._replace(main=value.column.main and folder in _USUAL)
+            values.append(value._replace(column=column, how=f"{value.how} {net}".strip()))
+    return values
+
+
+def _accuracy(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    rows, norm = report["results"], report["norm"]
+    for row in rows:
+        epsilon = row["epsilon"]
+        radius = "no bound" if epsilon is None else fraction_of_255(epsilon) if norm == "linf" else f"l2 {epsilon:g}"
+        title, protocol = row["attack"], row["protocol"]
+        if title != "clean":
+            title += f" {radius}"
+            protocol += f"; {'l-inf' if norm == 'linf' else norm} ball" if epsilon is not None else "; no bound"
+        if row["attack"] == "worst case":
+            protocol = "an image counts if no attack broke it: " + ", ".join(
+                other["attack"] for other in rows if other["epsilon"] == epsilon and other is not row
+            )
+        protocol += f"; {_images(report)}"
+        if report["expectation_over_transformation"] != "none":
+            protocol += f"; {report['expectation_over_transformation']}"
+        low, high = row["interval_95"]
+        note = f"{row['correct']} of {row['images']}, 95% interval {100 * low:.1f} to {100 * high:.1f}"
+        column = Column(ACCURACY, _titled(title, folder, "evaluation"), "%", "higher", protocol)
+        yield Value(column, 100 * row["accuracy"], "", file, note)
+
+
+def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    how = _words({key: value for key, value in report["protocol"].items() if key not in ("seed", "batch_size")})
+    if report.get("seconds_per_image"):
+        column = Column(
+            COST, f"s / image, {folder}", protocol="seconds of drawing an image, chains in batches", main=False
+        )
+        yield Value(column, report["seconds_per_image"], how, file)
+    if "judge" not in report:
+        return
+    judge = report["judge"]
+    protocol = (
+        f"{report['num']} images in the folder {folder} of the run, {judge['reference']}; judge: "
+        f"net with weights {judge['weights_sha256'][:12]}; drawn in each run's own way, see there"
+    )
+    for graded, words, main in ((judge, "", True), (judge["start_alone"], "where chains start: ", False)):
+        agreement = Column(GENERATED, f"{words}agreement, {folder}", "%", "higher", protocol, main)
+        yield Value(agreement, 100 * graded["agreement"], how, file)
+        if graded["frechet_classifier_distance"] is None:  # of chains that diverged
+            continue
+        distance = Column(GENERATED, f"{words}Frechet classifier distance, {folder}", "", "lower", protocol, main)
+        yield Value(distance, graded["frechet_classifier_distance"], how, file)
+
+
+def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    for kind, found in report.items():
+        if not isinstance(found, dict) or "feature_kind" not in found.get("protocol", {}):
+            continue
+        how = found["protocol"]
+        names = score_names(how["feature_kind"])
+        common = (
+            "n",
+            "reference_data",
+            "reference_split",
+            "reference_count",
+            "feature_net",
+            "feature_sha256",
+            "resize",
+        )
+        protocol = _words({key: how[key] for key in (*common, "splits")}) + "; drawn in each run's own way, see there"
+        drawn = ["samples", "classes", "selection", "start", "steps"]
+        # The buffer's words tell its age, which is another for each seed.
+        drawn += ["stages"] if how["samples"] == "fresh chains" else []
+        numbers = {key: value.get("mean") if isinstance(value, dict) else value for key, value in found.items()}
+        numbers |= _inside(found, f"{names.frechet}_infinity", "distance")
+        numbers |= _inside(found.get("nearest_training_images", {}), "memorisation_l2", "z")
+        for key, number in numbers.items():
+            if not isinstance(number, (int, float)):
+                continue
+            better = "higher" if key == names.score or key in _HIGHER else ""
+            better = "lower" if key.startswith((names.frechet, names.kernel)) else better
+            unit = "%" if key == "agreement" else ""
+            words = key.replace("memorisation_l2", "memorisation z, l2").replace("frechet", "Frechet").replace("_", " ")
+            title = _titled(f"{words}, {kind.replace('_', ' ')}", folder, "evaluation")
+            main = key in (names.score, names.frechet)
+            column = Column(GENERATED, title, unit, better, protocol, main)
+            yield Value(column, 100 * number if unit else number, _words({key: how[key] for key in drawn}), file)
+
+
+def _inside(found: dict[str, Any], key: str, part: str) -> dict[str, float]:
+    value = found.get(key)
+    return {key: value[part]} if isinstance(value, dict) else {}
+
+
+def _calibration(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    protocol = f"{report['protocol']}; {_images(report)}"
+    for key, words, unit, main in (
+        ("ece", "ECE, %", "%", True),
+        ("nll", "NLL", "", True),
+        ("brier", "Brier score", "", True),
+        ("adaptive_ece", "adaptive ECE, %", "%", False),
+        ("max_error", "largest error of a bin, %", "%", False),
+    ):
+        column = Column(CALIBRATION, _titled(words, folder, "evaluation"), unit, "lower", protocol, main)
+        yield Value(column, 100 * report[key] if unit else report[key], "", file)
+
+
+def _other_images(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    for other, detection in report["detection"].items():
+        for score, found in detection.items():
+            words, count = report["scores"][score], report["num_outside"][other]
+            protocol = f"{count} images of {other} against {_images(report)}; score {words}"
+            title = _titled(f"{os.path.basename(other)}, {score.replace('_', ' ')}", folder, "evaluation")
+            main = score in ("log_density", "max_probability")
+            note = f"FPR at 95% TPR {found['fpr_at_95_tpr']:.3f}"
+            yield Value(Column(OTHER_IMAGES, title, "", "higher", protocol, main), found["auroc"], "", file, note)
+
+
+def _fisher(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    protocol = f"{report['num_images']} images; trace: {report['trace']}; {report['protocol']}; {_images(report)}"
+    for kind in ("joint", "marginal"):
+        terms = report[kind]["pixels"]
+        for term, main in (("gradient", True), ("trace", True), ("score", False)):
+            key = "score" if term == "score" else f"{term}_term"
+            # Neither direction is better: a constant energy has the lowest score.
+            column = Column(FISHER, _titled(f"{kind} {term}", folder, "evaluation"), protocol=protocol, main=main)
+            yield Value(column, terms[key], "", file, f"standard error {terms[f'{term}_error']:.3g}")
+
+
+def _training(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
+    passes = report["passes_per_step"]
+    backward = passes["input_backward"] + passes["weight_backward"]
+    per_image = "for each image of a batch, counted on one step"
+    yield Value(Column(COST, "steps", protocol="changes of the weights, or batches served"), report["steps"], "", file)
+    yield Value(Column(COST, "forward / step", protocol=f"passes {per_image}"), passes["forward"], "", file)
+    yield Value(Column(COST, "backward / step", protocol=f"passes to input or weights {per_image}"), backward, "", file)
+    flops = Column(COST, "GFLOP / step", protocol="passes times the FLOPs of a forward pass by TensorFlow's profiler")
+    yield Value(flops, report["flops_per_step"] / 1e9, "", file)
+    yield Value(Column(COST, "parameters", main=False), report["parameters"], "", file)
+    hardware = hardware_text(report["provenance"])
+    # Of a run that was interrupted only the last call's time is known, and that may be of a step or two.
+    if "seconds_per_step" in report and round(report["seconds"] / report["seconds_per_step"]) == report["steps"]:
+        of = "of a run in one call, on whatever else the machine did"
+        seconds = Column(COST, "seconds", protocol=f"wall time {of}")
+        yield Value(seconds, report["seconds"], hardware, file)
+        each = Column(COST, "ms / step", protocol=f"wall time with validation and files, {of}", main=False)
+        yield Value(each, 1000 * report["seconds_per_step"], hardware, file)
+
+
+def hardware_text(made: dict[str, Any]) -> str:
+    """Platform, processors and GPUs of a provenance; empty where it has none."""
+    if "platform" not in made:
+        return ""
+    return f"{made['platform']}, {made.get('cpus')} CPUs, GPUs: {', '.join(made.get('gpus') or ['none'])}"
+
+
+def _titled(title: str, folder: str, usual: str) -> str:
+    return title if folder == usual else f"{title} ({folder})"
+
+
+def _images(report: dict[str, Any]) -> str:
+    return f"{report['dataset']}, {report['images']}, data {report['data_sha256'][:12]}"
+
+
+def _words(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in settings.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(_plain(part) for part in value) or "none"
+    if isinstance(value, dict):
+        return ",".join(f"{key}={part}" for key, part in value.items())
+    return str(value)
+
+
+_READERS = {
+    "results.json": _accuracy,
+    "samples.json": _samples,
+    "generation.json": _generation,
+    "calibration.json": _calibration,
+    "ood.json": _other_images,
+    "fisher.json": _fisher,
+    "train.json": _training,
+}

@@ -1,0 +1,99 @@
+"""Pictures of runs as data URIs, each with an alternative text and a caption."""
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image
+
+from jeat_tf.report.charts import Chart
+from jeat_tf.report.collect import Drawing
+from jeat_tf.report.summary import Method
+
+_WIDEST = 1100  # pixels of a picture on the page
+
+
+class Picture(NamedTuple):
+    """What an <img> needs, a caption, and what made it where its run does not say so."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+    origin: str = ""
+
+
+def sample_grid(method: Method) -> Picture | None:
+    """The grid of the run that stands for the method: of its folder `samples`, or else of the first that has one."""
+    run = method.shown
+    for file in run.pictures:
+        folder, _, name = file.partition("/")
+        report = run.reports.get(f"{folder}/samples.json")
+        if name == "grid.png" and report is not None:
+            how = report.get("protocol", {})
+            start = how.get("start", how.get("chain_start", "unknown start"))
+            steps = how.get("steps", how.get("chain_steps", "unknown"))
+            caption = f"{folder}: {how.get('samples', 'samples')} from {start}, {steps} steps; {run.name}"
+            alt = f"Generated images of {method.name}, a row for each class, {folder}"
+            return _picture(os.path.join(run.path, file), alt, caption)
+    return None
+
+
+def plots(method: Method) -> list[Picture]:
+    """Reliability, scores of other images, neighbours: from `evaluation` of the run that stands for the method."""
+    run = method.shown
+    return [
+        _picture(os.path.join(run.path, file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")
+        for file in run.pictures
+        if file.startswith("evaluation/")
+    ]
+
+
+def drawings_by_kind(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
+    """Figures of `draw`, those of one kind together.
+
+    Raises:
+      ValueError: a picture that cannot be read; it is named.
+    """
+    kinds: dict[str, list[Picture]] = {}
+    for drawing in drawings:
+        kinds.setdefault(str(drawing.record.get("kind", "figures")), []).append(_drawing(drawing))
+    return kinds
+
+
+def _drawing(drawing: Drawing) -> Picture:
+    record, models = drawing.record, ", ".join(drawing.models)
+    made = [f"{key} {record[key]}" for key in ("date", "seed") if key in record]
+    made.append(record.get("provenance", {}).get("command", "command not recorded"))
+    alt = f"{drawing.name.replace('_', ' ')}: {drawing.shows}; {models}"
+    return _picture(drawing.path, alt, f"{drawing.shows}: {models}")._replace(origin=", ".join(made))
+
+
+def _words(file: str) -> str:
+    return file.rpartition("/")[2].removesuffix(".png").replace("_", " ")
+
+
+def of_chart(chart: Chart) -> Picture:
+    """A chart as it was drawn."""
+    width, height = Image.open(io.BytesIO(chart.png)).size
+    return Picture(_uri(chart.png), width, height, chart.caption, chart.caption)
+
+
+def _picture(path: str, alt: str, caption: str) -> Picture:
+    try:
+        image: Image.Image = Image.open(path)
+        image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"cannot read the picture {path}: {error}; make it again, or remove it") from error
+    if image.width > _WIDEST:
+        image = image.convert("RGB").resize((_WIDEST, max(1, round(image.height * _WIDEST / image.width))))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return Picture(_uri(file.getvalue()), image.width, image.height, alt, caption)
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

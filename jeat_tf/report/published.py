@@ -1,0 +1,67 @@
+"""Numbers of the papers, beside ours and never among them."""
+
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jeat_tf.report.measures import Column
+from jeat_tf.report.summary import Method
+from jeat_tf.report.tables import NOT_MEASURED, cell_text, distinct_titles
+
+
+class SideBySide(NamedTuple):
+    """A table of a paper, and what was measured here under the same headings.
+
+    Attributes:
+      published: as in `published.json`: title, source, dataset, note, columns, rows.
+      titles: of our columns; the paper's where we have none.
+      rows: our methods that the paper has: name, data set, seeds, texts.
+      caution: why the two do not compare.
+    """
+
+    published: dict[str, Any]
+    titles: list[str]
+    rows: list[tuple[str, str, int, list[str]]]
+    caution: str
+
+
+def side_by_side(methods: Sequence[Method], columns: Sequence[Column]) -> list[SideBySide]:
+    """The papers' tables that have a method of ours, each with our numbers."""
+    text = importlib.resources.files("jeat_tf.report").joinpath("published.json").read_text(encoding="utf-8")
+    found = []
+    names = distinct_titles(columns)
+    for table in json.loads(text)["tables"]:
+        known = {method for row in table["rows"] for method in row["methods"]}
+        ours = [method for method in methods if method.method in known]
+        if not ours:
+            continue
+        chosen = [_ours(heading, columns) for heading in table["columns"]]
+        rows = [
+            (
+                method.name,
+                method.dataset,
+                len(method.runs),
+                [cell_text(method, column) if column else NOT_MEASURED for column in chosen],
+            )
+            for method in ours
+        ]
+        others = sorted({method.dataset for method in ours} - {table["tfds"]})
+        caution = "Protocols may differ: see the source and the columns' protocols."
+        if others:
+            caution = f"{', '.join(others)} and {table['dataset']} are different data: these numbers do not compare."
+        titles = [
+            names[column] if column else heading["title"]
+            for heading, column in zip(table["columns"], chosen, strict=True)
+        ]
+        found.append(SideBySide(table, titles, rows, caution))
+    return found
+
+
+def _ours(heading: dict[str, Any], columns: Sequence[Column]) -> Column | None:
+    """The first column of ours that is what a heading names: its title, but for a radius or a set of samples."""
+    wanted = heading["ours"]
+    for column in columns:
+        if wanted and (column.title == wanted or column.title.startswith((f"{wanted} ", f"{wanted},"))):
+            return column
+    return None

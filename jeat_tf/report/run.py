@@ -1,0 +1,66 @@
+"""`python -m jeat_tf.report`: one page about a folder of runs, and its numbers as JSON, Markdown and LaTeX."""
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.core.files import writable_folder, write_text
+from jeat_tf.core.provenance import provenance
+from jeat_tf.report.collect import read_runs
+from jeat_tf.report.page import render
+from jeat_tf.report.summary import columns_of, summarise
+from jeat_tf.report.tables import MARKER, as_data, latex, markdown
+
+_HEAD = 4096  # characters of a file in which its marker stands
+
+
+def report(config: ReportConfig, *, missing: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Reads the runs and writes the page and, beside it, its numbers as .json, .md and .tex.
+
+    Args:
+      config: settings.
+      missing: why runs that were to be here are not, by name; the page says so.
+
+    Returns:
+      report: what the .json holds: columns with their protocols, methods with means, sample standard deviations and
+        numbers by seed, remarks, date and provenance.
+
+    Raises:
+      ValueError: no runs, an unreadable file, or something at `--out` that is no report.
+    """
+    files = _files(config.out)
+    runs, drawings = read_runs(config.runs)
+    methods, remarks = summarise(runs)
+    remarks += [f"{name} is not here: {why}" for name, why in (missing or {}).items()]
+    columns = columns_of(methods)
+    made, today = provenance(), datetime.date.today().isoformat()
+    found = {"marker": MARKER, "date": today, "provenance": made, "remarks": remarks, **as_data(methods)}
+    title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
+    page = render(methods, drawings, remarks=remarks, made=made, date=today)
+    write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
+    write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")
+    write_text(files["html"], page)
+    return found
+
+
+def _files(out: str) -> dict[str, str]:
+    """Paths by suffix; nothing that someone else wrote is among them."""
+    if not out.endswith(".html"):
+        raise ValueError(f"expected --out=NAME.html, received {out or 'nothing'}")
+    files = {suffix: f"{out.removesuffix('html')}{suffix}" for suffix in ("html", "json", "md", "tex")}
+    for path in files.values():
+        if os.path.exists(path) and not _is_ours(path):
+            raise ValueError(f"{path} exists and is no report; choose another --out, or remove it")
+    writable_folder(os.path.dirname(os.path.abspath(out)), "out")
+    return files
+
+
+def _is_ours(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return MARKER in f.read(_HEAD)

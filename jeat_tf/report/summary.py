@@ -1,0 +1,195 @@
+"""Runs by method: those with the same settings but for the seed, their means and standard deviations."""
+
+import math
+import os
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from jeat_tf.config.fields import leaves
+from jeat_tf.methods.guard import is_stop
+from jeat_tf.report.collect import Run
+from jeat_tf.report.measures import GROUPS, Column, Value, measured
+
+_OF_SEED = re.compile(r"[-_./]?(?:seed)?[-_]?\d+$")
+_DIFFERENT = "not averaged: measured in different ways"
+
+
+class Mean(NamedTuple):
+    """A number of a method.
+
+    Attributes:
+      mean: over seeds; None where seeds were not measured alike, or a number is not finite.
+      std: sample standard deviation; None for one seed.
+      numbers: of each seed.
+      refused: why there is no mean; empty where there is one.
+    """
+
+    mean: float | None
+    std: float | None
+    numbers: dict[int, float]
+    refused: str = ""
+
+
+class Method(NamedTuple):
+    """A row: runs with the same settings but for the seed.
+
+    Attributes:
+      name: what their folders have in common.
+      method: `--method` of the settings.
+      dataset: that they were trained on.
+      runs: that finished, by seed.
+      unfinished: runs that were stopped by the guard, failed, or still run; no number of theirs is averaged.
+      values: numbers by column.
+    """
+
+    name: str
+    method: str
+    dataset: str
+    runs: list[Run]
+    unfinished: list[Run]
+    values: dict[Column, Mean]
+
+    @property
+    def shown(self) -> Run:
+        """The run whose pictures and curves stand for the method: the first seed that finished."""
+        return (self.runs or self.unfinished)[0]
+
+    @property
+    def recoveries(self) -> dict[int, int]:
+        """How often the guard took runs back to earlier weights, by seed; without those it did not."""
+        counts = {run.config.run.seed: len(guard_events(run)) for run in self.runs + self.unfinished}
+        return {seed: count for seed, count in counts.items() if count}
+
+
+def guard_events(run: Run) -> list[dict[str, Any]]:
+    """What the guard did in a run, from `train.json`, or `guard.json` of a run that did not finish."""
+    if run.finished:
+        return run.reports["train.json"].get("guard", {}).get("events", [])
+    return run.reports.get("guard.json", [])
+
+
+def status(run: Run) -> str:
+    """Whether a run finished, and how often the guard took it back."""
+    events = guard_events(run)
+    times = sum(not is_stop(event) for event in events)
+    recovered = [f"taken back by the guard {times} time{'s' * (times != 1)}"] if times else []
+    if run.finished:
+        return ", ".join(["finished", *recovered])
+    stopped = [f"stopped by the guard at step {event['step']}" for event in events if is_stop(event)]
+    reason = stopped[-1] if stopped else "no train.json: stopped by the guard, failed, or still running"
+    return f"did not finish ({', '.join([reason, *recovered])})"
+
+
+def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
+    """Methods by name, and remarks about what was not averaged or left out.
+
+    Runs that have the same settings and the same seed are not averaged: their rows are separated by folder.
+
+    Raises:
+      ValueError: a file of a run that lacks something; it is named.
+    """
+    by_settings: dict[tuple, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.config.run.seed, run.name)):
+        by_settings.setdefault(_settings(run), []).append(run)
+    remarks: list[str] = []
+    rows: dict[str, list[Run]] = {}
+    for alike in by_settings.values():
+        for part in _one_of_each_seed(alike, remarks):
+            name = _name(part)
+            rows[name if name not in rows else f"{name} ({part[0].name})"] = part
+    methods = []
+    for name in sorted(rows):
+        values: dict[Column, dict[int, Value]] = {}
+        for run in rows[name]:
+            remarks += [
+                f"{run.name}/{file} is left out: it is about other weights than training ended with"
+                for file in run.left_out
+            ]
+            if run.finished:
+                for value in measured(run):
+                    values.setdefault(value.column, {})[run.config.run.seed] = value
+        first = rows[name][0].config
+        methods.append(
+            Method(
+                name,
+                first.method.method,
+                _dataset(rows[name]),
+                [run for run in rows[name] if run.finished],
+                [run for run in rows[name] if not run.finished],
+                {column: _mean(of_seeds) for column, of_seeds in values.items()},
+            )
+        )
+    return methods, remarks
+
+
+def _dataset(runs: Sequence[Run]) -> str:
+    """Name of the data that a row was trained on; of a run's settings, which may be a folder, where none says."""
+    said = [str(run.reports["train.json"]["dataset"]) for run in runs if "dataset" in run.reports.get("train.json", {})]
+    return said[0] if said else runs[0].config.data.dataset
+
+
+def columns_of(methods: Iterable[Method]) -> list[Column]:
+    """All columns that some method has a number in, group by group, in the order in which they were met."""
+    found = dict.fromkeys(column for method in methods for column in method.values)
+    order = list(GROUPS)
+    # Whatever the attacks were, the clean images come first and the worst case last.
+    ends = {"clean": 0, "worst case": 2}
+    return sorted(
+        found,
+        key=lambda column: (
+            order.index(column.group),
+            ends.get(re.split(r" (?:\d|l2|no bound)", column.title)[0], 1),
+        ),
+    )
+
+
+def _settings(run: Run) -> tuple:
+    return tuple(
+        value for name, (value, field) in leaves(run.config).items() if field.metadata["identity"] and name != "seed"
+    )
+
+
+def _one_of_each_seed(runs: list[Run], remarks: list[str]) -> list[list[Run]]:
+    """The runs in parts that have each seed once: all, or those of one folder's stem, or each alone."""
+    if _seeds_differ(runs):
+        return [runs]
+    by_seed: dict[int, list[str]] = {}
+    for run in runs:
+        by_seed.setdefault(run.config.run.seed, []).append(run.name)
+    remarks += [
+        f"{' and '.join(names)} have the same settings and the same seed ({seed}): their rows are separate"
+        for seed, names in by_seed.items()
+        if len(names) > 1
+    ]
+    stems: dict[str, list[Run]] = {}
+    for run in runs:
+        stems.setdefault(_OF_SEED.sub("", run.name), []).append(run)
+    parts: list[list[Run]] = []
+    for part in stems.values():
+        parts += [part] if _seeds_differ(part) else [[run] for run in part]
+    return parts
+
+
+def _seeds_differ(runs: list[Run]) -> bool:
+    return len({run.config.run.seed for run in runs}) == len(runs)
+
+
+def _name(runs: list[Run]) -> str:
+    """What the folders' names share, without the number of a seed."""
+    for names in ([run.name for run in runs], [run.name.rpartition("/")[2] for run in runs]):
+        stems = {_OF_SEED.sub("", name) for name in names}
+        if len(stems) == 1 and (stem := stems.pop()):
+            return stem
+    return os.path.commonprefix([run.name for run in runs]).rstrip("-_./ ") or runs[0].config.method.method
+
+
+def _mean(of_seeds: dict[int, Value]) -> Mean:
+    numbers = {seed: value.number for seed, value in of_seeds.items()}
+    if len({value.how for value in of_seeds.values()}) > 1:
+        return Mean(None, None, numbers, _DIFFERENT)
+    if not all(math.isfinite(number) for number in numbers.values()):
+        return Mean(None, None, numbers, "not finite")
+    std = statistics.stdev(numbers.values()) if len(numbers) > 1 else None
+    return Mean(statistics.fmean(numbers.values()), std, numbers)

@@ -1,0 +1,135 @@
+"""What `--model` means: a net, the settings it was trained with if they are there, and the data it fits."""
+
+import dataclasses
+import os
+from typing import Any, NamedTuple
+
+import h5py
+import keras
+import numpy as np
+
+from jeat_tf.config import build
+from jeat_tf.core.files import sha256
+from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.config.fields import from_json
+from jeat_tf.config.shared import Data
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.data.datasets import ImageData
+
+
+class Trained(NamedTuple):
+    """A net that was read from a file.
+
+    Attributes:
+      net: images -> logits.
+      file: where it was.
+      config: settings of its run, None for a net from elsewhere.
+      data: the data set asked for, or else that of the run.
+    """
+
+    net: keras.Model
+    file: str
+    config: TrainConfig | None
+    data: ImageData
+
+    def identity(self) -> dict[str, Any]:
+        """What names this net and data in a report."""
+        return {
+            "model": self.file,
+            "model_sha256": sha256(self.file),
+            "weights_sha256": weights_sha256(self.net),
+            "dataset": self.data.name,
+        }
+
+
+def open_trained(model: str, data: Data) -> Trained:
+    """Reads the net and opens its data.
+
+    Args:
+      model: folder of a training run, or a .keras file.
+      data: the data set; its empty fields are filled from the run's settings.
+
+    Raises:
+      ValueError: no readable net, no data set named, or a net that does not fit the data.
+      FileNotFoundError: the data set is not prepared.
+    """
+    net, config = load_net(model), run_config(model)
+    opened = build.dataset(data_of_run(data, config))
+    check_fit(net, opened.name, opened.image_shape, opened.num_classes)
+    return Trained(net, net_file(model), config, opened)
+
+
+def data_of_run(data: Data, config: TrainConfig | None) -> Data:
+    """The data set asked for, or where none is, that of the run."""
+    if config is None or data.dataset:
+        return data
+    return dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
+
+
+def run_config(model: str) -> TrainConfig | None:
+    """The settings of the run that --model names, or of the run that a .keras file lies in; None without."""
+    path = os.path.join(_folder(model), "config.json")
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        return from_json(TrainConfig, f.read())
+
+
+class StoredBuffer(NamedTuple):
+    """The replay buffer of a run.
+
+    Attributes:
+      images: float32[size, H, W, C]; slot i belongs to class i mod K.
+      age: int32[size], rounds of the chain since the slot was last started afresh.
+    """
+
+    images: np.ndarray
+    age: np.ndarray
+
+
+def stored_buffer(model: str) -> StoredBuffer | None:
+    """The replay buffer in a run's checkpoint; None where the run, or the checkpoint, has none.
+
+    Raises:
+      ValueError: the checkpoint is damaged.
+    """
+    path = os.path.join(_folder(model), "last.weights.h5")
+    if not os.path.isfile(path):
+        return None
+    try:
+        with h5py.File(path, "r") as f:
+            stored = f.get("layers/replay_buffer/vars")
+            return None if stored is None else StoredBuffer(np.asarray(stored["0"]), np.asarray(stored["1"]))
+    except (OSError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"cannot read the replay buffer in {path}: {error}; it is damaged, train on to write it anew"
+        ) from error
+
+
+def conditional_buffer(run: TrainConfig | None) -> bool:
+    """Whether the slots of a run's replay buffer keep to classes: only chains of p(x | y) do, as all of IGEBM's."""
+    return run is not None and (run.buffer.class_conditional or run.method.method == "igebm")
+
+
+def output_folder(model: str, given: str, name: str) -> str:
+    """The folder given, or else `name` beside the net."""
+    return given or os.path.join(_folder(model), name)
+
+
+def check_fit(net: keras.Model, name: str, image_shape: tuple[int, ...], num_classes: int | None) -> None:
+    """Raises ValueError unless the net takes such images and has one logit for each class of the data set `name`."""
+    expected = (None, *image_shape)
+    fits = all(a is None or b is None or a == b for a, b in zip(net.input_shape, expected, strict=False))
+    if len(net.input_shape) != 4 or len(image_shape) != 3 or not fits:
+        raise ValueError(
+            f"expected a net for images of shape {list(image_shape)} ({name}), received one for "
+            f"{list(net.input_shape[1:])}"
+        )
+    if num_classes is not None and net.output_shape[-1] != num_classes:
+        raise ValueError(
+            f"expected a net with {num_classes} logits, the classes of {name}, received {net.output_shape[-1]}"
+        )
+
+
+def _folder(model: str) -> str:
+    return model if os.path.isdir(model) else os.path.dirname(os.path.abspath(model))

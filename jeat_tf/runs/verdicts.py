@@ -1,0 +1,86 @@
+"""Who stands, on disk, so that an attack of hours survives its process."""
+
+import json
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from jeat_tf.core.files import changes, write_arrays
+from jeat_tf.attacks.ensemble import Standing
+
+_SAVE_EVERY = 5.0  # seconds
+
+
+class StoredStanding:
+    """A `Standing` that is read from a file, if there is one, and written to it now and then.
+
+    Attributes:
+      standing: to be changed by `run_in_order`.
+    """
+
+    def __init__(self, path: str, standing: Standing, identity: dict[str, Any]):
+        """
+        Args:
+          path: the .npz file.
+          standing: where a fresh evaluation begins; overwritten by what the file holds.
+          identity: what has to be equal for the file to belong to this evaluation.
+
+        Raises:
+          ValueError: an unreadable file, or one of another evaluation.
+        """
+        self.standing = standing
+        self._path = path
+        self._identity = identity
+        self._seconds = 0.0
+        self._saved = time.monotonic()
+        if os.path.exists(path):
+            self._read()
+
+    def save(self, seconds: float) -> None:
+        """Writes the file if it is some time since it was written.
+
+        Args:
+          seconds: that this process spent on the attack.
+        """
+        if time.monotonic() - self._saved >= _SAVE_EVERY:
+            self._write(seconds)
+
+    def finish(self, seconds: float) -> float:
+        """Writes the file, and returns the seconds that all processes spent."""
+        self._write(seconds)
+        return self._seconds + seconds
+
+    def _write(self, seconds: float) -> None:
+        place = {"run": self.standing.run, "position": self.standing.position, "seconds": self._seconds + seconds}
+        arrays = {name: getattr(self.standing, name) for name in Standing.ARRAYS}
+        write_arrays(
+            self._path,
+            identity=np.array(json.dumps(self._identity, sort_keys=True)),
+            place=np.array(json.dumps(place)),
+            **{name: array for name, array in arrays.items() if array is not None},
+        )
+        self._saved = time.monotonic()
+
+    def _read(self) -> None:
+        remedy = "delete it, give --noresume, or another --output_dir"
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                identity, place = json.loads(str(file["identity"])), json.loads(str(file["place"]))
+                arrays = {name: file[name] for name in Standing.ARRAYS if name in file}
+                self.standing.run, self.standing.position = int(place["run"]), int(place["position"])
+                self._seconds = float(place["seconds"])
+        except Exception as error:
+            raise ValueError(
+                f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}"
+            ) from error
+        if changed := changes(identity, json.loads(json.dumps(self._identity))):
+            raise ValueError(f"{self._path} is the state of another evaluation ({changed}); {remedy}")
+        for name in Standing.ARRAYS:
+            wanted = getattr(self.standing, name)
+            if wanted is None:
+                continue
+            if name not in arrays or arrays[name].shape != wanted.shape or arrays[name].dtype != wanted.dtype:
+                raise ValueError(f"{self._path} has no usable {name}; {remedy}")
+            setattr(self.standing, name, arrays[name])

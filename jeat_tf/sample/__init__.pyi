@@ -1,0 +1,5 @@
+from .run import sample
+
+__all__ = [
+    "sample",
+]

@@ -1,0 +1,150 @@
+"""What is said and shown of samples that were drawn: diagnostics of their chains, a judge's grades, pictures."""
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.config.build import ImagesAndLabels
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.stages import steps_at
+from jeat_tf.core.files import write_animation
+from jeat_tf.core.image_grid import grid
+from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Images
+from jeat_tf.metrics.chain_diagnostics import diagnose
+from jeat_tf.metrics.features import classifier_features
+from jeat_tf.metrics.scores import frechet_distance
+from jeat_tf.runs.samples import SampleFolder, Shard
+from jeat_tf.runs.trained import stored_buffer
+from jeat_tf.sample.chains import Drawing
+
+_SHOWN_OF_CLASS = 10
+_COMPARED = 2000  # samples, and training images, that the diagnostics compare
+
+
+def first_images(samples: SampleFolder, num_classes: int) -> Shard:
+    """The first images, enough of them to show and to compare, without reading all."""
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for shard in samples.shards():
+        images.append(shard.images)
+        labels.append(shard.labels)
+        if sum(map(len, labels)) >= max(_SHOWN_OF_CLASS * num_classes, _COMPARED):
+            break
+    return Shard(np.concatenate(images), np.concatenate(labels))
+
+
+def diagnostics(
+    config: SampleConfig,
+    stages: list[Any],
+    drawing: Drawing,
+    shown: Shard,
+    traces: dict[str, np.ndarray],
+    training: Callable[[], ImagesAndLabels],
+) -> dict[str, Any]:
+    """What the chains did on their way, and whether the first images have collapsed, for JSON.
+
+    Args:
+      config: settings of the verb.
+      stages: settings of each stage.
+      drawing: what drew the samples.
+      shown: the first images.
+      traces: of the chains, as `SampleFolder.traces` gives them.
+      training: images and labels to compare with.
+    """
+    steps = [steps_at(stages[i], done) for i, done in drawing.readings_at()] if stages else None
+    seen = seen_by(drawing.net, shown.images)
+    images, labels = training()
+    # Whatever the order in which the training images are stored.
+    few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
+    means = {name: values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
+    along = {name.removeprefix("trace_"): mean.tolist() for name, mean in means.items() if name.startswith("trace_")}
+    accepted = {name: float(mean[0]) for name, mean in means.items() if name.startswith("accepted_")}
+    return {
+        "finite": bool(np.isfinite(shown.images).all()),
+        "share_classified_as_asked_by_the_net_itself": (
+            float(np.mean(seen == shown.labels)) if config.classes != "none" else None
+        ),
+        **diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps),
+        **accepted,
+        "trace": {"step": traces["trace_step"].tolist()} | along,
+    }
+
+
+def buffer_age(config: SampleConfig) -> dict[str, float]:
+    """Rounds of the chains since the slots were last started afresh."""
+    buffer = stored_buffer(config.model)
+    return {"buffer_age_mean": float(buffer.age.mean()), "buffer_age_max": int(buffer.age.max())} if buffer else {}
+
+
+def judged(
+    config: SampleConfig, judge: keras.Model, drawing: Drawing, samples: SampleFolder, real_images: np.ndarray
+) -> dict[str, Any]:
+    """What an independent classifier says of all samples, and of where their chains began, for JSON."""
+    real = classifier_features(judge, real_images)
+    shards = list(samples.shards())
+    images, labels = (np.concatenate(parts) for parts in zip(*shards, strict=True))
+    starts = np.concatenate(
+        [
+            drawing.start(
+                tf.constant(labels[i : i + config.batch_size]),
+                fold_in(tf.constant([config.seed, 6]), i // config.batch_size),
+            )
+            for i in range(0, len(labels), config.batch_size)
+        ]
+    )
+
+    num_classes = judge.output_shape[-1]
+
+    def graded(x: np.ndarray) -> dict[str, Any]:
+        seen, finite = seen_by(judge, x), bool(np.isfinite(x).all())
+        right = [float(np.mean(seen[labels == k] == k)) if np.any(labels == k) else None for k in range(num_classes)]
+        return {
+            "agreement": float(np.mean((seen == labels) & (seen >= 0))),
+            "agreement_of_each_class": right,
+            "share_of_each_class": [float(np.mean(seen == k)) for k in range(num_classes)],
+            # Without the chains that diverged it would be that of a selection.
+            "frechet_classifier_distance": frechet_distance(classifier_features(judge, x), real) if finite else None,
+        }
+
+    return {"reference": f"{len(real)} training images", **graded(images), "start_alone": graded(starts)}
+
+
+def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:
+    """int64[N], the class that the net sees in each image; -1 in one that is not finite."""
+    parts = np.array_split(images, -(-len(images) // 256))
+    classes = np.concatenate([net(part, training=False).numpy().argmax(-1) for part in parts])
+    return np.where(np.isfinite(images).all(axis=(1, 2, 3)), classes, -1)
+
+
+def json_numbers(value: Any) -> Any:
+    """The same with None in place of NaN and infinity, for which JSON has no words."""
+    if isinstance(value, dict):
+        return {key: json_numbers(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_numbers(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
+    """Writes chain.gif: the first images of each class at every reading."""
+    order = np.argsort(labels, kind="stable")[: _SHOWN_OF_CLASS * _SHOWN_OF_CLASS]
+    scale = max(1, 32 // frames[0].shape[1])
+    write_animation(
+        os.path.join(folder, "chain.gif"), [grid(frame.numpy()[order], scale=scale) for frame in frames], seconds=0.15
+    )
+
+
+def class_grid(shown: Shard, num_classes: int) -> np.ndarray:
+    """One row for each class, the first images of each."""
+    images, labels = shown
+    rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
+    columns = max(len(row) for row in rows)
+    blank = np.full((1, *images.shape[1:]), 0.5, np.float32)
+    rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
+    return grid(np.concatenate(rows), columns, scale=max(1, 32 // images.shape[1]))

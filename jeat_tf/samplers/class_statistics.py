@@ -1,0 +1,167 @@
+"""Class means and covariances of a data set: where class Gaussians, their mixture and class components come from."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.files import read_arrays, write_arrays
+
+_JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
+_FULL_UP_TO = 1024  # pixels of an image; beyond, a full covariance of each class takes too much memory
+_RANK = 256  # of 32x32x3 images: 31 MB for ten classes, where full covariances take 377 MB
+
+
+class ClassStatistics(NamedTuple):
+    """A Gaussian for each of K classes over images of D numbers: mean + factor @ N(0, I_R) + std * N(0, I_D).
+
+    Attributes:
+      means: float32[K, D].
+      factors: float32[K, D, R].
+      stds: float32[K, D], or an empty array where the factors say it all.
+      image_shape: int64[3], (H, W, C) with H W C = D.
+    """
+
+    means: np.ndarray
+    factors: np.ndarray
+    stds: np.ndarray
+    image_shape: np.ndarray
+
+
+def class_statistics(
+    images: np.ndarray, labels: np.ndarray, num_classes: int, *, rank: int | None = None, seed: int = 0
+) -> ClassStatistics:
+    """Mean and covariance + 1e-4 I of each class.
+
+    Args:
+      images: float32[N, H, W, C] in [0, 1], the training images.
+      labels: int[N].
+      num_classes: K.
+      rank: None: the full covariance, as its Cholesky factor, for images of up to 1024 numbers, and rank 256 beyond;
+        a number: its leading principal components, and on the diagonal the variance of each pixel that they leave out.
+      seed: of the randomised decomposition, for a rank.
+
+    Raises:
+      ValueError: images outside [0, 1] or not finite, labels that are not theirs or not in 0..K - 1, a class of fewer
+        than two images, or a rank that is not in 1..D.
+    """
+    flat = _flat(images, labels, num_classes)
+    size = flat.shape[1]
+    if rank is None and size > _FULL_UP_TO:
+        rank = _RANK
+    if rank is not None and not 1 <= rank <= size:
+        raise ValueError(f"expected a rank in 1..{size}, the numbers of an image, received {rank}")
+    means, factors, stds = [], [], []
+    for k in range(num_classes):
+        of_class = flat[labels == k]
+        means.append(of_class.mean(axis=0))
+        if rank is None:
+            covariance = np.cov(of_class, rowvar=False, dtype=np.float64) + _JITTER * np.eye(size)
+            factors.append(np.linalg.cholesky(covariance))
+        else:
+            factor = _components(of_class, rank, seed)
+            left_out = np.maximum(of_class.var(axis=0, ddof=1) - np.square(factor).sum(axis=1), 0) + _JITTER
+            factors.append(factor)
+            stds.append(np.sqrt(left_out))
+    return _statistics(images, means, factors, stds)
+
+
+def class_components(
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    retained: float = 0.99,
+    noise_std: float = 0.005,
+    max_rank: int = 512,
+    seed: int = 0,
+) -> ClassStatistics:
+    """The leading principal components of each class, and a little noise (WEAT, Mirza et al., 2024).
+
+    Args:
+      images: float32[N, H, W, C] in [0, 1].
+      labels: int[N].
+      num_classes: K.
+      retained: share of the class's variance that its components hold, in (0, 1].
+      noise_std: standard deviation of the noise on every pixel.
+      max_rank: components at most.
+      seed: of the randomised decomposition.
+
+    Raises:
+      ValueError: as in `class_statistics`, or `retained` is not in (0, 1].
+    """
+    if not 0 < retained <= 1:
+        raise ValueError(f"expected a retained share of variance in (0, 1], received {retained:g}")
+    flat = _flat(images, labels, num_classes)
+    means, factors, stds = [], [], []
+    for k in range(num_classes):
+        of_class = flat[labels == k]
+        factor = _components(of_class, min(max_rank, *of_class.shape), seed)
+        explained = np.cumsum(np.square(factor).sum(axis=0)) / of_class.var(axis=0, ddof=1).sum()
+        count = min(int(np.searchsorted(explained, retained - 1e-6)) + 1, factor.shape[1])
+        means.append(of_class.mean(axis=0))
+        factors.append(factor[:, :count])
+        stds.append(np.full(flat.shape[1], noise_std))
+    width = max(factor.shape[1] for factor in factors)
+    factors = [np.pad(factor, [(0, 0), (0, width - factor.shape[1])]) for factor in factors]
+    return _statistics(images, means, factors, stds)
+
+
+def cached(path: str, compute: Callable[[], ClassStatistics]) -> ClassStatistics:
+    """The statistics in the .npz file at `path`; computed and written there if it is absent or not what was written."""
+    if os.path.exists(path):
+        try:
+            arrays = read_arrays(path)
+            found = ClassStatistics(*(arrays[name] for name in ClassStatistics._fields))
+            if str(arrays["sha256"]) == _digest(found):
+                return found
+        except (OSError, ValueError, KeyError):
+            pass  # a damaged cache is computed anew, as one with another digest is
+    made = compute()
+    try:
+        write_arrays(path, **made._asdict(), sha256=np.array(_digest(made)))
+    except OSError as error:
+        logging.warning("class statistics are not kept for the next time: cannot write %s: %s", path, error)
+    return made
+
+
+def _digest(statistics: ClassStatistics) -> str:
+    digest = hashlib.sha256()
+    for array in statistics:
+        digest.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _flat(images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    check_labels(labels, num_classes)
+    if len(labels) != len(images):
+        raise ValueError(f"expected a label for each of {len(images)} images, received {len(labels)}")
+    counts = np.bincount(labels, minlength=num_classes)
+    if counts.min() < 2:
+        raise ValueError(f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}")
+    check_images(images)
+    return images.reshape(len(images), -1)
+
+
+def _components(of_class: np.ndarray, rank: int, seed: int) -> np.ndarray:
+    """float[D, R], principal directions of a class, each as long as its standard deviation; zeros beyond N - 1."""
+    from sklearn.decomposition import PCA
+
+    count = min(rank, *of_class.shape)
+    solver = "randomized" if count < min(of_class.shape) / 2 else "full"
+    pca = PCA(count, svd_solver=solver, random_state=seed).fit(of_class)
+    factor = pca.components_.T * np.sqrt(pca.explained_variance_)
+    return np.pad(factor, [(0, 0), (0, rank - count)])
+
+
+def _statistics(images: np.ndarray, means: list, factors: list, stds: list) -> ClassStatistics:
+    return ClassStatistics(
+        means=np.asarray(means, np.float32),
+        factors=np.asarray(factors, np.float32),
+        stds=np.asarray(stds, np.float32),
+        image_shape=np.asarray(images.shape[1:]),
+    )

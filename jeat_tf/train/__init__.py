@@ -1,0 +1,5 @@
+"""`python -m jeat_tf.train`: trains one net by one method."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,6 @@
+from .run import plan, train
+
+__all__ = [
+    "plan",
+    "train",
+]

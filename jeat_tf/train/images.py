@@ -1,0 +1,93 @@
+"""The images that a run trains and validates on: with labels, without, held out; and the stream of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.config.build import ImagesAndLabels
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.checks import check_labels
+from jeat_tf.data.augment import AUGMENTATIONS, usual_augmentation
+from jeat_tf.data.datasets import ImageData, split_names
+from jeat_tf.data.labelled import open_labelled
+from jeat_tf.data.stream import own_share, training_stream
+
+
+class TrainingImages(NamedTuple):
+    """Images uint8[N, H, W, C] and labels int64[N] of a run.
+
+    Attributes:
+      labelled: images whose labels are used.
+      extra: images without labels (-1, or pseudo-labels), or None.
+      held_out: validation images, or None.
+    """
+
+    labelled: ImagesAndLabels
+    extra: ImagesAndLabels | None
+    held_out: ImagesAndLabels | None
+
+
+def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
+    """What the settings say of the data set, its labels and other images; read into memory.
+
+    Raises:
+      ValueError: bad labels, or other images that do not fit.
+    """
+    training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
+    images, labels = data.arrays(training)
+    check_labels(labels, data.num_classes)
+    extra = []
+    if config.stream.labelled_percent < 100:
+        order = np.random.default_rng(config.run.seed).permutation(len(labels))
+        used, unused = np.split(order, [round(len(order) * config.stream.labelled_percent / 100)])
+        extra.append(images[np.sort(unused)])
+        images, labels = images[np.sort(used)], labels[np.sort(used)]
+    if config.stream.extra_dataset:
+        more = open_labelled(
+            config.stream.extra_dataset, "train", data_dir=config.data.data_dir or None, download=config.data.download
+        )
+        if more.image_shape != data.image_shape or more.images.images.dtype != np.uint8:
+            raise ValueError(
+                f"expected 8-bit images of shape {list(data.image_shape)} in --extra_dataset, received "
+                f"{more.images.images.dtype} of shape {list(more.image_shape)}"
+            )
+        extra.append(more.images.images)
+    unlabelled = None
+    if extra:
+        added = np.concatenate(extra)
+        unlabelled = (added, np.full(len(added), -1, labels.dtype))
+    return TrainingImages((images, labels), unlabelled, data.arrays(validation) if validation else None)
+
+
+def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
+    """Batches that pass over the labelled images once.
+
+    Raises:
+      ValueError: a batch needs more images than there are.
+    """
+    batch, size = config.stream.batch_size, len(images.labelled[0])
+    own = batch if images.extra is None else own_share(batch, config.stream.extra_share)
+    others = 0 if images.extra is None else len(images.extra[0])
+    if own > size or batch - own > others:
+        limits = f"at most {size}, the training images"
+        if images.extra is not None:
+            limits = f"at most {size} images with labels and {others} without"
+        raise ValueError(f"expected --batch_size of {limits}, received {batch}")
+    return size // own * max(1, config.update.free_replays)
+
+
+def stream(config: TrainConfig, data: ImageData, images: TrainingImages, *, first_step: int) -> tf.data.Dataset:
+    """Endless training batches from that step on."""
+    augment = config.stream.augment
+    return training_stream(
+        *images.labelled,
+        batch_size=config.stream.batch_size,
+        seed=config.run.seed,
+        first_step=first_step,
+        augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
+        separate_marginal=config.stream.separate_marginal,
+        extra=images.extra,
+        extra_share=config.stream.extra_share,
+        replays=max(1, config.update.free_replays),
+    )

@@ -55,7 +55,7 @@ Contestant = Callable[[keras.Model, np.ndarray, np.ndarray, float, int], tuple[n
 
 def _native(net, x, labels, epsilon, seed, *, version, bfloat16=False):
     found = autoattack(
-        _oracle(net, bfloat16), x, labels, seed=[seed, 0], ball=jt.linf(epsilon), attacks=version, batch_size=_BATCH
+        _oracle(net, bfloat16), x, labels, seed=[seed, 0], ball=jt.Linf(epsilon), attacks=version, batch_size=_BATCH
     )
     return ~found.broken, float(found.forwards.sum() + 2 * found.gradients.sum() + len(x))
 
@@ -65,7 +65,7 @@ def _native_pgd(net, x, labels, epsilon, seed, *, steps, bfloat16=False, skip=Tr
     chosen = np.arange(len(x))
     if skip:
         chosen = np.flatnonzero(predictions(oracle, x).argmax(-1) == labels)
-    search = functools.partial(pgd_search, ball=jt.linf(epsilon), step_size=2.5 * epsilon / steps, num_steps=steps)
+    search = functools.partial(pgd_search, ball=jt.Linf(epsilon), step_size=2.5 * epsilon / steps, num_steps=steps)
     found = search(oracle, x[chosen], labels[chosen], seed=[seed, 0])
     standing = np.zeros(len(x), bool)
     standing[chosen] = ~found.broken

@@ -21,7 +21,11 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.config import EvaluateConfig, SampleConfig, TrainConfig, cli, replace
+from jeat_tf.config import cli
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.sample.run import sample
 from jeat_tf.train.run import train

@@ -16,7 +16,7 @@ from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.norms import l2, linf
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import load_net
 
@@ -35,7 +35,7 @@ def main(_: list[str]) -> None:
     correct = logits.argmax(-1) == data.labels
     x, labels = data.images[correct], data.labels[correct]
     ranked = np.argsort(-logits[correct], axis=-1)
-    ball = linf(0.0) if _NORM.value == "linf" else l2(0.0)
+    ball = Linf(0.0) if _NORM.value == "linf" else L2(0.0)
     search = functools.partial(fab, oracle, x, labels, seed=[0, 0], ball=ball, verdict_only=False)
 
     def distances(steps: int) -> np.ndarray:

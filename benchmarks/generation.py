@@ -15,7 +15,9 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.config import EvaluateConfig, SampleConfig, replace
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.density import measure
 from jeat_tf.sample.run import sample
 

@@ -15,7 +15,8 @@ import tensorflow as tf
 from absl import app, flags
 
 from jeat_tf.attacks.surrogates import inference, joint_energy
-from jeat_tf.config import SampleConfig, replace
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.runs.trained import open_trained
 from jeat_tf.sample.run import sample

@@ -17,8 +17,10 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.config import TrainConfig, cli, replace
+from jeat_tf.config import cli
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_json
+from jeat_tf.core.flat import replace
 from jeat_tf.methods.guard import DivergenceError
 from jeat_tf.train.run import train
 

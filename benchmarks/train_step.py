@@ -16,8 +16,10 @@ import tensorflow as tf
 from absl import app, flags
 
 from jeat_tf.attacks.surrogates import inference, joint_energy, marginal_energy
-from jeat_tf.config import TrainConfig, build, replace
+from jeat_tf.config import build
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.energy import cross_entropy, energy
+from jeat_tf.core.flat import replace
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.methods.classifier import EnergyClassifier

@@ -10,8 +10,8 @@ from typing import Any
 from components.beam import check_shared, on_workers
 from components.settings import BeamEvaluateConfig
 from jeat_tf.config import cli
-from jeat_tf.config.fields import replace
 from jeat_tf.core.files import writable_folder
+from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.__main__ import print_results
 from jeat_tf.evaluate.density import asked
 from jeat_tf.evaluate.robustness import evaluate
@@ -49,4 +49,4 @@ def _main(config: BeamEvaluateConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(BeamEvaluateConfig, _main)
+    cli.run(BeamEvaluateConfig, _main, name="components.beam_evaluate")

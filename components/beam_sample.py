@@ -10,8 +10,8 @@ from typing import Any
 from components.beam import check_shared, on_workers
 from components.settings import BeamSampleConfig
 from jeat_tf.config import cli
-from jeat_tf.config.fields import replace
 from jeat_tf.core.files import writable_folder
+from jeat_tf.core.flat import replace
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.samples import FILES, file_batches
 from jeat_tf.sample.run import sample
@@ -49,4 +49,4 @@ def _main(config: BeamSampleConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(BeamSampleConfig, _main)
+    cli.run(BeamSampleConfig, _main, name="components.beam_sample")

@@ -14,8 +14,8 @@ from components.run import COMPONENTS
 from components.settings import KubeflowConfig
 from components.wiring import single_inputs
 from jeat_tf.config import cli
-from jeat_tf.config.fields import nearest
 from jeat_tf.core.files import whole_file
+from jeat_tf.core.values import nearest
 
 # Tags that can be moved say nothing about the code, and the cluster's cache knows a step's code by its image alone.
 _PINNED = re.compile(r".*(:(?!latest$)[\w][\w.-]*|@sha256:[0-9a-f]{64})")
@@ -194,4 +194,4 @@ def _main(config: KubeflowConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(KubeflowConfig, _main)
+    cli.run(KubeflowConfig, _main, name="components.kubeflow")

@@ -12,10 +12,9 @@ from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
-from jeat_tf.config.build import check
-from jeat_tf.config.cli import parsed
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.evaluate.robustness import attack_names
@@ -37,7 +36,7 @@ def build(config: PipelineConfig) -> Graph:
     # Before training begins: flags that cannot be read, or a shard without a file, would fail after it.
     judge_flags = _preset(config.presets, config.judge, config.judge_flags) if config.judge else ""
     for given in filter(None, (*train_flags.values(), judge_flags)):
-        check(parsed(TrainConfig, *given.split()))
+        parsed(TrainConfig, *given.split())
     parsed(DrawConfig, *config.draw_flags.split())
     _check_shards(config)
     graph = Graph()

@@ -15,10 +15,10 @@ from components.types import (
     Report,
     Samples,
 )
-from jeat_tf.config.cli import parsed
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.fields import replace
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.report import ReportConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.draw.run import draw
 from jeat_tf.report.hparams import results, write_results
 from jeat_tf.report.run import report as write_report

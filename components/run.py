@@ -27,8 +27,8 @@ from components.settings import PipelineConfig
 from components.trainer import trainer
 from components.types import InputArtifacts
 from jeat_tf.config import cli
-from jeat_tf.config.fields import nearest
 from jeat_tf.core.files import writable_folder
+from jeat_tf.core.values import nearest
 
 COMPONENTS: dict[str, Component] = {
     one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)
@@ -208,7 +208,7 @@ def _main() -> None:
         "--force=all" if argument == "--force" and after.startswith("--") else argument
         for argument, after in zip(sys.argv, following, strict=True)
     ]
-    cli.run(PipelineConfig, _pipeline, aliases={"from": "start_from"})
+    cli.run(PipelineConfig, _pipeline, name="components.run", aliases={"from": "start_from"})
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from jeat_tf.config.cli import parsed
-from jeat_tf.config.fields import replace
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.sample.run import sample
 
 

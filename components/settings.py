@@ -1,14 +1,12 @@
 """The settings of `python -m components.run`, and of what sends the same steps elsewhere."""
 
-import dataclasses
-
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.fields import setting
 from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.values import Value, setting, value
 
 
-@dataclasses.dataclass(frozen=True)
-class PipelineConfig:
+@value
+class PipelineConfig(Value):
     """Which graph, and which of it to run."""
 
     pipeline_root: str = setting("runs/pipeline", "folder of artifacts and their lineage")
@@ -31,14 +29,14 @@ class PipelineConfig:
     only: str = setting("", "components to run, comma-separated; the results of the others must be there")
 
 
-@dataclasses.dataclass(frozen=True)
-class KubeflowConfig:
+@value
+class KubeflowConfig(Value):
     """Which graph, in which image, and what its steps ask of the cluster.
 
     What differs between components is written "8" for all, "trainer=8,evaluator=4", or "4,trainer=8" for both.
     """
 
-    pipeline: PipelineConfig = PipelineConfig()
+    pipeline: PipelineConfig = setting(PipelineConfig(), "pipeline")
     image: str = setting(
         "", "container image of the steps, with a tag or a digest; its Dockerfile is in the repository"
     )
@@ -50,8 +48,8 @@ class KubeflowConfig:
     accelerator_count: str = setting("", "accelerators of a step, e.g. trainer=1,sample_export=1; empty: none")
 
 
-@dataclasses.dataclass(frozen=True)
-class Workers:
+@value
+class Workers(Value):
     """Who does the shards."""
 
     shards: int = setting(0, "parts that workers do, each by one; 0: of samples, as many as there are files")
@@ -59,17 +57,17 @@ class Workers:
     beam_options: str = setting("", "options of the runner, separated by blanks, e.g. --flink_master=host:8081")
 
 
-@dataclasses.dataclass(frozen=True)
-class BeamSampleConfig:
+@value
+class BeamSampleConfig(Value):
     """Which images to draw, and where."""
 
-    sample: SampleConfig = SampleConfig()
-    workers: Workers = Workers()
+    sample: SampleConfig = setting(SampleConfig(), "sample")
+    workers: Workers = setting(Workers(), "workers")
 
 
-@dataclasses.dataclass(frozen=True)
-class BeamEvaluateConfig:
+@value
+class BeamEvaluateConfig(Value):
     """Which net to attack, and where."""
 
-    evaluate: EvaluateConfig = EvaluateConfig()
-    workers: Workers = Workers()
+    evaluate: EvaluateConfig = setting(EvaluateConfig(), "evaluate")
+    workers: Workers = setting(Workers(), "workers")

@@ -114,4 +114,4 @@ def _main(config: PipelineConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(PipelineConfig, _main)
+    cli.run(PipelineConfig, _main, name="components.tfx")

@@ -4,9 +4,9 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter
-from jeat_tf.config.cli import parsed
-from jeat_tf.config.fields import replace
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.train.run import train
 
 
@@ -27,4 +27,4 @@ def trainer(
     settings = parsed(TrainConfig, *flags.split())
     data = os.path.join(examples.path, "tfds")
     result = train(replace(settings, dataset=data, data_dir="", seed=seed, model_dir=model.path))
-    model.properties = {"weights_sha256": result["weights_sha256"], "method": settings.method.method, "seed": seed}
+    model.properties = {"weights_sha256": result["weights_sha256"], "method": settings.method.word, "seed": seed}

@@ -18,7 +18,7 @@ from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, s
 
 def train(images: np.ndarray, labels: np.ndarray, start: Start, epochs: int) -> keras.Model:
     """A JEAT net of the digits, as in quickstart.py."""
-    ball = jt.linf(26 / 255)
+    ball = jt.Linf(26 / 255)
     attack = functools.partial(jt.pgd, ball=ball, start=ball.random_start, step_size=26 / 255, num_steps=1)
     chain = functools.partial(jt.sgld, step_size=0.25, noise_std=0.005, num_steps=20, bounds=(0.0, 1.0))
     buffer = jt.ReplayBuffer(2000, start, image_shape=(8, 8, 1), num_classes=10)
@@ -46,7 +46,7 @@ def edits(net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Start
             inpaint(net, images, known, labels, seed=[0, 0], walk=noisy_walk, num_steps=100, start=first),
             denoise(net, noisy, seed=[0, 1], walk=walk, num_steps=100, fidelity=0.3),
             super_resolve(net, small, 2, labels, seed=[0, 2], walk=walk, num_steps=50),
-            translate(net, images, asked, ball=jt.l2(2.5), num_steps=20, step_size=0.3, seed=[0, 3]),
+            translate(net, images, asked, ball=jt.L2(2.5), num_steps=20, step_size=0.3, seed=[0, 3]),
         ]
 
     filled, clean, large, translated = results()

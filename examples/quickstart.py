@@ -13,7 +13,7 @@ def main(epochs: int = 12) -> tuple[float, float, np.ndarray]:
     images, labels = open_dataset("digits").arrays("train")
     images = as_floats(images)  # float32[N, 8, 8, 1] in [0, 1]
 
-    ball = jt.linf(26 / 255)
+    ball = jt.Linf(26 / 255)
     attack = functools.partial(jt.pgd, ball=ball, start=ball.random_start, step_size=26 / 255, num_steps=1)
     chain = functools.partial(jt.sgld, step_size=0.25, noise_std=0.005, num_steps=20, bounds=(0.0, 1.0))
     start = jt.class_gaussians(jt.class_statistics(images, labels, num_classes=10))

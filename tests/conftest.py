@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.config import TrainConfig, replace
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import ImageData, as_floats, open_dataset
 from jeat_tf.train.run import train
 

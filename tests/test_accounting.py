@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jeat_tf import EnergyClassifier, Persistent, jeat, jem, pgd, robust_jem, standard
-from jeat_tf.core.norms import l2, linf
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.methods.accounting import (
     Passes,
     activation_bytes,
@@ -27,7 +27,7 @@ SHAPE = (8, 8, 1)
 
 
 def attack(num_steps):
-    ball = linf(0.1)
+    ball = Linf(0.1)
     return functools.partial(pgd, ball=ball, start=ball.random_start, step_size=0.05, num_steps=num_steps)
 
 
@@ -45,7 +45,7 @@ def split_persistent(num_steps, **kwargs):
 
 
 def fresh():
-    ascent = functools.partial(pgd, ball=l2(1.0), step_size=0.1, bounds=None)
+    ascent = functools.partial(pgd, ball=L2(1.0), step_size=0.1, bounds=None)
     return Fresh(uniform(SHAPE), ascent, 10, Curriculum(5))
 
 
@@ -64,7 +64,7 @@ COUNTS = {
     "dat": (lambda: dat(attack(5), fresh()), descend, (5 + 1 + 3, 5 + 1, 3)),  # the curriculum begins at one step
     "awp": (lambda: pgd_at(attack(7)), awp(0.01), (7 + 2, 7, 2)),
     "sam": (lambda: jem(persistent(2)), sam(0.1), (2 + 4, 2, 4)),
-    "free": (standard, Free(linf(0.1), batch_size=16, image_shape=SHAPE), (1, 1, 1)),
+    "free": (standard, Free(Linf(0.1), batch_size=16, image_shape=SHAPE), (1, 1, 1)),
     "jem++": (lambda: jem(split_persistent(2)), descend, (2 + 2, 2, 2)),
     "jem++ cut elsewhere": (lambda: jem(split_persistent(2, layer="block_1")), descend, (2 + 2, 2, 2)),
 }
@@ -86,7 +86,7 @@ class TestPasses:
 
     def test_everything_stays_as_it_is(self):
         for objective in (jeat(attack(1), persistent(2)), dat(attack(1), fresh())):
-            update = Free(linf(0.1), batch_size=16, image_shape=SHAPE)
+            update = Free(Linf(0.1), batch_size=16, image_shape=SHAPE)
             update.delta.assign(update.delta + 0.05)
             model = EnergyClassifier(tiny_cnn(), objective, update)
             before = [weight.numpy().copy() for weight in model.weights]

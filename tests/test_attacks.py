@@ -7,11 +7,11 @@ from absl.testing import parameterized
 
 from jeat_tf.attacks.pgd import fgsm, fgsm_beside_noise, pgd
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.loops import input_gradient
-from jeat_tf.core.norms import l2, linf
 from tests.conftest import seed
 
-LINF, L2 = linf(0.1), l2(0.8)
+LINF, L2 = Linf(0.1), L2(0.8)
 ATTACKS = {
     "fgsm": (LINF, functools.partial(fgsm, ball=LINF)),
     "fgsm_beside_noise": (LINF, functools.partial(fgsm_beside_noise, ball=LINF, bounds=(0.0, 1.0))),
@@ -59,22 +59,22 @@ class ExactTest(tf.test.TestCase, parameterized.TestCase):
         return tf.reduce_sum(x * self.w, axis=(1, 2, 3))
 
     def test_pgd_reaches_the_corner_of_a_linear_loss(self):
-        x_adv = pgd(self.linear, self.x, seed=seed(), ball=linf(0.1), step_size=0.03, num_steps=10)
+        x_adv = pgd(self.linear, self.x, seed=seed(), ball=Linf(0.1), step_size=0.03, num_steps=10)
         self.assertAllClose(x_adv, self.x + 0.1 * tf.sign(self.w), atol=1e-6)
 
     def test_pgd_in_l2_reaches_the_surface_point_of_a_linear_loss(self):
-        x_adv = pgd(self.linear, self.x, seed=seed(), ball=l2(0.2), step_size=0.1, num_steps=10)
+        x_adv = pgd(self.linear, self.x, seed=seed(), ball=L2(0.2), step_size=0.1, num_steps=10)
         self.assertAllClose(x_adv, self.x + 0.2 * self.w / tf.norm(self.w), atol=1e-6)
 
     def test_zero_epsilon_leaves_x(self):
-        for ball in (linf(0.0), l2(0.0)):
+        for ball in (Linf(0.0), L2(0.0)):
             x_adv = pgd(
                 self.linear, self.x, seed=seed(), ball=ball, start=ball.random_start, step_size=0.1, num_steps=3
             )
             self.assertAllEqual(x_adv, self.x)
 
     def test_pixels_are_left_alone_without_bounds(self):
-        x_adv = pgd(self.linear, self.x, seed=seed(), ball=linf(0.9), step_size=0.9, num_steps=1, bounds=None)
+        x_adv = pgd(self.linear, self.x, seed=seed(), ball=Linf(0.9), step_size=0.9, num_steps=1, bounds=None)
         self.assertAllClose(x_adv, self.x + 0.9 * tf.sign(self.w), atol=1e-6)
 
     def test_the_literal_attack_takes_its_gradient_at_x(self):
@@ -83,7 +83,7 @@ class ExactTest(tf.test.TestCase, parameterized.TestCase):
         def bent(x):  # a loss whose gradient changes sign within the ball
             return -tf.reduce_sum(tf.square(x - peak), axis=(1, 2, 3))
 
-        ball = linf(0.1)
+        ball = Linf(0.1)
         x_adv = fgsm_beside_noise(bent, self.x, seed=seed(), ball=ball)
         noise = ball.random_start(self.x, seed()) - self.x
         expected = self.x + tf.clip_by_value(noise + 0.1, -0.1, 0.1)

@@ -9,7 +9,7 @@ import pytest
 from components.beam_evaluate import attack
 from components.beam_sample import draw
 from components.settings import BeamEvaluateConfig, BeamSampleConfig
-from jeat_tf.config import replace
+from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.sample.run import sample
 

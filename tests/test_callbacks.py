@@ -9,7 +9,7 @@ import pytest
 
 from jeat_tf import EnergyClassifier, pgd, standard
 from jeat_tf.attacks.surrogates import cross_entropy
-from jeat_tf.core.norms import linf
+from jeat_tf.core.balls import Linf
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, averaged
 from tests.conftest import seed, tiny_cnn
 from tests.test_methods import LABELS, X, attack
@@ -36,7 +36,7 @@ class Once(keras.callbacks.Callback):
 class TestRobustAccuracy:
     def test_is_the_accuracy_under_the_attack(self, trained_net, digit_arrays):
         images, labels = digit_arrays[0][:200], digit_arrays[1][:200]
-        ball = linf(0.1)
+        ball = Linf(0.1)
         attack = functools.partial(pgd, ball=ball, step_size=0.02, num_steps=10)
         expected = np.mean(
             np.argmax(trained_net(attack(cross_entropy(trained_net, labels), images, seed=seed())), -1) == labels
@@ -51,7 +51,7 @@ class TestRobustAccuracy:
 
     def test_serves_an_ordinary_keras_model(self, trained_net, digit_arrays):
         images, labels = digit_arrays[0][:100], digit_arrays[1][:100]
-        ball = linf(0.1)
+        ball = Linf(0.1)
         attack = functools.partial(pgd, ball=ball, step_size=0.02, num_steps=10)
         net = keras.models.clone_model(trained_net)
         net.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))

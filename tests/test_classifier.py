@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier, jeat, pgd_at, standard
-from jeat_tf.core.norms import linf
+from jeat_tf.core.balls import Linf
 from jeat_tf.methods.updates import Free
 from tests.conftest import tiny_cnn
 from tests.test_methods import LABELS, X, attack, persistent
@@ -137,7 +137,7 @@ class TestBadInput:
 
     def test_batches_of_free_that_are_not_whole(self):
         def free():
-            model = EnergyClassifier(tiny_cnn(), standard(), Free(linf(0.1), batch_size=20, image_shape=(8, 8, 1)))
+            model = EnergyClassifier(tiny_cnn(), standard(), Free(Linf(0.1), batch_size=20, image_shape=(8, 8, 1)))
             model.compile("adam")
             return model
 

@@ -27,7 +27,7 @@ from components.types import (
     Parameter,
     Report,
 )
-from jeat_tf.config import replace
+from jeat_tf.core.flat import replace
 
 CALLS = []
 

@@ -6,21 +6,16 @@ import numpy as np
 import pytest
 
 from jeat_tf.attacks.surrogates import marginal_energy
-from jeat_tf.config import (
-    DrawConfig,
-    EvaluateConfig,
-    PrepareConfig,
-    ReportConfig,
-    SampleConfig,
-    TrainConfig,
-    build,
-    differences,
-    from_json,
-    leaves,
-    replace,
-    to_json,
-)
-from jeat_tf.config.cli import parsed
+from jeat_tf.config import build
+from jeat_tf.config.draw import DrawConfig
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.flags import parsed
+from jeat_tf.config.prepare import PrepareConfig
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.store import from_json, to_json
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import differences, leaves, replace
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean, perturbed
 

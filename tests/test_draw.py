@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.config import DrawConfig, EvaluateConfig, SampleConfig, TrainConfig, replace
+from jeat_tf.config.draw import DrawConfig
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.energy import energy
+from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.run import draw
 from jeat_tf.evaluate.robustness import evaluate

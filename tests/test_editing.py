@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import joint_energy
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.energy import cross_entropy, energy
-from jeat_tf.core.norms import l2, linf
 from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, super_resolve, translate
 from jeat_tf.samplers.metropolis import hmc, mala
 from jeat_tf.samplers.walks import langevin, projected
@@ -199,7 +199,7 @@ class TestSuperResolve:
 
 
 class TestTranslate:
-    @pytest.mark.parametrize("ball", [linf(0.3), l2(2.0)], ids=lambda ball: ball.name)
+    @pytest.mark.parametrize("ball", [Linf(0.3), L2(2.0)], ids=lambda ball: ball.norm)
     def test_images_become_the_class_asked_for_inside_the_ball(self, trained_net, few, ball):
         images, labels = few
         asked = (labels + 1) % 10
@@ -212,7 +212,7 @@ class TestTranslate:
     def test_on_the_joint_energy_it_reaches_the_corner_of_the_class(self, few):
         images, labels = few
         x = translate(
-            linear, images, labels, ball=linf(0.1), num_steps=3, step_size=0.1, seed=seed(), surrogate=joint_energy
+            linear, images, labels, ball=Linf(0.1), num_steps=3, step_size=0.1, seed=seed(), surrogate=joint_energy
         )
         np.testing.assert_allclose(x, np.clip(images + 0.1 * np.sign(slopes(labels)), 0, 1), atol=1e-6)
 
@@ -281,7 +281,7 @@ class TestCounterfactual:
 
     def test_a_held_walk_stays_near(self, trained_net, few):
         images, labels = few
-        walk = projected(STRIDE, lambda x: l2(0.5).project(x, images))
+        walk = projected(STRIDE, lambda x: L2(0.5).project(x, images))
         found = counterfactual(trained_net, images, (labels + 1) % 10, seed=seed(), walk=walk, num_steps=8)
         assert np.max(found.distance) <= 0.5 + 1e-5
 
@@ -295,7 +295,7 @@ EDITS = {
     "inpaint": lambda net, x, y: inpaint(net, x, CHESS, y, seed=seed(), walk=WALK, num_steps=2),
     "denoise": lambda net, x, y: denoise(net, x, y, seed=seed(), walk=WALK, num_steps=2, fidelity=1.0),
     "super_resolve": lambda net, x, y: super_resolve(net, x[:, :4, :4], 2, y, seed=seed(), walk=WALK, num_steps=2),
-    "translate": lambda net, x, y: translate(net, x, y, ball=linf(0.1), num_steps=2, step_size=0.1, seed=seed()),
+    "translate": lambda net, x, y: translate(net, x, y, ball=Linf(0.1), num_steps=2, step_size=0.1, seed=seed()),
     "counterfactual": lambda net, x, y: counterfactual(net, x, y, seed=seed(), walk=WALK, num_steps=2).images,
 }  # fmt: skip
 

@@ -28,12 +28,12 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.norms import l2, linf
+from jeat_tf.core.balls import L2, Linf
 from tests.conftest import seed
 from tests.test_searches import Linear
 
 COUNT = 60
-BALL = linf(0.06)
+BALL = Linf(0.06)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ class TestAutoAttack:
         for classes in (2, 3, 4):
             linear = Linear(classes)
             distances = np.sort(linear.distance["linf"])
-            ball = linf(float(distances[11] + distances[12]) / 2)
+            ball = Linf(float(distances[11] + distances[12]) / 2)
             found = autoattack(
                 linear.net, linear.x, linear.labels, seed=seed(), ball=ball, attacks=["apgd-ce", "apgd-t"]
             )
@@ -104,7 +104,7 @@ class TestAutoAttack:
 
     def test_rand_averages_twenty_passes(self, trained_net, images):
         x, labels = images[0][:8], images[1][:8]
-        found = autoattack(inference(trained_net), x, labels, seed=seed(), ball=linf(0.5), attacks="rand")
+        found = autoattack(inference(trained_net), x, labels, seed=seed(), ball=Linf(0.5), attacks="rand")
         assert found.broken.all()
         assert found.gradients.max() % 20 == 0
 
@@ -119,7 +119,7 @@ class TestAutoAttack:
         [
             ({"attacks": "standart"}, "expected one of standard"),
             ({"attacks": ["apgd"]}, "expected one of apgd-ce"),
-            ({"ball": linf(0.0)}, "epsilon > 0"),
+            ({"ball": Linf(0.0)}, "epsilon > 0"),
             ({"labels": np.full(COUNT, 10)}, "0..9"),
             ({"labels": np.zeros(3, int)}, "expected a label for each"),
             ({"x": np.full((COUNT, 8, 8, 1), 100.0)}, "divide by 255"),
@@ -187,7 +187,7 @@ class TestRunInOrder:
 
     def test_a_search_that_leaves_its_ball_is_caught(self, oracle, images):
         logits, standing = self.start(oracle, images)
-        wide = functools.partial(pgd_search, ball=linf(0.2), step_size=0.2, num_steps=1)
+        wide = functools.partial(pgd_search, ball=Linf(0.2), step_size=0.2, num_steps=1)
         plan = Plan((Run("wide", wide, BALL, 1),), by_logit)
         with pytest.raises(RuntimeError, match="wide left its linf ball"):
             list(run_in_order(oracle, plan, *images, logits, standing, seed=seed(), batch_size=50))
@@ -195,7 +195,7 @@ class TestRunInOrder:
 
 
 class TestNamed:
-    @pytest.mark.parametrize("ball", [linf(0.1), l2(0.5)])
+    @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.5)])
     @pytest.mark.parametrize(
         ("name", "runs"),
         [
@@ -216,7 +216,7 @@ class TestNamed:
     )
     def test_unknown(self, name, nearest):
         with pytest.raises(ValueError, match=f"did you mean .*{nearest}"):
-            named(name, linf(0.1))
+            named(name, Linf(0.1))
 
 
 def stored_case() -> tuple[keras.Model, np.ndarray, np.ndarray]:
@@ -266,7 +266,7 @@ class TestBesideTheOfficialCode:
     @pytest.mark.parametrize("attack", ["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t"])
     def test_the_same_images_stand(self, attack, norm, case):
         (epsilon,) = [radius for name, radius in OFFICIAL if name == norm]
-        ball = linf(epsilon) if norm == "linf" else l2(epsilon)
+        ball = Linf(epsilon) if norm == "linf" else L2(epsilon)
         found = autoattack(*case, seed=seed(), ball=ball, attacks=[attack])
         official = np.array(list(OFFICIAL[norm, epsilon][attack])) == "1"
         assert np.sum(~found.broken != official) <= (3 if attack == "apgd-dlr" else 1)
@@ -274,7 +274,7 @@ class TestBesideTheOfficialCode:
     @pytest.mark.parametrize("norm", ["linf", "l2"])
     def test_square_leaves_about_as_many(self, norm, case):
         (epsilon,) = [radius for name, radius in OFFICIAL if name == norm]
-        ball = linf(epsilon) if norm == "linf" else l2(epsilon)
+        ball = Linf(epsilon) if norm == "linf" else L2(epsilon)
         oracle, x, labels = case
         correct = np.flatnonzero(clean_logits(oracle, x, labels, 60).argmax(-1) == labels)
         found = square(oracle, x[correct], labels[correct], seed=seed(), ball=ball, num_queries=500)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.config import EvaluateConfig, replace
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.files import load_net

@@ -7,9 +7,9 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.energy import energy
 from jeat_tf.core.loops import input_gradient
-from jeat_tf.core.norms import l2, linf
 from jeat_tf.figures.chains import GradientNorms, draw_gradient_norms, gradient_norms, paired_samples
 from jeat_tf.figures.class_grids import class_grid, draw_class_grid
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
@@ -224,15 +224,15 @@ def test_histograms_are_shares_of_each_set():
 
 def test_robustness_is_over_255ths_in_linf_and_pixels_in_l2():
     right = {"jeat": np.array([100, 50])}
-    for balls, x in (([linf(0.0), linf(8 / 255)], [0, 8]), ([l2(0.0), l2(0.5)], [0, 0.5])):
+    for balls, x in (([Linf(0.0), Linf(8 / 255)], [0, 8]), ([L2(0.0), L2(0.5)], [0, 0.5])):
         figure = draw_robustness_curves(balls, right, num_images=100, attack="PGD-10")
         line = figure.axes[0].get_lines()[0]
         np.testing.assert_allclose(line.get_xdata(), x)
         np.testing.assert_allclose(line.get_ydata(), [100, 50])
     with pytest.raises(ValueError, match="one norm"):
-        draw_robustness_curves([linf(0.0), l2(0.5)], right, num_images=100, attack="PGD-10")
+        draw_robustness_curves([Linf(0.0), L2(0.5)], right, num_images=100, attack="PGD-10")
     with pytest.raises(ValueError, match="2 counts of at most 99 images"):
-        draw_robustness_curves([l2(0.0), l2(0.5)], right, num_images=99, attack="PGD-10")
+        draw_robustness_curves([L2(0.0), L2(0.5)], right, num_images=99, attack="PGD-10")
 
 
 HISTORY = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_accuracy": 0.5}]
@@ -263,7 +263,7 @@ def drawings() -> dict[str, Figure]:
         "reliability": draw_reliability(dict.fromkeys(NAMES, BINS)),
         "scores": draw_score_histograms(np.arange(4), dict.fromkeys(NAMES, np.array([1, 2, 3])), score="log p(x)"),
         "robustness": draw_robustness_curves(
-            [linf(0.0), linf(0.1)], dict.fromkeys(NAMES, [9, 3]), num_images=10, attack="PGD-10"
+            [Linf(0.0), Linf(0.1)], dict.fromkeys(NAMES, [9, 3]), num_images=10, attack="PGD-10"
         ),
         "training": draw_training_curves(dict.fromkeys(NAMES, HISTORY), ["loss", "val_accuracy", "loss", "loss"]),
     }

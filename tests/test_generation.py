@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from jeat_tf.config.stages import (
+from jeat_tf.samplers.sgld import Steps
+from jeat_tf.samplers.stages import (
     PRESETS,
     Contrast,
     Sgld,
@@ -12,7 +13,6 @@ from jeat_tf.config.stages import (
     stage,
     steps_at,
 )
-from jeat_tf.samplers.sgld import Steps
 from jeat_tf.samplers.walks import Chain
 from tests.conftest import seed
 

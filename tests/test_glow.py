@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from jeat_tf import attacks
 from jeat_tf.attacks.pgd import pgd
-from jeat_tf.core.norms import linf
+from jeat_tf.core.balls import Linf
 from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.flow import (
     ActNorm,
@@ -223,7 +223,7 @@ def test_compiled_gradients_are_finite_and_those_of_eager_mode(flow):
 def test_an_attack_raises_the_cross_entropy_of_a_flow(flow):
     x = uniform(4, 4, 4, 1)
     loss_fn = attacks.cross_entropy(flow, LABELS)
-    x_adv = pgd(loss_fn, x, seed=seed(), ball=linf(0.1), step_size=0.05, num_steps=3)
+    x_adv = pgd(loss_fn, x, seed=seed(), ball=Linf(0.1), step_size=0.05, num_steps=3)
     assert np.all(loss_fn(x_adv) > loss_fn(x))
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier, Persistent, coupled, jeat, sgld, standard
-from jeat_tf.core.norms import linf
+from jeat_tf.core.balls import Linf
 from jeat_tf.methods.guard import DivergenceError, Guard
 from jeat_tf.methods.inner import Curriculum, Fresh
 from jeat_tf.methods.recipes import dat, pgd_at
@@ -161,7 +161,7 @@ class TestRecovery:
         assert traces == 1
 
     def test_all_that_belongs_to_the_state_is_restored(self):
-        update = Free(linf(0.1), batch_size=16, image_shape=(8, 8, 1))
+        update = Free(Linf(0.1), batch_size=16, image_shape=(8, 8, 1))
         negatives = Fresh(uniform((8, 8, 1)), attack(), 10, Curriculum(5))
         for objective in (jeat(attack(), persistent()), dat(attack(), negatives)):
             model = compiled(objective, update=update, net=tiny_cnn(norm=True))

@@ -15,7 +15,7 @@ from components.pipeline import build
 from components.settings import KubeflowConfig, PipelineConfig
 from components.types import Evaluation, Examples, Model, Report, Samples
 from components.wiring import single_inputs
-from jeat_tf.config import replace
+from jeat_tf.core.flat import replace
 
 IMAGE = "registry.example/jeat_tf:0.1.0"
 TYPES = {"examples": Examples, "model": Model, "samples": Samples, "evaluation": Evaluation, "report": Report}

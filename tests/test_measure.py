@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf.config import EvaluateConfig, SampleConfig, replace
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.evaluate import generated_images as measure_generation
 from jeat_tf.evaluate.density import asked, measure, summary

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from jeat_tf.attacks.pgd import pgd
 from jeat_tf.attacks.surrogates import joint_energy, training
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.energy import energy
-from jeat_tf.core.norms import gaussian_start, l2, linf
+from jeat_tf.core.norms import gaussian_start
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.inner import (
     Curriculum,
@@ -48,12 +49,12 @@ LABELS = np.arange(32) % 10
 
 
 def attack(epsilon=0.1, num_steps=2):
-    ball = linf(epsilon)
+    ball = Linf(epsilon)
     return functools.partial(pgd, ball=ball, start=ball.random_start, step_size=epsilon / 2, num_steps=num_steps)
 
 
 def kl_attack(epsilon=0.1, num_steps=2):
-    return functools.partial(pgd, ball=linf(epsilon), start=gaussian_start, step_size=epsilon / 2, num_steps=num_steps)
+    return functools.partial(pgd, ball=Linf(epsilon), start=gaussian_start, step_size=epsilon / 2, num_steps=num_steps)
 
 
 def chain(**kwargs):
@@ -70,7 +71,7 @@ def persistent(kind=Persistent, sampler=None, **kwargs):
 
 
 def fresh(max_steps=5):
-    climb = functools.partial(pgd, ball=l2(float("inf")), step_size=0.1)
+    climb = functools.partial(pgd, ball=L2(float("inf")), step_size=0.1)
     return Fresh(uniform((8, 8, 1)), climb, 10, Curriculum(max_steps, patience=2))
 
 
@@ -92,7 +93,7 @@ UPDATES = {"descend": lambda: descend, "awp": lambda: awp(0.01), "sam": lambda: 
 
 
 def free(epsilon):
-    return Free(linf(epsilon), batch_size=16, image_shape=(8, 8, 1))
+    return Free(Linf(epsilon), batch_size=16, image_shape=(8, 8, 1))
 
 
 def trained(objective, steps=2, update=descend):
@@ -160,7 +161,7 @@ class TestLimits:
         assert_same(trained(noise(0.0)), standard_weights(), rtol=0)
 
     def test_zero_attack_steps_and_no_start_is_standard_training(self):
-        idle = functools.partial(pgd, ball=linf(0.1), step_size=0.1, num_steps=0)
+        idle = functools.partial(pgd, ball=Linf(0.1), step_size=0.1, num_steps=0)
         assert_same(trained(pgd_at(idle)), standard_weights(), rtol=0)
 
     def test_zero_beta_and_zero_epsilon_make_trades_standard_training(self):
@@ -352,7 +353,7 @@ class TestUnlabelled:
     def test_they_are_attacked_from_the_class_that_the_net_sees(self):
         net = tiny_cnn()
         guess = net(X).numpy().argmax(-1)
-        idle = functools.partial(pgd, ball=linf(0.1), step_size=0.05, num_steps=2)
+        idle = functools.partial(pgd, ball=Linf(0.1), step_size=0.05, num_steps=2)
         unknown = dataclasses.replace(pgd_at(idle), unlabelled=True)
         x_adv = unknown.prepare(net, tf.constant(X), tf.constant(np.full(32, -1)), seed()).x_adv
         np.testing.assert_allclose(

@@ -10,8 +10,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from jeat_tf.config import ReportConfig, TrainConfig, replace, to_json
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.config.store import to_json
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_image, write_json, write_text
+from jeat_tf.core.flat import replace
 from jeat_tf.report.collect import read_runs
 from jeat_tf.report.published import side_by_side
 from jeat_tf.report.run import report

@@ -6,7 +6,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from jeat_tf.config import TrainConfig, replace
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.report.hparams import results, write_results
 
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from jeat_tf.attacks.surrogates import joint_energy
-from jeat_tf.config import SampleConfig, replace
 from jeat_tf.config.build import start as build_start
-from jeat_tf.config.stages import Sgld
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.runs.samples import SampleFolder
@@ -21,6 +21,7 @@ from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.__main__ import _main
 from jeat_tf.sample.run import sample
 from jeat_tf.samplers.generation import Stage, generate
+from jeat_tf.samplers.stages import Sgld
 
 CHAIN = "sgld:num_steps=13"
 

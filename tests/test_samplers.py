@@ -11,7 +11,7 @@ from jeat_tf.samplers.class_statistics import cached, class_components, class_st
 from jeat_tf.samplers.generation import Stage, generate
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
 from jeat_tf.samplers.sgld import coupled, sgld
-from jeat_tf.samplers.starts import class_gaussians, gaussian, given, mixture, uniform
+from jeat_tf.samplers.start_layer import class_gaussians, gaussian, given, mixture, uniform
 from tests.conftest import seed, tiny_cnn
 
 

@@ -16,7 +16,7 @@ from jeat_tf.attacks.search import _bucket, _looks
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.norms import l2, linf
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.precision import in_bfloat16
 from tests.conftest import seed
@@ -60,7 +60,7 @@ class TestOnALinearNet:
         """Half of the images have a neighbour of another class inside it; none lies at its edge."""
         distances = np.sort(linear.distance[norm])
         epsilon = float(distances[COUNT // 2 - 1] + distances[COUNT // 2]) / 2
-        return linf(epsilon) if norm == "linf" else l2(epsilon)
+        return Linf(epsilon) if norm == "linf" else L2(epsilon)
 
     def test_apgd_breaks_exactly_those_that_can_be_broken(self, linear, norm):
         ball = self.ball(linear, norm)
@@ -80,7 +80,7 @@ class TestOnALinearNet:
         assert not (found.broken & (linear.distance[norm] > ball.epsilon)).any()
 
     def test_fab_finds_the_least_distance(self, linear, norm):
-        ball = linf(0.5) if norm == "linf" else l2(5.0)
+        ball = Linf(0.5) if norm == "linf" else L2(5.0)
         found = fab(linear.oracle, linear.x, linear.labels, seed=seed(), ball=ball, num_steps=20, verdict_only=False)
         assert found.broken.all()
         ratio = measured(found, linear.x, norm) / linear.distance[norm]
@@ -89,7 +89,7 @@ class TestOnALinearNet:
 
     def test_fab_to_a_target_finds_the_least_distance_to_its_boundary(self, linear, norm):
         targets = (linear.labels + 1) % linear.by_class[norm].shape[1]
-        ball = linf(0.5) if norm == "linf" else l2(5.0)
+        ball = Linf(0.5) if norm == "linf" else L2(5.0)
         found = fab(
             linear.oracle, linear.x, linear.labels, seed=seed(), ball=ball, num_steps=20, verdict_only=False,
             targets=targets,
@@ -110,7 +110,7 @@ class TestOnALinearNet:
 
     def test_nothing_breaks_what_cannot_be_broken(self, linear, norm):
         least = float(linear.distance[norm].min()) * 0.99
-        ball = linf(least) if norm == "linf" else l2(least)
+        ball = Linf(least) if norm == "linf" else L2(least)
         for search in (
             functools.partial(apgd, num_steps=10),
             functools.partial(square, num_queries=20),
@@ -121,7 +121,7 @@ class TestOnALinearNet:
 
     def test_square_breaks_what_any_start_breaks(self, linear, norm):
         size = 3 * float(linear.distance[norm].max())
-        ball = linf(min(size, 0.4)) if norm == "linf" else l2(size)
+        ball = Linf(min(size, 0.4)) if norm == "linf" else L2(size)
         found = square(linear.oracle, linear.x, linear.labels, seed=seed(), ball=ball, num_queries=400)
         assert found.broken.mean() > 0.9
         assert measured(found, linear.x, norm).max() <= ball.epsilon + 1e-6
@@ -166,18 +166,18 @@ def test_a_fixed_constant_that_is_too_small_breaks_nothing():
 
 EPSILON = 0.15
 SEARCHES = {
-    "noise": functools.partial(noise_search, ball=linf(EPSILON), num_draws=10),
-    "fgsm": functools.partial(pgd_search, ball=linf(EPSILON), step_size=EPSILON, num_steps=1, random_start=False),
-    "pgd": functools.partial(pgd_search, ball=linf(EPSILON), step_size=EPSILON / 4, num_steps=10),
-    "pgd_l2": functools.partial(pgd_search, ball=l2(1.0), step_size=0.25, num_steps=10),
+    "noise": functools.partial(noise_search, ball=Linf(EPSILON), num_draws=10),
+    "fgsm": functools.partial(pgd_search, ball=Linf(EPSILON), step_size=EPSILON, num_steps=1, random_start=False),
+    "pgd": functools.partial(pgd_search, ball=Linf(EPSILON), step_size=EPSILON / 4, num_steps=10),
+    "pgd_l2": functools.partial(pgd_search, ball=L2(1.0), step_size=0.25, num_steps=10),
     "energy": functools.partial(
-        pgd_search, ball=linf(EPSILON), loss=losses.joint_energy, step_size=EPSILON / 4, num_steps=10
+        pgd_search, ball=Linf(EPSILON), loss=losses.joint_energy, step_size=EPSILON / 4, num_steps=10
     ),
-    "apgd": functools.partial(apgd, ball=linf(EPSILON), num_steps=10),
-    "apgd_dlr_l2": functools.partial(apgd, ball=l2(1.0), loss=losses.dlr, num_steps=10),
-    "square": functools.partial(square, ball=linf(EPSILON), num_queries=60),
-    "square_l2": functools.partial(square, ball=l2(1.0), num_queries=60),
-    "fab": functools.partial(fab, ball=linf(EPSILON), num_steps=5, random_start=True),
+    "apgd": functools.partial(apgd, ball=Linf(EPSILON), num_steps=10),
+    "apgd_dlr_l2": functools.partial(apgd, ball=L2(1.0), loss=losses.dlr, num_steps=10),
+    "square": functools.partial(square, ball=Linf(EPSILON), num_queries=60),
+    "square_l2": functools.partial(square, ball=L2(1.0), num_queries=60),
+    "fab": functools.partial(fab, ball=Linf(EPSILON), num_steps=5, random_start=True),
     "cw_l2": functools.partial(carlini_wagner_l2, num_steps=30, search_steps=2, constant=1.0, learning_rate=0.05),
     "cw_linf": functools.partial(carlini_wagner_linf, num_steps=30, max_gradients=90, constant=1.0, learning_rate=0.05),
 }
@@ -257,11 +257,11 @@ class TestNumericalSafety:
 
 TARGETED = {
     "pgd": functools.partial(
-        pgd_search, ball=linf(0.4), loss=losses.targeted_cross_entropy, step_size=0.1, num_steps=15
+        pgd_search, ball=Linf(0.4), loss=losses.targeted_cross_entropy, step_size=0.1, num_steps=15
     ),
-    "apgd": functools.partial(apgd, ball=linf(0.4), loss=losses.targeted_dlr, num_steps=20),
-    "square": functools.partial(square, ball=linf(0.4), num_queries=300),
-    "fab": functools.partial(fab, ball=linf(0.4), num_steps=10),
+    "apgd": functools.partial(apgd, ball=Linf(0.4), loss=losses.targeted_dlr, num_steps=20),
+    "square": functools.partial(square, ball=Linf(0.4), num_queries=300),
+    "fab": functools.partial(fab, ball=Linf(0.4), num_steps=10),
     "cw_l2": functools.partial(carlini_wagner_l2, num_steps=60, search_steps=2, constant=5.0, learning_rate=0.05),
     "cw_linf": functools.partial(
         carlini_wagner_linf, num_steps=60, max_gradients=300, constant=1.0, learning_rate=0.05
@@ -287,7 +287,7 @@ def test_images_that_are_done_leave_the_batch():
         return tf.stack([0.8 - brightness, brightness], axis=-1)
 
     x = np.linspace(0.1, 0.39, 32, dtype=np.float32)[:, None, None, None] * np.ones((32, 8, 8, 1), np.float32)
-    pgd_search(net, x, np.zeros(32, int), seed=seed(), ball=linf(0.3), step_size=0.02, num_steps=15, random_start=False)
+    pgd_search(net, x, np.zeros(32, int), seed=seed(), ball=Linf(0.3), step_size=0.02, num_steps=15, random_start=False)
     assert rows[1] == 32
     assert rows[-2] < 12
     assert set(rows[1:]) <= {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}
@@ -303,10 +303,10 @@ def test_one_trace_whatever_the_batch(images):
         return tf.matmul(tf.reshape(z, [-1, 64]), weights)
 
     oracle = Oracle(net)
-    apgd(oracle, x, labels, seed=seed(), ball=linf(0.05), num_steps=5)
+    apgd(oracle, x, labels, seed=seed(), ball=Linf(0.05), num_steps=5)
     after_one = len(traces)
     for count in (3, 7, 20):
-        attack = functools.partial(apgd, ball=linf(0.05), num_steps=5)
+        attack = functools.partial(apgd, ball=Linf(0.05), num_steps=5)
         attack(oracle, x[:count], labels[:count], seed=seed(count))
     assert len(traces) == after_one
 
@@ -322,7 +322,7 @@ def test_under_xla_the_same_images_are_broken():
 def test_a_hundred_classes():
     linear = Linear(100)
     distances = np.sort(linear.distance["linf"])
-    ball = linf(float(distances[COUNT // 2 - 1] + distances[COUNT // 2]) / 2)
+    ball = Linf(float(distances[COUNT // 2 - 1] + distances[COUNT // 2]) / 2)
     breakable = linear.distance["linf"] < ball.epsilon
     for search in (functools.partial(apgd, loss=losses.dlr, num_steps=40), functools.partial(fab, num_steps=15)):
         found = search(linear.oracle, linear.x, linear.labels, seed=seed(), ball=ball)
@@ -351,10 +351,10 @@ class TestAPGD:
 
     def test_it_starts_on_the_surface(self):
         linear = Linear(4)
-        for ball in (linf(0.01), l2(0.1)):
+        for ball in (Linf(0.01), L2(0.1)):
             start = ball.random_direction((8, 8, 1), seed())
             assert ball.distance(start[None], tf.zeros([1, 8, 8, 1])).numpy() == pytest.approx(1.0, rel=1e-5)
-        found = apgd(linear.oracle, linear.x, linear.labels, seed=seed(), ball=linf(0.001), num_steps=1)
+        found = apgd(linear.oracle, linear.x, linear.labels, seed=seed(), ball=Linf(0.001), num_steps=1)
         assert measured(found, linear.x, "linf").max() == pytest.approx(0.001, rel=1e-3)
 
     def test_a_random_net_is_averaged(self):
@@ -364,7 +364,7 @@ class TestAPGD:
         def noisy(x):
             return linear.net(x) + keras.random.normal([tf.shape(x)[0], 4], stddev=3.0, seed=noise)
 
-        calm = apgd(Oracle(noisy, samples=200), linear.x, linear.labels, seed=seed(), ball=linf(0.2), num_steps=5)
+        calm = apgd(Oracle(noisy, samples=200), linear.x, linear.labels, seed=seed(), ball=Linf(0.2), num_steps=5)
         assert calm.gradients.max() <= 200 * 6
         assert calm.broken.mean() > 0.9
 
@@ -388,7 +388,7 @@ class TestSquare:
 
     def test_tiny_images_are_refused_in_l2(self):
         with pytest.raises(ValueError, match="5 x 5"):
-            square(Linear(3).net, np.full((2, 4, 4, 1), 0.5, np.float32), [0, 0], seed=seed(), ball=l2(1.0))
+            square(Linear(3).net, np.full((2, 4, 4, 1), 0.5, np.float32), [0, 0], seed=seed(), ball=L2(1.0))
 
 
 class TestBfloat16:
@@ -398,7 +398,7 @@ class TestBfloat16:
         net = small_cnn((8, 8, 1), 10, widths=(8, 8))
         oracle = Oracle(inference(net), coarse_fn=inference(in_bfloat16(net)))
         labels = net(x).numpy().argmax(-1)
-        attack = functools.partial(apgd, ball=linf(0.1), num_steps=15)
+        attack = functools.partial(apgd, ball=Linf(0.1), num_steps=15)
         coarse = attack(oracle, x, labels, seed=seed())
         np.testing.assert_array_equal(coarse.broken, net(coarse.x_adv).numpy().argmax(-1) != labels)
         exact = attack(Oracle(inference(net)), x, labels, seed=seed())
@@ -438,7 +438,7 @@ class TestBfloat16:
 def test_bad_input_is_refused(change, message):
     given = {"x": np.full((2, 8, 8, 1), 0.5, np.float32), "labels": np.array([0, 0]), **change}
     with pytest.raises(ValueError, match=message):
-        apgd(Linear(4).net, given.pop("x"), given.pop("labels"), seed=seed(), ball=linf(0.1), **given)
+        apgd(Linear(4).net, given.pop("x"), given.pop("labels"), seed=seed(), ball=Linf(0.1), **given)
 
 
 class TestLosses:

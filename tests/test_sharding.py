@@ -19,7 +19,9 @@ from components.run import execute
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.types import InputArtifacts, Model
-from jeat_tf.config import EvaluateConfig, SampleConfig, replace
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.samples import FILES, SampleFolder, file_batches, merge

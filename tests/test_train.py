@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jeat_tf.config import TrainConfig, from_json, replace
-from jeat_tf.config.cli import parsed
+from jeat_tf.config.flags import parsed
+from jeat_tf.config.store import from_json
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
 from jeat_tf.models.files import load_net, weights_sha256

@@ -10,8 +10,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from jeat_tf.config import PrepareConfig, TrainConfig, replace
-from jeat_tf.config.cli import parsed, print_settings
+from jeat_tf.config.cli import print_settings
+from jeat_tf.config.flags import parsed
+from jeat_tf.config.prepare import PrepareConfig
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
 from jeat_tf.prepare.run import prepare
 
 ROOT = pathlib.Path(__file__).parents[1]

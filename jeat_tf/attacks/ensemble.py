@@ -13,8 +13,8 @@ from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import check_images, check_labels
-from jeat_tf.core.norms import Ball
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -112,7 +112,7 @@ def autoattack(
 ) -> AutoAttackResult:
     """AutoAttack (Croce & Hein, 2020, https://arxiv.org/abs/2003.01690), native.
 
-    >>> result = autoattack(net, images, labels, seed=[0, 0], ball=linf(8 / 255))
+    >>> result = autoattack(net, images, labels, seed=[0, 0], ball=Linf(8 / 255))
     >>> robust_accuracy = 1 - result.broken.mean()
 
     Results do not depend on batch_size or on the order of the images, but for the rounding of a net's kernels.
@@ -122,7 +122,7 @@ def autoattack(
       x: float32[N, H, W, C] in [0, 1].
       labels: int[N].
       seed: int32[2].
-      ball: `linf(epsilon)` or `l2(epsilon)`.
+      ball: `Linf(epsilon)` or `L2(epsilon)`.
       attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE and
         APGD-T with targets in MALT's order), or names out of those in `ATTACKS`, a name for each restart.
       batch_size: images in memory at a time.
@@ -285,7 +285,7 @@ def _check_place(run: Run, x_adv: np.ndarray, distance: np.ndarray) -> None:
     far = float(distance.max()) - run.ball.epsilon
     if not outside <= 0 or (run.bounded and not far <= TOLERANCE):
         raise RuntimeError(
-            f"{run.name} left its {run.ball.name} ball of {run.ball.epsilon:g} by {far:g} or the pixel range [0, 1] "
+            f"{run.name} left its {run.ball.norm} ball of {run.ball.epsilon:g} by {far:g} or the pixel range [0, 1] "
             f"by {outside:g}"
         )
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import Look, Oracle, Rows, as_oracle, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.loops import advance
-from jeat_tf.core.norms import Ball
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 _OVERSHOOT = 1.05  # eta
@@ -188,7 +188,7 @@ def _onto_hyperplane(x: Images, slope: tf.Tensor, offset: tf.Tensor, ball: Ball)
     direction = -tf.sign(missing)[:, None, None, None] * tf.sign(slope)
     weight = tf.abs(slope)
     room = x + tf.nn.relu(direction) * (1.0 - 2.0 * x)
-    speed = tf.ones_like(weight) if ball.name == "linf" else weight
+    speed = tf.ones_like(weight) if ball.norm == "linf" else weight
     gain, most_gain = weight * speed, weight * room
     needed = tf.abs(missing)[:, None, None, None]
     scale = needed / tf.maximum(_total(gain), _TINY)
@@ -210,6 +210,6 @@ def _inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def _dual_norm(slope: tf.Tensor, ball: Ball) -> tf.Tensor:
-    if ball.name == "linf":
+    if ball.norm == "linf":
         return tf.reduce_sum(tf.abs(slope), axis=(1, 2, 3))
     return tf.sqrt(tf.reduce_sum(tf.square(slope), axis=(1, 2, 3)))

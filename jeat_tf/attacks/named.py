@@ -11,7 +11,7 @@ from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_lin
 from jeat_tf.attacks.ensemble import ATTACKS, VERSIONS, Plan, Run, autoattack_plan, by_logit
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
-from jeat_tf.core.norms import Ball, l2, linf
+from jeat_tf.core.balls import L2, Ball, Linf
 
 _FIXED_CONSTANT = 0.2  # as JEAT's tables report C&W
 _C_W_STEPS = 1000
@@ -89,7 +89,7 @@ def _cw_l2(ball: Ball) -> Named:
     del ball
     words = f"least l2 distance, 9 constants from 0.001 by search, {_C_W_STEPS} Adam steps of 0.01 each, no bound"
     search = functools.partial(carlini_wagner_l2, num_steps=_C_W_STEPS)
-    return _nearest("cw_l2", search, l2(float("inf")), 2 * 9 * _C_W_STEPS, words)
+    return _nearest("cw_l2", search, L2(float("inf")), 2 * 9 * _C_W_STEPS, words)
 
 
 def _cw_l2_fixed(ball: Ball) -> Named:
@@ -99,7 +99,7 @@ def _cw_l2_fixed(ball: Ball) -> Named:
         "stand are no evidence of robustness"
     )
     search = functools.partial(carlini_wagner_l2, num_steps=_C_W_STEPS, search_steps=1, constant=_FIXED_CONSTANT)
-    return _nearest("cw_l2_fixed", search, l2(float("inf")), 2 * _C_W_STEPS, words)
+    return _nearest("cw_l2_fixed", search, L2(float("inf")), 2 * _C_W_STEPS, words)
 
 
 def _cw_linf_min(ball: Ball) -> Named:
@@ -111,7 +111,7 @@ def _cw_linf_min(ball: Ball) -> Named:
     search = functools.partial(
         carlini_wagner_linf, num_steps=_C_W_STEPS, max_gradients=9 * _C_W_STEPS, constant=_LINF_CONSTANT
     )
-    return _nearest("cw_linf_min", search, linf(1.0), 2 * 9 * _C_W_STEPS, words)
+    return _nearest("cw_linf_min", search, Linf(1.0), 2 * 9 * _C_W_STEPS, words)
 
 
 def _single(name: str, search: Search, ball: Ball, passes: int, protocol: str) -> Named:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.loops import input_gradient, repeat
-from jeat_tf.core.norms import Ball
 from jeat_tf.core.types import Images, LossFn, Seed
 
 Bounds = tuple[float, float]

@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 class Search(Protocol):
-    """Looks for an adversarial image of each x, e.g. `functools.partial(apgd, ball=linf(8 / 255))`."""
+    """Looks for an adversarial image of each x, e.g. `functools.partial(apgd, ball=Linf(8 / 255))`."""
 
     def __call__(
         self, net: LogitsFn | Oracle, x: Images, labels: Labels, *, seed: Seed, targets: Labels | None = None

@@ -11,7 +11,7 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.core.norms import Ball
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.seeds import split
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -65,11 +65,11 @@ def square(
     height, width = np.shape(x)[1:3] if np.ndim(x) == 4 else (0, 0)
     if num_queries < 1:
         raise ValueError(f"expected num_queries >= 1, received {num_queries}")
-    if ball.name == "l2" and 0 < min(height, width) < 5:
+    if ball.norm == "l2" and 0 < min(height, width) < 5:
         raise ValueError(f"expected images of at least 5 x 5 pixels for Square in l2, received {height} x {width}")
-    begin, propose = (_stripes, _linf_proposal) if ball.name == "linf" else (_bumps, _l2_proposal)
+    begin, propose = (_stripes, _linf_proposal) if ball.norm == "linf" else (_bumps, _l2_proposal)
     loss = losses.margin if targets is None else losses.target_lead
-    sides = tuple(_side(query, height, width, first_share, ball.name) for query in (0, *_HALVINGS))
+    sides = tuple(_side(query, height, width, first_share, ball.norm) for query in (0, *_HALVINGS))
     return search(
         net,
         x,

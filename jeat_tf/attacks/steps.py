@@ -8,7 +8,7 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
-from jeat_tf.core.norms import Ball
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 

@@ -1,7 +1,7 @@
-"""absl flags from the settings, and the frame that every `python -m jeat_tf.<verb>` shares."""
+"""The frame that every `python -m jeat_tf.<verb>` shares."""
 
 import contextlib
-import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -9,103 +9,88 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jeat_tf.config.fields import leaves, replace
-from jeat_tf.core.units import number
+from jeat_tf.config.flags import as_flags, define_flags, expanded, from_flags, help_text
+from jeat_tf.core.flat import owners
+from jeat_tf.core.values import Value
+from jeat_tf.core.version import __version__
 
-
-class _NumberParser(flags.ArgumentParser):
-    """Reads 0.03 and 8/255."""
-
-    syntactic_help = "a number, or a fraction such as 8/255"
-
-    def parse(self, argument: Any) -> float:
-        return number(argument)
-
-    def flag_type(self) -> str:
-        return "number"
-
-
-def define_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines one flag for each setting of a settings class, with its default."""
-    for name, (default, field) in leaves(kind).items():
-        help_text = field.metadata["help"]
-        if field.metadata["choices"]:
-            flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
-        elif isinstance(default, bool):
-            flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
-        elif isinstance(default, int):
-            flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
-        elif isinstance(default, float):
-            flags.DEFINE(_NumberParser(), name, default, help_text, flag_values, flags.ArgumentSerializer())
-        else:
-            flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
-
-
-def from_flags(kind: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
-    """The settings that the parsed flags say."""
-    return replace(kind(), **{name: flag_values[name].value for name in leaves(kind)})
-
-
-def parsed(kind: type, *arguments: str) -> Any:
-    """The settings that arguments say, --flagfile=... among them; the flags of the program stay as they are.
-
-    Raises:
-      ValueError: an unknown flag, or a value that cannot be read.
-    """
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    define_flags(kind, values)
-    try:
-        values(["parsed", *arguments])
-    except flags.Error as error:
-        raise ValueError(f"{kind.__name__}: {error}") from error
-    return from_flags(kind, values)
+_EXTRA = {
+    "flagfile=FILE": "read flags from a file; later flags win",
+    "preset=NAME": "read the flags of a preset, e.g. digits/jeat; `jeat_tf list presets` has the names",
+    "config=FILE": "repeat the settings of a run's config.json; flags win",
+    "dry_run": "print what a run would cost and the settings it would have, and stop",
+    "verbose": "show TensorFlow's own messages, and a traceback for an error",
+    "version": "print the version",
+}
 
 
 def run(
-    kind: type,
+    kind: type[Value],
     verb: Callable[[Any], Any],
     *,
+    name: str,
     plan: Callable[[Any], Any] | None = None,
     aliases: dict[str, str] | None = None,
 ) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
 
-    --dry_run prints the settings, and calls `plan` in place of the verb. `aliases` are other names of flags.
+    --dry_run calls `plan` in place of the verb, and prints the settings. `aliases` are other names of flags. Nothing
+    here imports TensorFlow: the verb does.
 
     Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
     """
+    if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
+        print(help_text(kind, name, _EXTRA))
+        sys.exit(0)
+    if "--version" in sys.argv[1:]:
+        print(f"jeat_tf {__version__}")
+        sys.exit(0)
     define_flags(kind)
-    for alias, name in (aliases or {}).items():
-        flags.DEFINE_alias(alias, name)
-    dry_run = flags.DEFINE_bool("dry_run", False, "print the resolved settings, and what a run would cost, and stop")
-    for name in (*leaves(kind), "dry_run"):
-        # --help lists the flags of the program's own module; these are defined here.
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    for alias, of in (aliases or {}).items():
+        flags.DEFINE_alias(alias, of)
+    dry_run = flags.DEFINE_bool("dry_run", False, "")
+    verbose = flags.DEFINE_bool("verbose", False, "")
+    base: list[Any] = [None]
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            arguments, base[0] = expanded(kind, tuple(argv[1:]))
+            return flags.FLAGS([argv[0], *arguments])
+        except (ValueError, flags.Error) as error:
+            sys.exit(f"error: {error}")
 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
-            sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}")
-        with stated_failures():
-            config = from_flags(kind)
-            if dry_run.value:
-                print_settings(config)
-                if plan is not None:
-                    plan(config)
-            else:
+            sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}; {_dashes(argv[1], kind)}")
+        # Before TensorFlow is loaded: its start-up messages say nothing that a user could act on.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose.value else "3")
+        with stated_failures(traceback=verbose.value):
+            config = from_flags(kind, base=base[0])
+            if not dry_run.value:
                 verb(config)
+                return
+            if plan is not None:
+                plan(config)
+            print_settings(config)
 
-    app.run(main)
+    app.run(main, flags_parser=parse)
+
+
+def _dashes(word: str, kind: type[Value]) -> str:
+    name = word.partition("=")[0]
+    return f"write --{word}" if name in owners(kind) else "a flag is written --name=value"
 
 
 @contextlib.contextmanager
-def stated_failures() -> Iterator[None]:
+def stated_failures(*, traceback: bool = False) -> Iterator[None]:
     """Ends the program with one line and a status, as `run` says, where the block fails as expected or is stopped."""
     logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+        if traceback:
+            raise
         sys.exit(f"\nerror: {error}")  # a progress bar may stand on this line
     except KeyboardInterrupt as stop:
         print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
@@ -116,12 +101,8 @@ def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt("SIGTERM")
 
 
-def print_settings(config: Any) -> None:
-    """Prints all settings as a flagfile, section by section."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            print(f"# {field.name}")
-            print_settings(value)
-        else:
-            print(f"--{field.name}={value}")
+def print_settings(config: Value) -> None:
+    """Prints all settings as a flagfile, group by group."""
+    for group, lines in as_flags(config):
+        print(f"# {group}")
+        print("\n".join(lines))

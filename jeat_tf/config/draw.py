@@ -1,16 +1,15 @@
 """Settings of `python -m jeat_tf.draw`."""
 
-import dataclasses
+from jeat_tf.config.shared import Data
+from jeat_tf.core.values import Value, setting, value
+from jeat_tf.samplers.starts import STARTS
 
-from jeat_tf.config.fields import setting
-from jeat_tf.config.shared import STARTS, Data
 
-
-@dataclasses.dataclass(frozen=True)
-class DrawConfig:
+@value
+class DrawConfig(Value):
     """Settings of `python -m jeat_tf.draw`."""
 
-    data: Data = Data(dataset="")
+    data: Data = setting(Data(dataset=""), "data")
     models: str = setting(
         "", "nets, comma-separated: name=path, or a path, which is named by its folder; runs or .keras files"
     )
@@ -26,6 +25,6 @@ class DrawConfig:
     radius: float = setting(3.0, "contours: l2 distance in pixels from the image to the ends of both axes")
     points: int = setting(41, "contours: points on each axis, odd")
     chain_steps: int = setting(200, "equations, gradients: steps of the chains")
-    start: str = setting("class_gaussian", "equations: where the chains begin", choices=STARTS)
+    start: str = setting("class_gaussian", "equations: where the chains begin", choices=tuple(STARTS))
     seed: int = setting(0, "of directions, starts and chains")
     output_dir: str = setting("", "folder for the figures", identity=False)

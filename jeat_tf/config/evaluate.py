@@ -1,25 +1,25 @@
 """Settings of `python -m jeat_tf.evaluate`."""
 
-import dataclasses
-
-from jeat_tf.config.fields import setting
-from jeat_tf.config.shared import Data
+from jeat_tf.config.shared import JIT, JIT_HELP, Data
+from jeat_tf.core.values import Value, setting, value
 
 
-@dataclasses.dataclass(frozen=True)
-class Audit:
+@value
+class Audit(Value):
     """Checks that the attacks mean what they seem to mean."""
 
-    audit_images: int = setting(64, "images for the gradient-masking checks; 0: none")
+    audit_images: int = setting(64, "images for the gradient-masking checks; 0: none", at_least=0)
     transfer_from: str = setting("", "another net for the same images, to transfer attacks from")
-    eot_samples: int = setting(20, "passes that are averaged if the net's output is random")
-    refine_steps: int = setting(0, "classify after so many steps down E(x), as JEM does, and attack through them")
+    eot_samples: int = setting(20, "passes that are averaged if the net's output is random", at_least=1)
+    refine_steps: int = setting(
+        0, "classify after so many steps down E(x), as JEM does, and attack through them", at_least=0
+    )
     refine_step_size: float = setting(0.25, "factor of the energy gradient in these steps, in pixels")
     refine_noise_std: float = setting(0.005, "standard deviation of their noise, in pixels")
 
 
-@dataclasses.dataclass(frozen=True)
-class Density:
+@value
+class Density(Value):
     """The net as a density, and its confidence."""
 
     calibration: bool = setting(False, "NLL, Brier score, calibration errors and a reliability diagram")
@@ -32,8 +32,8 @@ class Density:
     fisher_probes: int = setting(0, "Rademacher probes of their traces; 0: exact, a backward pass for each pixel")
 
 
-@dataclasses.dataclass(frozen=True)
-class Generation:
+@value
+class Generation(Value):
     """Generated images, measured."""
 
     generation: str = setting(
@@ -53,14 +53,14 @@ class Generation:
     neighbours: int = setting(8, "generated images whose nearest training images are shown; 0: none")
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+@value
+class EvaluateConfig(Value):
     """Settings of `python -m jeat_tf.evaluate`."""
 
-    data: Data = Data(dataset="")
-    audit: Audit = Audit()
-    density: Density = Density()
-    generation: Generation = Generation()
+    data: Data = setting(Data(dataset=""), "data")
+    audit: Audit = setting(Audit(), "audit")
+    density: Density = setting(Density(), "density")
+    generation: Generation = setting(Generation(), "generation")
     model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
@@ -71,15 +71,15 @@ class EvaluateConfig:
     norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))
     epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
     split: str = setting("test", "TFDS split")
-    num_images: int = setting(0, "evaluate the first so many images; 0: all")
-    batch_size: int = setting(200, "images in a batch")
-    seed: int = setting(0, "of random starts and searches")
+    num_images: int = setting(0, "evaluate the first so many images; 0: all", at_least=0)
+    batch_size: int = setting(200, "images in a batch", at_least=1)
+    seed: int = setting(0, "seed of random starts and searches", at_least=0)
     gradients: str = setting(
         "float32",
         "precision of the attacks' gradients; success is decided in float32 always",
         choices=("float32", "bfloat16"),
     )
-    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
+    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT))
     shard: str = setting(
         "",
         "attack only the i-th, from 0, of m parts of the images, i/m, so that m machines do it together; empty: all, "

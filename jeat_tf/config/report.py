@@ -1,12 +1,10 @@
 """Settings of `python -m jeat_tf.report`."""
 
-import dataclasses
-
-from jeat_tf.config.fields import setting
+from jeat_tf.core.values import Value, setting, value
 
 
-@dataclasses.dataclass(frozen=True)
-class ReportConfig:
+@value
+class ReportConfig(Value):
     """Settings of `python -m jeat_tf.report`."""
 
     runs: str = setting("", "folder of training runs, at any depth", identity=False)

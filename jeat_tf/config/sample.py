@@ -1,54 +1,59 @@
 """Settings of `python -m jeat_tf.sample`."""
 
-import dataclasses
+from jeat_tf.config.shared import JIT, JIT_HELP, Data
+from jeat_tf.core.values import Value, setting, value
+from jeat_tf.samplers.starts import STARTS
 
-from jeat_tf.config.fields import setting
-from jeat_tf.config.shared import RANK_HELP, RETAINED_HELP, STARTS, Data
 
-
-@dataclasses.dataclass(frozen=True)
-class SampleConfig:
+@value
+class SampleConfig(Value):
     """Settings of `python -m jeat_tf.sample`."""
 
-    data: Data = Data(dataset="")
+    data: Data = setting(Data(dataset=""), "data")
     model: str = setting("", "folder of a training run, or a .keras file", identity=False)
-    preset: str = setting(
-        "chain", "start and stages by name, as docs/sampling.md lists them; the flags below replace either of them"
+    recipe: str = setting(
+        "chain", "start and stages by name, as docs/sampling.md lists them; --start and --stages override either"
     )
     start: str = setting(
         "",
         "where images begin: " + ", ".join(STARTS) + ", buffer (the run's replay buffer), images (--start_images), "
         "flow (exact samples of a net that is a flow)",
     )
-    start_rank: int = setting(0, RANK_HELP)
-    start_retained: float = setting(0.99, RETAINED_HELP)
+    start_rank: int | None = setting(
+        None, "class_gaussian, mixture: rank of covariances, beside a diagonal; empty: full, or 256 beyond 1024 numbers"
+    )
+    start_retained: float | None = setting(
+        None, "class_pca: share of a class's variance that its components hold; empty: 0.99"
+    )
     start_images: str = setting("", "start=images: an .npz file with arrays images and labels")
     stages: str = setting(
         "",
         "what is done to them, in order, e.g. "
-        '"targeted:epsilon=0.25,num_steps=15;contrast:factor=0.9;sgld:energy=joint,num_steps=50"; none: nothing',
+        '"targeted:epsilon=0.25,steps=15;contrast:factor=0.9;sgld:energy=joint,steps=50"; none: nothing',
     )
-    num: int = setting(1000, "images")
+    num: int = setting(1000, "images to draw", at_least=1)
     classes: str = setting(
         "",
         "balanced: the classes in turn; a list such as 3,5: these in turn; none: without classes, labelled by the net; "
         "empty: balanced where the start or a stage goes by classes, else none",
     )
-    batch_size: int = setting(200, "chains run together")
-    seed: int = setting(0, "of starts and chains")
-    readings: int = setting(10, "times that each chain is looked at on its way; 0: only at its ends")
+    batch_size: int = setting(200, "chains that run together", at_least=1)
+    seed: int = setting(0, "seed of starts and chains", at_least=0)
+    readings: int = setting(10, "readings of each chain on its way; 0: only at its ends", at_least=0)
     format: str = setting(
         "npz",
         "of the files of images; npz: float32 as drawn; tfrecord: 8-bit PNG and label",
         choices=("npz", "tfrecord"),
     )
-    shard_size: int = setting(1000, "images in a file, at least; a run that was interrupted goes on at the next file")
+    shard_size: int = setting(
+        1000, "images in a file, at least; an interrupted run resumes at the next file", at_least=1
+    )
     shard: str = setting(
         "",
         "draw only the i-th, from 0, of m parts of these files, i/m, so that m machines draw them together; empty: all",
         identity=False,
     )
     judge: str = setting("", "independent .keras classifier that grades the images", identity=False)
-    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"))
-    resume: bool = setting(True, "go on with the files found in output_dir", identity=False)
+    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT))
+    resume: bool = setting(True, "resume with the files found in output_dir", identity=False)
     output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)

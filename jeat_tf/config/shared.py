@@ -1,16 +1,10 @@
 """Settings that several verbs share."""
 
-import dataclasses
-
-from jeat_tf.config.fields import setting
-
-STARTS = ("uniform", "gaussian", "class_gaussian", "mixture", "class_pca")
-RANK_HELP = "class_gaussian, mixture: rank of covariances, beside a diagonal; 0: full, or 256 beyond 1024 numbers"
-RETAINED_HELP = "class_pca: share of a class's variance that its components hold"
+from jeat_tf.core.values import Value, setting, value
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
+@value
+class Data(Value):
     """Which images."""
 
     dataset: str = setting(
@@ -19,3 +13,7 @@ class Data:
     )
     data_dir: str = setting("", "TFDS data folder; empty: TFDS' default", identity=False)
     download: bool = setting(False, "fetch and prepare a data set that data_dir lacks", identity=False)
+
+
+JIT = {"auto": None, "true": True, "false": False}
+JIT_HELP = "XLA; auto: on a GPU only"

@@ -2,219 +2,200 @@
 
 import dataclasses
 
-from jeat_tf.config.fields import setting
-from jeat_tf.config.shared import RANK_HELP, RETAINED_HELP, STARTS, Data
-from jeat_tf.models.layers import ACTIVATIONS, NORMS
+from jeat_tf.config.shared import JIT, JIT_HELP, Data
+from jeat_tf.core.balls import BALLS, Ball, Linf
+from jeat_tf.core.units import numbers
+from jeat_tf.core.values import Value, setting, value
+from jeat_tf.methods.base import Attacked, Contrastive, Method
+from jeat_tf.methods.recipes import methods
+from jeat_tf.methods.recipes.dat import DAT
+from jeat_tf.methods.recipes.flow import Flow
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.standard import Standard
+from jeat_tf.methods.updates import UPDATES, Free, Update
+from jeat_tf.models.nets import NETS, Glow, Net, SmallCNN
 
 
-@dataclasses.dataclass(frozen=True)
-class Stream:
+@value
+class Stream(Value):
     """How training images are served."""
 
-    validation_percent: int = setting(10, "share of the training split held out for validation")
-    batch_size: int = setting(64, "images in a training batch")
+    validation_percent: int = setting(10, "share of the training split held out for validation", at_least=0, at_most=90)
+    batch_size: int = setting(64, "images in a training batch", at_least=1)
     augment: str = setting(
         "usual",
         "usual: crop and flip for CIFAR, crop for SVHN, else none",
         choices=("usual", "none", "crop", "crop_flip"),
     )
     separate_marginal: bool = setting(False, "serve p(x) its own stream of images, without augmentation")
-    labelled_percent: int = setting(100, "share of the training images, drawn by seed, whose labels are used")
+    labelled_percent: int = setting(
+        100, "share of the training images, drawn by seed, whose labels are used", at_least=1, at_most=100
+    )
     extra_dataset: str = setting("", "more training images without labels: a TFDS name or folder, or an .npz file")
-    extra_share: float = setting(0.5, "share of each batch that is drawn from images without labels, if there are any")
+    extra_share: float = setting(
+        0.5, "share of each batch that is drawn from images without labels, if there are any", above=0.0, below=1.0
+    )
     pseudo_labels: str = setting(
         "",
         "net that labels those images (RST): a run's folder or a .keras file; self: a standard net trained first, in "
         "<model_dir>/teacher; empty: they stay unlabelled and serve p(x)",
     )
 
-
-@dataclasses.dataclass(frozen=True)
-class Net:
-    """Which net."""
-
-    net: str = setting(
-        "small_cnn",
-        "small_cnn, wide_resnet, pre_act_resnet18, or glow (a flow)",
-        choices=("small_cnn", "wide_resnet", "pre_act_resnet18", "glow"),
-    )
-    depth: int = setting(28, "wide_resnet: depth, 6 n + 4")
-    width: int = setting(10, "wide_resnet: widening factor")
-    norm: str = setting("none", "normalisation layers", choices=NORMS)
-    activation: str = setting("leaky_relu", "activation", choices=ACTIVATIONS)
-    dropout: float = setting(0.0, "dropout rate: inside residual blocks; small_cnn: before the logits")
-    spectral_norm: bool = setting(False, "kernels of spectral norm one (IGEBM)")
-    head: str = setting("flatten", "small_cnn: flatten or average pooling", choices=("flatten", "average"))
-    flow_levels: int = setting(2, "glow: levels; the image sides are multiples of 2^levels")
-    flow_steps: int = setting(4, "glow: steps of flow in each level")
-    flow_width: int = setting(64, "glow: channels inside the couplings")
-    init_from: str = setting("", "net whose weights this one begins with: a run's folder or a .keras file")
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether there are training images whose labels are not known, or not used."""
+        return self.labelled_percent < 100 or bool(self.extra_dataset)
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """Which objective, and its attack."""
-
-    method: str = setting(
-        "jeat", "standard, noise, pgd_at, trades, weat, pre_jeat, jem, jeat, robust_jem, dat, igebm or flow"
-    )
-    literal: bool = setting(
-        False,
-        "jeat: Algorithm 1 to the letter, whatever else is set: coupled chain from uniform noise on E(x), gradient of "
-        "the attack at x, pixels not clipped, x_adv as the positive phase, weight 1, no input noise",
-    )
-    attack_norm: str = setting("linf", "ball of the training attack", choices=("linf", "l2"))
-    epsilon: float = setting(8 / 255, "radius of the ball, in [0, 1] pixels")
-    attack_start: str = setting(
-        "method",
-        "where the training attack begins; method: gaussian (N(0, 0.001^2) beside x) for trades and weat, else random",
-        choices=("method", "random", "image", "gaussian"),
-    )
-    attack_steps: int = setting(1, "gradient steps of the training attack")
-    attack_step_size: float = setting(0.0, "step of the training attack, in pixels; 0: epsilon / attack_steps")
-    attack_clip_pixels: bool = setting(True, "keep x_adv inside [0, 1]")
-    noise_std: float = setting(24 / 255, "noise: standard deviation, in pixels")
-    beta: float = setting(6.0, "trades, weat: weight of the divergence between p(y | x) and p(y | x_adv)")
-    input_noise_std: float = setting(
-        0.0, "methods with negatives: Gaussian noise on all images, in pixels (JEM: 0.015)"
-    )
-    energy_weight: float = setting(1.0, "joint methods: w, the weight of -log p(x); dat: of the binary objective")
-    joint_weight: float = setting(0.0, "joint methods: v, the weight of -log p(x, y)")
-    energy_l2: float = setting(0.0, "methods with negatives: weight of the mean squared energies (IGEBM: 1)")
-    pixel_values: int = setting(256, "flow: values that a pixel can have, for dequantisation; digits: 17")
-    class_weight: float = setting(0.01, "flow: weight of the cross-entropy beside the likelihood")
-    positive: str = setting(
-        "method",
-        "images whose E(x) is lowered (weat: that are classified); method: perturbed for jeat, else clean",
-        choices=("method", "perturbed", "clean"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Chain:
-    """A Langevin chain."""
-
-    chain_steps: int = setting(20, "K, gradient steps of a chain; dat: what its curriculum grows to")
-    chain_units: str = setting(
-        "pixel",
-        "unit of the two numbers below: pixel, [0, 1]; symmetric, [-1, 1] as JEM's are published",
-        choices=("pixel", "symmetric"),
-    )
-    chain_step_size: float = setting(0.25, "factor of the energy gradient; dat: length of a step, in l2")
-    chain_noise_std: float = setting(0.005, "standard deviation of each step's noise")
-    coupled_alpha: float = setting(
-        0.0,
-        "above 0: a true Langevin chain in pixels, step alpha / 2 and noise sqrt(alpha), in place of the above",
-    )
-    chain_clip_gradient: float = setting(0.0, "bound on each gradient entry, in chain_units (JEM++: 1); 0: none")
-    chain_clip_pixels: bool = setting(False, "keep chains inside [0, 1]")
-    chain_start: str = setting(
-        "uniform",
-        "where chains begin: noise, the Gaussian of a class, the mixture of these, or principal components of a class",
-        choices=STARTS,
-    )
-    start_rank: int = setting(0, RANK_HELP)
-    start_retained: float = setting(0.99, RETAINED_HELP)
-
-
-@dataclasses.dataclass(frozen=True)
-class Buffer:
-    """The replay buffer."""
-
-    buffer_size: int = setting(10_000, "slots")
-    restart_probability: float = setting(0.05, "rho, chance that a chain begins afresh")
-    class_conditional: bool = setting(False, "chains on E(x, y), each for its slot's class, rather than on E(x)")
-    split_steps: int = setting(
-        0, "N, steps through the first layers alone for each of the K through the net (JEM++, YOPO); 0: no split"
-    )
-    split_layer: str = setting("", "last of these first layers, by its Keras name; empty: the first convolution")
-    sampling_mode: str = setting(
-        "inference",
-        "how chains call the net; training uses (and moves) batch statistics, as JEM++ does",
-        choices=("inference", "training"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Optimizer:
-    """How weights move."""
+@value
+class Optimizer(Value):
+    """How the optimizer moves the weights."""
 
     optimizer: str = setting("adam", "adam or sgd", choices=("adam", "sgd"))
-    learning_rate: float = setting(1e-4, "after warm-up")
-    momentum: float = setting(0.9, "sgd: momentum; adam: beta_1")
+    learning_rate: float = setting(1e-4, "learning rate after warm-up", at_least=0.0)
+    momentum: float = setting(0.9, "sgd: momentum; adam: beta_1", at_least=0.0, below=1.0)
     weight_decay: float = setting(
-        0.0, "sgd: this times the weight is added to its gradient, as PyTorch does it; adam: decoupled"
+        0.0, "sgd: this times the weight is added to its gradient, as in PyTorch; adam: decoupled", at_least=0.0
     )
-    clip_norm: float = setting(0.0, "bound on the global gradient norm; 0: none")
-    warmup_steps: int = setting(0, "steps of linear warm-up")
+    clip_norm: float = setting(0.0, "bound on the global gradient norm; 0: none", at_least=0.0)
+    warmup_steps: int = setting(0, "steps of linear warm-up", at_least=0)
     schedule: str = setting(
         "step",
         "step: drops at decay_epochs; cosine: to 0 at the end; cyclic: from 0 up to half of the run, and down to 0",
         choices=("step", "cosine", "cyclic"),
     )
     decay_epochs: str = setting("", "step: epochs after which the rate drops, e.g. 160,180")
-    decay_factor: float = setting(0.1, "step: what the rate is multiplied by at each of decay_epochs")
-    ema_momentum: float = setting(0.0, "keep an average of the weights, e.g. 0.999, and evaluate and save it; 0: none")
-    accumulate_steps: int = setting(1, "batches whose gradients are averaged for one change of the weights")
+    decay_factor: float = setting(0.1, "step: what the rate is multiplied by at each of decay_epochs", above=0.0)
+    ema_momentum: float = setting(
+        0.0,
+        "keep an average of the weights, e.g. 0.999, and evaluate and save it; 0: none",
+        at_least=0.0,
+        below=1.0,
+    )
+    accumulate_steps: int = setting(1, "batches whose gradients are averaged for one change of the weights", at_least=1)
+
+    def _check(self) -> None:
+        super()._check()
+        numbers(self.decay_epochs)
+        if self.schedule != "step" and self.decay_epochs:
+            raise ValueError(
+                f"--decay_epochs={self.decay_epochs} has no effect with --schedule={self.schedule}; only step uses it. "
+                "Remove it"
+            )
 
 
-@dataclasses.dataclass(frozen=True)
-class Update:
-    """What is wrapped around the descent; at most one of the three."""
-
-    awp_gamma: float = setting(0.0, "adversarial weight perturbation: relative size, e.g. 0.01; 0: none")
-    awp_warmup_epochs: int = setting(0, "epochs before it begins")
-    sam_rho: float = setting(0.0, "sharpness-aware minimisation: size (SADA-JEM: 2, adaptive); 0: none")
-    sam_adaptive: bool = setting(False, "each weight's part of it in proportion to the weight")
-    free_replays: int = setting(0, "Free adversarial training: times each batch is served (m = 8); 0: not Free")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
+@value
+class Run(Value):
     """The run itself."""
 
     model_dir: str = setting("", "folder of the run: checkpoints, nets, TensorBoard events", identity=False)
-    epochs: int = setting(30, "passes over the training images")
-    seed: int = setting(0, "of weights, order, augmentation, attacks and chains")
-    resume: bool = setting(True, "go on with the run found in model_dir", identity=False)
-    checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", identity=False)
+    epochs: int = setting(30, "passes over the training images", at_least=1)
+    seed: int = setting(0, "seed of weights, order, augmentation, attacks and chains", at_least=0)
+    init_from: str = setting("", "net whose weights this one begins with: a run's folder or a .keras file")
+    resume: bool = setting(True, "resume the run found in model_dir", identity=False)
+    checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", at_least=0, identity=False)
     robust_every: int = setting(
-        1, "epochs between PGD-10 measurements on validation images, if there are any; 0: never"
+        1, "epochs between PGD-10 measurements on validation images, if there are any; 0: never", at_least=0
     )
     monitor: str = setting(
         "", "log whose highest value picks best.keras; empty: val_robust_accuracy, else val_accuracy"
     )
-    jit_compile: str = setting("auto", "XLA; auto: on a GPU only", choices=("auto", "true", "false"), identity=False)
+    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT), identity=False)
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
-    images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", identity=False)
+    images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", at_least=0, identity=False)
     energy_changes_every: int = setting(
         0,
         "steps between records of how attack and update change energies (JEAT eq. 15), kept in energy_changes.npz; "
         "0: none",
+        at_least=0,
         identity=False,
     )
+
+
+@value
+class Watch(Value):
+    """What the guard does when a run diverges."""
+
     guard: str = setting(
         "recover",
-        "when a run diverges; recover: back to the last good weights, half the learning rate, twice the chain steps; "
-        "stop; off: not watched",
+        "recover: back to the last good weights, half the learning rate, twice the chain steps; stop; off: not watched",
         choices=("recover", "stop", "off"),
     )
-    guard_recoveries: int = setting(5, "recoveries after which a run is stopped")
-    guard_energy_l2: float = setting(0.0, "L2 on energies that each recovery adds")
-    max_gap: float = setting(1e3, "diverged when |E(x_pos) - E(x_neg)| exceeds this; 0: not looked at")
-    max_gradient_norm: float = setting(1e5, "diverged when the gradient norm exceeds this; 0: not looked at")
+    guard_recoveries: int = setting(5, "recoveries after which a run is stopped", at_least=0)
+    guard_energy_l2: float = setting(0.0, "L2 on energies that each recovery adds", at_least=0.0)
+    max_gap: float = setting(1e3, "diverged when |E(x_pos) - E(x_neg)| exceeds this; 0: not looked at", at_least=0.0)
+    max_gradient_norm: float = setting(
+        1e5, "diverged when the gradient norm exceeds this; 0: not looked at", at_least=0.0
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
+@value
+class TrainConfig(Value):
     """Settings of `python -m jeat_tf.train`."""
 
-    data: Data = Data()
-    stream: Stream = Stream()
-    net: Net = Net()
-    method: Method = Method()
-    chain: Chain = Chain()
-    buffer: Buffer = Buffer()
-    optimizer: Optimizer = Optimizer()
-    update: Update = Update()
-    run: Run = Run()
+    data: Data = setting(Data(), "images")
+    stream: Stream = setting(Stream(), "training images")
+    net: Net = setting(SmallCNN(), "net", kinds=NETS)
+    method: Method = setting(JEAT(), "training method", kinds=methods)
+    threat: Ball = setting(
+        Linf(), "ball that robustness is followed in, and the attack's own", kinds=BALLS, flag="attack_norm"
+    )
+    update: Update | None = setting(None, "what is wrapped around the descent", kinds=UPDATES)
+    optimizer: Optimizer = setting(Optimizer(), "optimizer")
+    run: Run = setting(Run(), "run")
+    watch: Watch = setting(Watch(), "guard")
+
+    @property
+    def ball(self) -> Ball:
+        """The ball of the training attack, or where there is none that in which robust accuracy is followed."""
+        return self.method.ball if isinstance(self.method, Attacked) else self.threat
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether the method sees images without labels."""
+        return self.stream.has_unlabelled and not self.stream.pseudo_labels
+
+    def teacher(self, folder: str) -> "TrainConfig":
+        """The run that labels images for pseudo_labels=self: a standard net, trained on what has labels."""
+        return dataclasses.replace(
+            self,
+            method=Standard(),
+            threat=self.ball,
+            update=None,
+            stream=dataclasses.replace(self.stream, pseudo_labels="", separate_marginal=False),
+            run=dataclasses.replace(self.run, model_dir=folder),
+        )
+
+    def _check(self) -> None:
+        super()._check()
+        stream, method = self.stream, self.method
+        if isinstance(self.net, Glow) != isinstance(method, Flow):
+            raise ValueError(
+                f"--net=glow and --method=flow belong together, received --net={self.net.word} --method={method.word}"
+            )
+        if stream.pseudo_labels and not stream.has_unlabelled:
+            raise ValueError(
+                "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
+            )
+        if stream.pseudo_labels == "self" and isinstance(method, Flow):
+            raise ValueError(
+                "--pseudo_labels=self trains a standard net of the same shape and is not supported for --method=flow; "
+                "give the folder of a run"
+            )
+        if isinstance(self.update, Free):
+            if not isinstance(method, Standard):
+                raise ValueError(f"--update=free makes its own x_adv of --method=standard; the method is {method.word}")
+            if stream.has_unlabelled:
+                raise ValueError("--update=free does not serve images without labels")
+        if isinstance(method, Contrastive) and stream.batch_size > method.buffer_size:
+            raise ValueError(
+                f"expected --buffer_size of at least the batch ({stream.batch_size}), received {method.buffer_size}"
+            )
+        clean = isinstance(method, (Contrastive, DAT)) and getattr(method, "positive", "clean") == "clean"
+        if stream.separate_marginal and not (clean and getattr(method, "energy_weight", False)):
+            raise ValueError(
+                "--separate_marginal needs a method of p(x) whose positive phase is clean images: jem, robust_jem, dat, "
+                "or jeat with --positive=clean"
+            )
+        if stream.separate_marginal and getattr(method, "joint_weight", False):
+            raise ValueError("--joint_weight contrasts images of a class, and --separate_marginal serves none; use one")

@@ -14,11 +14,20 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
 
     Weights are not watched, so no work goes into their gradients. An `fn` through which no gradient flows
     (rounding, argmax) gives zeros.
+
+    Raises:
+      ValueError: `fn` does not give one number for each image, e.g. because it is a net.
     """
     x = tf.convert_to_tensor(x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        total = tf.reduce_sum(fn(x))
+        values = fn(x)
+        if values.shape.rank not in (1, None):
+            raise ValueError(
+                f"expected a loss or an energy of one number for each image, received shape {list(values.shape)}; for "
+                "a net pass e.g. attacks.cross_entropy(net, labels), or energies of its logits"
+            )
+        total = tf.reduce_sum(values)
     return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 

@@ -1,6 +1,5 @@
-"""Balls around an image: where an attack may start, which way is up, and how to come back inside."""
+"""The geometry of balls around an image: where an attack may start, which way is up, how to come back inside."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,12 +11,10 @@ from jeat_tf.core.types import Images, Seed
 _TINY = 1e-12  # keeps the gradient of a flat image from dividing by zero; far below any real norm
 
 
-class Ball(NamedTuple):
-    """The set of images within `epsilon` of a centre, in [0, 1] pixel units.
+class Geometry(NamedTuple):
+    """What a ball in [0, 1] pixel units does; `core.balls` has the balls themselves.
 
     Attributes:
-      name: "linf" or "l2".
-      epsilon: radius.
       random_start: (x, seed) -> a uniformly drawn point of the ball around x.
       random_direction: (shape, seed) -> a random offset of length one, for a start on the ball's surface.
       ascent: gradient -> steepest-ascent direction of length one in the ball's norm.
@@ -25,8 +22,6 @@ class Ball(NamedTuple):
       distance: (x, center) -> float[B].
     """
 
-    name: str
-    epsilon: float
     random_start: Callable[[Images, Seed], Images]
     random_direction: Callable[[Any, Seed], tf.Tensor]
     ascent: Callable[[tf.Tensor], tf.Tensor]
@@ -34,19 +29,8 @@ class Ball(NamedTuple):
     distance: Callable[[Images, Images], tf.Tensor]
 
 
-@functools.cache  # equal radii are one object, so that what is compiled for a ball is found again
-def linf(epsilon: float) -> Ball:
-    """The l-inf ball of radius epsilon in [0, 1] pixel units, e.g. `linf(8 / 255)`.
-
-    Raises:
-      ValueError: epsilon is negative, or above 1 (a value on the 0-255 scale).
-    """
-    _check_radius(epsilon)
-    if epsilon > 1:
-        raise ValueError(
-            f"expected an l-inf epsilon in [0, 1] pixel units, received {epsilon:g}, which looks like a "
-            f"0-255 value; write {epsilon:g}/255"
-        )
+def linf(epsilon: float) -> Geometry:
+    """The l-inf ball of radius epsilon."""
 
     def random_start(x: Images, seed: Seed) -> Images:
         return x + tf.random.stateless_uniform(tf.shape(x), seed, -epsilon, epsilon, alg="philox")
@@ -55,9 +39,7 @@ def linf(epsilon: float) -> Ball:
         uniform = tf.random.stateless_uniform(shape, seed, -1.0, 1.0, alg="philox")
         return uniform / tf.maximum(tf.reduce_max(tf.abs(uniform), axis=(-3, -2, -1), keepdims=True), _TINY)
 
-    return Ball(
-        name="linf",
-        epsilon=epsilon,
+    return Geometry(
         random_start=random_start,
         random_direction=random_direction,
         ascent=tf.sign,
@@ -66,14 +48,8 @@ def linf(epsilon: float) -> Ball:
     )
 
 
-@functools.cache
-def l2(epsilon: float) -> Ball:
-    """The l2 ball of radius epsilon, the norm taken over all pixels of an image in [0, 1].
-
-    Raises:
-      ValueError: epsilon is negative.
-    """
-    _check_radius(epsilon)
+def l2(epsilon: float) -> Geometry:
+    """The l2 ball of radius epsilon, the norm taken over all pixels of an image."""
 
     def random_direction(shape: Any, seed: Seed) -> tf.Tensor:
         return _unit(tf.random.stateless_normal(shape, seed, alg="philox"))
@@ -89,9 +65,7 @@ def l2(epsilon: float) -> Ball:
         offset = x - center
         return center + offset * tf.minimum(1.0, epsilon / tf.maximum(_norm(offset), _TINY))
 
-    return Ball(
-        name="l2",
-        epsilon=epsilon,
+    return Geometry(
         random_start=random_start,
         random_direction=random_direction,
         ascent=_unit,
@@ -103,11 +77,6 @@ def l2(epsilon: float) -> Ball:
 def gaussian_start(x: Images, seed: Seed, *, std: float | tf.Tensor = 0.001) -> Images:
     """x + N(0, std^2), std in pixels, not clipped; by default where TRADES' attack begins, whatever the ball."""
     return x + std * tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
-
-
-def _check_radius(epsilon: float) -> None:
-    if not epsilon >= 0:
-        raise ValueError(f"expected epsilon >= 0, received {epsilon}")
 
 
 def _norm(x: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,11 @@ import tensorflow as tf
 from jeat_tf.core.types import Seed
 
 
+def as_seed(seed: Seed | int) -> Seed:
+    """int32[2] of an int, or the seed itself."""
+    return tf.constant([0, seed], tf.int32) if isinstance(seed, (int, np.integer)) else tf.convert_to_tensor(seed)
+
+
 def fold_in(seed: Seed, data: int | tf.Tensor) -> Seed:
     """A new int32[2] seed for each integer `data`."""
     return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")

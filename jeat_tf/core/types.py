@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 Seed: TypeAlias = tf.Tensor
@@ -13,6 +14,9 @@ Images: TypeAlias = tf.Tensor
 
 Labels: TypeAlias = tf.Tensor
 """int[B], class indices; -1 is an image whose class is not known, in training alone."""
+
+ImagesAndLabels = tuple[np.ndarray, np.ndarray]
+"""Arrays of images and their labels."""
 
 LogitsFn = Callable[[Images], tf.Tensor]
 """images -> logits float[B, K]."""
@@ -31,18 +35,18 @@ View = Callable[[Any], LogitsFn]
 
 
 class Attack(Protocol):
-    """Raises a loss near x, e.g. `functools.partial(pgd, ball=linf(8 / 255), step_size=2 / 255, num_steps=10)`."""
+    """Raises a loss near x, e.g. `PGD(Linf(8 / 255), steps=10)`."""
 
     def __call__(self, loss_fn: LossFn, x: Images, *, seed: Seed) -> Images: ...
 
 
 class Sampler(Protocol):
-    """Runs a chain down an energy, e.g. `functools.partial(sgld, step_size=.25, noise_std=.005, num_steps=20)`."""
+    """Runs a chain down an energy, e.g. `SGLD(steps=20, step_size=0.25, noise_std=0.005)`."""
 
     def __call__(self, energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images: ...
 
 
-class Start(Protocol):
+class Draw(Protocol):
     """First images of a chain, one for each label; a class-free start uses only the number of labels."""
 
     def __call__(self, labels: Labels, seed: Seed) -> Images: ...

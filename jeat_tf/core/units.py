@@ -25,6 +25,11 @@ def number(text: str | float) -> float:
         raise ValueError(f'expected a number such as 0.03 or 8/255, received "{text}"') from None
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a comma-separated list; empty for an empty text."""
+    return tuple(number(part.strip()) for part in text.split(",") if part.strip())
+
+
 def fraction_of_255(value: float) -> str:
     """ "8/255" for 8 / 255; the plain number where it is no whole multiple of 1/255."""
     scaled = Fraction(value * 255).limit_denominator(10**6)

@@ -7,7 +7,7 @@ from jeat_tf.config.draw import DrawConfig
 from jeat_tf.draw.run import draw, kinds
 
 
-def _main(config: DrawConfig) -> None:
+def main(config: DrawConfig) -> None:
     report = draw(config)
     for name, record in report["figures"].items():
         if record["kind"] in kinds(config):
@@ -18,4 +18,4 @@ def _main(config: DrawConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(DrawConfig, _main)
+    cli.run(DrawConfig, main, name="jeat_tf.draw")

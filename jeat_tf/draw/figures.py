@@ -12,11 +12,10 @@ import tensorflow as tf
 from jeat_tf import figures
 from jeat_tf.config import build
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.stages import Sgld, named_preset, parse_stages, stage, stage_name
+from jeat_tf.core.balls import ball_of
 from jeat_tf.core.files import read_arrays
-from jeat_tf.core.norms import l2, linf
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Images, Seed, Start
+from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2
@@ -24,11 +23,14 @@ from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.stages import RECIPES
+from jeat_tf.samplers.starts import STARTS
+from jeat_tf.samplers.values import SGLD
 
 _MOST_CLASSES = 10  # shown unless said: as many as the papers' data sets have
 _NEIGHBOURS = 8  # training images beside a generated one
 _READINGS = 20  # of a chain's gradients, at least
-_PRESET = "chain"  # of fresh chains, where a run has no stored samples
+_RECIPE = "chain"  # of fresh chains, where a run has no stored samples
 _QUANTITIES = (
     "accuracy",
     "val_accuracy",
@@ -95,7 +97,7 @@ class Scene:
         self.labels = np.repeat(self.classes, config.num_images)
 
     @functools.cached_property
-    def training(self) -> build.ImagesAndLabels:
+    def training(self) -> ImagesAndLabels:
         """The whole training split: nets that held out different images of it are shown beside each other."""
         images, labels = self.data.arrays("train")
         return as_floats(images), labels
@@ -108,14 +110,17 @@ class Scene:
     @functools.cached_property
     def _begin(self) -> Images:
         """Where fresh chains begin, the same for all nets."""
-        return self.start(named_preset(_PRESET).start)(tf.constant(self.labels), fold_in(self.seed(0), 0))
+        return self.start(RECIPES[_RECIPE].start.word)(tf.constant(self.labels), fold_in(self.seed(0), 0))
 
     def beside(self, name: str, file: str) -> str:
         """Where a file of that net's run would be."""
         return output_folder(self.paths[name], "", file)
 
-    def start(self, name: str) -> Start:
-        return build.start(name, self.data, lambda: self.training)
+    def start(self, name: str) -> Draw:
+        layer = STARTS[name]().layer(self.data.image_shape, self.data.num_classes)  # type: ignore[attr-defined]
+        if not layer.adapted:
+            layer.adapt(*self.training)
+        return layer
 
     def seed(self, purpose: int) -> Seed:
         """The same for all nets: they are compared from the same starts and by the same noise."""
@@ -130,23 +135,23 @@ class Scene:
         try:
             return self._stored(name)
         except ValueError as reason:  # none, of another net, or too few: the record says which
-            preset = named_preset(_PRESET)
-            settings = parse_stages(preset.stages)
+            recipe = RECIPES[_RECIPE]
             protocol = {
                 "source": "fresh chains",
                 "instead_of_stored_samples": str(reason),
-                "preset": _PRESET,
-                "start": preset.start,
-                "stages": [{"stage": stage_name(one), **vars(one)} for one in settings],
-                "steps": sum(one.num_steps for one in settings),
+                "recipe": _RECIPE,
+                "start": recipe.start.word,
+                "stages": [stage.words() for stage in recipe.stages],
+                "steps": sum(stage.steps for stage in recipe.stages),
                 "seed": self.config.seed,
             }
-            stages = [stage(one) for one in settings]
             labels, begin = tf.constant(self.labels), self._begin
 
             @tf.function(autograph=False)
             def run() -> Images:
-                return generate(self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=stages)
+                return generate(
+                    self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages
+                )
 
             # Traced in so many words: TensorFlow warns of one function that is traced anew for each net.
             return _Generated(run.get_concrete_function()().numpy(), protocol)
@@ -228,7 +233,7 @@ def _robustness(scene: Scene, results: dict[str, dict[str, Any]]) -> Iterator[Dr
             continue
         settings = next(iter(alike.values()))
         right = {name: count for name, count in counts.items() if alike[name] == settings}
-        balls = [(linf if settings["norm"] == "linf" else l2)(epsilon) for epsilon in settings["epsilons"]]
+        balls = [ball_of(settings["norm"], epsilon) for epsilon in settings["epsilons"]]
         drawing = figures.draw_robustness_curves(balls, right, num_images=settings["num_images"], attack=attack)
         arrays = {f"{name}_right": count for name, count in right.items()}
         arrays |= {"epsilon": np.array(settings["epsilons"]), "num_images": np.array(settings["num_images"])}
@@ -286,30 +291,30 @@ def _grids(scene: Scene) -> Iterator[Drawn]:
 
 def _equations(scene: Scene) -> Iterator[Drawn]:
     config = scene.config
-    chain = Sgld(num_steps=config.chain_steps)
+    chain = SGLD(config.chain_steps)
     start = scene.start(config.start)
-    settings = {"start": config.start} | _chain_settings(chain)
+    settings = {"start": config.start} | {"chain": repr(chain)}
     shows = "images down E(x, y) - E(x), eq. 16, and down E(x, y), eq. 17, from the same starts (JEAT Fig. 4 and 5)"
     for name, net in scene.nets.items():
-        images = figures.paired_samples(net, scene.labels, start=start, sampler=chain.sampler(), seed=scene.seed(2))
+        images = figures.paired_samples(net, scene.labels, start=start, sampler=chain, seed=scene.seed(2))
         grid = scene.grid(images)
         yield Drawn(f"equations_{name}", figures.draw_class_grid(grid), grid._asdict(), shows, [name], settings)
 
 
 def _gradients(scene: Scene) -> Iterator[Drawn]:
-    chain = Sgld(num_steps=scene.config.chain_steps)
+    chain = SGLD(scene.config.chain_steps)
     for begin in ("class_gaussian", "uniform"):
         norms = figures.gradient_norms(
             scene.nets,
             scene.labels,
             start=scene.start(begin),
-            walk=chain.sampler().walk,
-            num_steps=chain.num_steps,
-            every=_stride(chain.num_steps),
+            walk=chain.walk(),
+            num_steps=chain.steps,
+            every=_stride(chain.steps),
             seed=scene.seed(3),
         )
         shows = "norms of the gradients of E(x, y) and E(x) along chains down E(x, y) - E(x) (JEAT Fig. 12 and 13)"
-        settings = {"start": begin, "chains": len(scene.labels)} | _chain_settings(chain)
+        settings = {"start": begin, "chains": len(scene.labels)} | {"chain": repr(chain)}
         yield Drawn(
             f"gradients_{begin}", figures.draw_gradient_norms(norms), norms._asdict(), shows, scene.nets, settings
         )
@@ -362,10 +367,6 @@ def _classes(text: str, num_classes: int) -> list[int]:
 def _stride(num_steps: int) -> int:
     """Steps between readings: as many as leave enough of them and end with the chain."""
     return max(n for n in range(1, max(num_steps // _READINGS, 1) + 1) if num_steps % n == 0)
-
-
-def _chain_settings(chain: Sgld) -> dict[str, Any]:
-    return {name: value for name, value in vars(chain).items() if name != "energy"}
 
 
 def _epsilon(row: dict[str, Any]) -> float:

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from jeat_tf import figures
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.fields import nearest
 from jeat_tf.core.files import writable_folder, write_json
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.values import nearest
 from jeat_tf.draw.figures import FIGURES, Missing, Scene, read_json
 
 

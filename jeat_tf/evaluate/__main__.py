@@ -11,7 +11,7 @@ from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.trained import output_folder
 
 
-def _main(config: EvaluateConfig) -> None:
+def main(config: EvaluateConfig) -> None:
     others = asked(config)
     if config.attacks == "none" and not others:
         raise ValueError(
@@ -61,4 +61,4 @@ def print_results(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(EvaluateConfig, _main)
+    cli.run(EvaluateConfig, main, name="jeat_tf.evaluate")

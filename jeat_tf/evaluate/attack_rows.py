@@ -13,7 +13,7 @@ from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.core.norms import Ball
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.units import fraction_of_255
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.metrics.intervals import wilson_interval
@@ -43,7 +43,7 @@ class Column(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{self.name.replace(' ', '_')}_{self.ball.name}_{self.ball.epsilon:.6f}"
+        return f"{self.name.replace(' ', '_')}_{self.ball.norm}_{self.ball.epsilon:.6f}"
 
 
 def columns(
@@ -109,7 +109,7 @@ def attack(
     """
     identity = identity | {
         "attack": column.name,
-        "norm": column.ball.name,
+        "norm": column.ball.norm,
         "epsilon": column.ball.epsilon,
         "plan": column.attack.protocol,
     }

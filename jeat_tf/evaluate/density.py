@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from jeat_tf import figures
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.fields import nearest
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256, writable_folder, write_json
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.values import nearest
 from jeat_tf.data.labelled import LabelledImages, open_labelled
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood

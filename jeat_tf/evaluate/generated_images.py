@@ -201,9 +201,9 @@ def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainCon
                 "samples": "replay buffer",
                 "classes": "of the slots, in turn" if conditional_buffer(run) else "none",
                 "selection": "none; clipped to [0, 1]",
-                "start": run.chain.chain_start,
+                "start": repr(getattr(run.method, "start", None)),
                 "stages": (f"training chains, {float(buffer.age.mean()):.1f} rounds since the restart on average",),
-                "steps": run.chain.chain_steps,
+                "steps": getattr(getattr(run.method, "chain", None), "steps", 0),
                 "seed": run.run.seed,
                 "generator_sha256": generator,
             },
@@ -217,7 +217,7 @@ def _fresh_chains(config: EvaluateConfig, generator: str, data: ImageData) -> _S
     folder = SampleFolder(output_folder(config.model, "", "samples") if where == "samples" else where)
     drawn = folder.identity()
     _check_origin(folder.path, drawn, net_file(config.model), generator, data.name)
-    num, clipped = 0, any(stage.get("clip_pixels") is False for stage in drawn["stages"])
+    num, clipped = 0, any("clip_pixels=False" in stage for stage in drawn["stages"])
     for images, labels in folder.shards():
         if images.shape[1:] != data.image_shape or len(images) != len(labels):
             raise ValueError(
@@ -227,7 +227,7 @@ def _fresh_chains(config: EvaluateConfig, generator: str, data: ImageData) -> _S
         check_labels(labels, data.num_classes)
         clipped |= not np.array_equal(_clipped(images, folder.path), images)
         num += len(images)
-    stages = tuple(_words(stage) for stage in drawn["stages"])
+    stages = tuple(drawn["stages"])
     return _Set(
         lambda: (Shard(_clipped(images, folder.path), labels) for images, labels in folder.shards()),
         num,
@@ -264,11 +264,6 @@ def _clipped(images: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(images).all():
         raise ValueError(f"expected finite images in {where}, received NaN or infinity: the chains have diverged")
     return np.clip(images, 0, 1)
-
-
-def _words(stage: dict[str, Any]) -> str:
-    settings = ",".join(f"{key}={value}" for key, value in stage.items() if key != "stage")
-    return f"{stage['stage']}:{settings}"
 
 
 def _seen(

@@ -16,11 +16,11 @@ from jeat_tf.attacks.named import named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.fields import check_epsilon, numbers
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.balls import Ball, ball_of
 from jeat_tf.core.files import sha256, writable_folder, write_arrays, write_json
-from jeat_tf.core.norms import Ball, l2, linf
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.units import numbers
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_of
 from jeat_tf.evaluate.density import labelled
@@ -143,12 +143,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
     """The balls, the largest first."""
-    radii = numbers(config.epsilon) or ((run.method.epsilon,) if run and config.norm == "linf" else ())
+    radii = numbers(config.epsilon) or ((run.ball.epsilon,) if run and run.ball.norm == config.norm else ())
     if not radii:
         known = "an l2 radius has no default" if run else "the net comes without the settings of a run"
         raise ValueError(f"expected --epsilon, e.g. {'8/255' if config.norm == 'linf' else '0.5'}: {known}")
-    make = linf if config.norm == "linf" else l2
-    return [make(radius) for radius in sorted(set(radii), reverse=True)]
+    return [ball_of(config.norm, radius) for radius in sorted(set(radii), reverse=True)]
 
 
 def attack_names(config: EvaluateConfig) -> list[str]:
@@ -161,22 +160,12 @@ def attack_names(config: EvaluateConfig) -> list[str]:
     if not names:
         raise ValueError("expected --attacks, received none; e.g. --attacks=clean,pgd20,autoattack")
     for radius in numbers(config.epsilon):
-        if config.norm == "linf":
-            check_epsilon(radius)
+        ball_of(config.norm, radius)
         if not 0 < radius < float("inf"):
             raise ValueError(f"expected epsilon > 0, received {radius:g}")
     for name in names:
         if name != "clean":
-            named(name, (linf if config.norm == "linf" else l2)(1.0))
-    for flag, value, least in (
-        ("batch_size", config.batch_size, 1),
-        ("num_images", config.num_images, 0),
-        ("audit_images", config.audit.audit_images, 0),
-        ("refine_steps", config.audit.refine_steps, 0),
-        ("eot_samples", config.audit.eot_samples, 1),
-    ):
-        if value < least:
-            raise ValueError(f"expected --{flag} >= {least}, received {value}")
+            named(name, ball_of(config.norm, 1.0))
     return names
 
 

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Images, Sampler, Seed, Start, Surrogate
+from jeat_tf.core.types import Draw, Images, Seed, Surrogate
 from jeat_tf.figures.style import add_legend, draw_band, line_styles, panels, set_title
-from jeat_tf.samplers.generation import Stage, generate
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.stages import Stage
+from jeat_tf.samplers.values import Sampler
 from jeat_tf.samplers.walks import Walk
 
 
 def paired_samples(
-    net: keras.Model, labels: np.ndarray, *, start: Start, sampler: Sampler, seed: Seed
+    net: keras.Model, labels: np.ndarray, *, start: Draw, sampler: Sampler, seed: Seed
 ) -> dict[str, np.ndarray]:
     """Images of a net by eq. 16, down E(x, y) - E(x), and by eq. 17, down E(x, y) (JEAT Fig. 4 and 5).
 
@@ -26,9 +28,9 @@ def paired_samples(
 
     Args:
       net: images -> logits.
-      labels: int[N], the classes asked for; all chains run as one batch.
+      labels: int[N], the requested classes; all chains run as one batch.
       start: (labels, seed) -> first images.
-      sampler: the chain, e.g. `Chain(langevin(step_size=0.25, noise_std=0.005), 50)`.
+      sampler: the chain, e.g. `SGLD(steps=50)`.
       seed: int32[2].
 
     Returns:
@@ -42,8 +44,8 @@ def paired_samples(
     def run() -> dict[str, Images]:
         stages = {
             "start": [],
-            "E(x, y) - E(x)": [Stage(cross_entropy, sampler)],
-            "E(x, y)": [Stage(joint_energy, sampler)],
+            "E(x, y) - E(x)": [Stage(sampler, "cross_entropy")],
+            "E(x, y)": [Stage(sampler, "joint")],
         }
         return {name: generate(net, y, seed=seed, start=lambda *_: x, stages=s) for name, s in stages.items()}
 
@@ -72,7 +74,7 @@ def gradient_norms(
     nets: dict[str, keras.Model],
     labels: np.ndarray,
     *,
-    start: Start,
+    start: Draw,
     walk: Walk,
     num_steps: int,
     every: int,
@@ -85,7 +87,7 @@ def gradient_norms(
 
     Args:
       nets: images -> logits, by name.
-      labels: int[N], the classes asked for; all chains run as one batch.
+      labels: int[N], the requested classes; all chains run as one batch.
       start: (labels, seed) -> first images.
       walk: the chain's step, e.g. `langevin(step_size=0.25, noise_std=0.005)`.
       num_steps: of the whole chain.

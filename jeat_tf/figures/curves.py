@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.core.norms import Ball
+from jeat_tf.core.balls import Ball
 from jeat_tf.figures.style import add_legend, draw_band, line_styles, panels
 from jeat_tf.metrics.intervals import wilson_interval
 
@@ -17,7 +17,7 @@ def draw_robustness_curves(
     """Accuracy under an attack over its epsilon, with 95% Wilson intervals as bands.
 
     Args:
-      balls: of one norm, e.g. `[linf(e / 255) for e in (0, 2, 4, 8)]`; radius 0 is clean accuracy.
+      balls: of one norm, e.g. `[Linf(e / 255) for e in (0, 2, 4, 8)]`; radius 0 is clean accuracy.
       right: int[len(balls)] of each net, by name: images classified as their label.
       num_images: attacked.
       attack: its name, for the title.
@@ -25,7 +25,7 @@ def draw_robustness_curves(
     Raises:
       ValueError: balls of several norms, counts that are not one for each ball, or above `num_images`.
     """
-    norms = {ball.name for ball in balls}
+    norms = {ball.norm for ball in balls}
     if len(norms) != 1:
         raise ValueError(f"expected balls of one norm, received {sorted(norms)}")
     norm = norms.pop()

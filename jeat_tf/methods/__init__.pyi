@@ -1,52 +1,31 @@
-from .classifier import EnergyClassifier
-from .inner import (
-    Curriculum,
-    Fresh,
-    Persistent,
-    SplitPersistent,
-    attacked,
-    dequantized,
-    gaussian_noise,
-    kl_attacked,
-    unchanged,
-)
-from .objective import Objective, adversarial, clean, consistent, discriminated, joint, likelihood, perturbed
-from .recipes import dat, flow, igebm, jeat, jem, noise, pgd_at, pre_jeat, robust_jem, standard, trades, weat
-from .updates import Free, awp, descend, sam
+from .recipes.dat import DAT
+from .recipes.flow import Flow
+from .recipes.igebm import IGEBM
+from .recipes.jeat import JEAT
+from .recipes.jem import JEM
+from .recipes.noise import Noise
+from .recipes.pgd_at import PGDAT
+from .recipes.pre_jeat import PreJEAT
+from .recipes.robust_jem import RobustJEM
+from .recipes.standard import Standard
+from .recipes.trades import TRADES
+from .recipes.weat import WEAT
+from .updates import AWP, SAM, Free
 
 __all__ = [
-    "Curriculum",
-    "EnergyClassifier",
+    "AWP",
+    "DAT",
+    "Flow",
     "Free",
-    "Fresh",
-    "Objective",
-    "Persistent",
-    "SplitPersistent",
-    "adversarial",
-    "attacked",
-    "awp",
-    "clean",
-    "consistent",
-    "dat",
-    "dequantized",
-    "descend",
-    "discriminated",
-    "flow",
-    "gaussian_noise",
-    "igebm",
-    "jeat",
-    "jem",
-    "joint",
-    "kl_attacked",
-    "likelihood",
-    "noise",
-    "perturbed",
-    "pgd_at",
-    "pre_jeat",
-    "robust_jem",
-    "sam",
-    "standard",
-    "trades",
-    "unchanged",
-    "weat",
+    "IGEBM",
+    "JEAT",
+    "JEM",
+    "Noise",
+    "PGDAT",
+    "PreJEAT",
+    "RobustJEM",
+    "SAM",
+    "Standard",
+    "TRADES",
+    "WEAT",
 ]

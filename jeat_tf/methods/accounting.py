@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.methods.objective import Objective
-from jeat_tf.methods.updates import Update
+from jeat_tf.methods.steps import Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Passes:
 
 def count_passes(
     objective: Objective,
-    update: Update,
+    update: Step,
     image_shape: tuple[int, int, int],
     num_classes: int,
     batch_size: int,
@@ -51,7 +51,7 @@ def count_passes(
     """
     probe = _Probe()
     # Nothing here is drawn at random or named by a global count: the run that asks stays as it is.
-    stem = keras.layers.Identity(name=getattr(objective.negatives, "layer", None) or "stem")
+    stem = keras.layers.Identity(name=getattr(getattr(objective.negatives, "sampler", None), "layer", "") or "stem")
     stem.kernel = None  # where a split chain cuts the net: the probe is behind it
     net = keras.Sequential(
         [

@@ -1,6 +1,7 @@
 """The one Keras model with the one train_step."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,60 +9,82 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.core.checks import check_images, check_labels
-from jeat_tf.core.energy import cross_entropy
+from jeat_tf.core.energy import cross_entropy, energy
 from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
+from jeat_tf.methods.base import Method
 from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.objective import Objective, mean_over_labelled
-from jeat_tf.methods.updates import Free, Update, descend
+from jeat_tf.methods.presets import training_of
+from jeat_tf.methods.steps import FreeStep, Step, descend
+from jeat_tf.methods.updates import Update
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.stages import Stage
+from jeat_tf.samplers.starts import Start
 
 _WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
 _DEFAULT_BATCH = 32  # of Keras' fit on arrays
 
 
 class EnergyClassifier(keras.Model):
-    """Trains a net, images in [0, 1] -> logits, by an objective and an update.
+    """Trains a net, images in [0, 1] -> logits, by a method and an update.
 
     The net stays a plain Keras model: `classifier.net.save("net.keras")` is what evaluation, sampling and
     serving load. The replay buffer belongs to the training state: `save_weights` carries it, the net does not.
 
     Example:
-      model = EnergyClassifier(net, pgd_at(attack))
+      model = EnergyClassifier(net, jt.methods.JEAT(epsilon=8 / 255))
       model.compile("adam", metrics=["accuracy"])
       model.fit(images, labels, batch_size=64, epochs=10)
+      digits = model.generate(range(10))
 
     Training logs hold the mean of the loss, of each of the objective's terms and of `gradient_norm`; the latest step's
     gap, gradient norm, saturation and accuracy (`latest_gap`, ...); and the compiled metrics on the images that the
-    loss classifies, x_adv where the method perturbs. Validation is on the images as given.
+    loss classifies, as `adv_accuracy` where these are x_adv. Validation is on the images as given.
 
     Attributes:
+      method: what is minimised, as a value; None for a bare objective.
       step: int64[], training steps taken, whatever the optimizer makes of them.
       adjustments: what a guard may change between steps.
       replay_buffer: the objective's persistent chains, or None.
       curriculum: of the objective's negatives, or None.
+      start: where chains begin, or None.
     """
 
-    def __init__(self, net: keras.Model, objective: Objective, update: Update = descend, seed: int = 0):
+    def __init__(
+        self,
+        net: keras.Model,
+        method: Method | Objective,
+        update: Update | Step | None = None,
+        *,
+        unlabelled: bool = False,
+        seed: int = 0,
+    ):
         """
         Args:
-          net: a built functional or Sequential model, images float32[B, H, W, C] in [0, 1] -> logits [B, K].
-          objective: what to minimise, e.g. `jeat(attack, negatives)`.
-          update: how the weights move.
-          seed: of all inner problems; step t uses fold_in(seed, t), so that a restored run goes on exactly as
-            an uninterrupted one.
+          net: a built model, images float32[B, H, W, C] in [0, 1] -> logits [B, K]; a subclassed one must have been
+            called once.
+          method: what to minimise, e.g. `methods.JEAT(epsilon=8 / 255)`, or an objective of your own.
+          update: how the weights move, e.g. `methods.AWP(0.01)`; None is plain descent.
+          unlabelled: labels may be -1, unknown: such images count in no cross-entropy and serve p(x).
+          seed: of all inner problems; step t uses fold_in(seed, t), so that a restored run resumes exactly as an
+            uninterrupted one.
 
         Raises:
+          TypeError: not a method, or not an update.
           ValueError: the net is not built, or its output is not [B, K].
         """
+        image_shape, num_classes = shapes_of(net)
         super().__init__(name=f"{net.name}_classifier")
-        if not net.built or len(net.output_shape) != 2:
-            raise ValueError(
-                "expected a built net with output [B, K], received "
-                + (f"output shape {net.output_shape}" if net.built else "a net without input shape")
-            )
         self.net = net
-        self.update = update
+        self.image_shape, self.num_classes = image_shape, num_classes
         self.seed = seed
+        self.method = None if isinstance(method, Objective) else method
+        objective = method if isinstance(method, Objective) else _objective(method, image_shape, num_classes, seed)
+        self.update = descend if update is None else update.step(image_shape) if isinstance(update, Update) else update
+        if not callable(self.update):
+            raise TypeError(f"expected an update such as methods.AWP(0.01), received {update!r}")
         self.step = self.add_weight(
             name="step",
             shape=(),
@@ -74,16 +97,99 @@ class EnergyClassifier(keras.Model):
         self.adjustments = Adjustments(objective.energy_l2)
         self.replay_buffer = None if objective.negatives is None else objective.negatives.buffer
         self.curriculum = None if objective.negatives is None else objective.negatives.curriculum
+        self.start = None if objective.negatives is None else objective.negatives.start
         self.objective = dataclasses.replace(
-            objective, energy_l2=self.adjustments.energy_l2, chain_rounds=self.adjustments.chain_rounds
+            objective,
+            energy_l2=self.adjustments.energy_l2,
+            chain_rounds=self.adjustments.chain_rounds,
+            unlabelled=unlabelled or objective.unlabelled,
         )
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", *objective.terms, "gradient_norm")]
         self.built = True
 
+    @classmethod
+    def from_preset(cls, preset: str, net: keras.Model, *, seed: int = 0, **settings: Any) -> "EnergyClassifier":
+        """The classifier that trains a net by the method and the update of a preset such as "digits/jeat".
+
+        Args:
+          preset: a name of `jeat_tf list presets`, or the path of a flagfile.
+          net: as in the constructor.
+          seed: as in the constructor.
+          **settings: settings that override the preset's, e.g. `epsilon=0.2`.
+
+        Raises:
+          ValueError: no such preset or setting, with its neighbours.
+        """
+        training = training_of(preset, **settings)
+        return cls(net, training.method, training.update, seed=seed)
+
     @property
-    def num_classes(self) -> int:
-        """K, the width of the net's output."""
-        return self.net.output_shape[-1]
+    def adapted(self) -> bool:
+        """Whether chains know where to begin: their start learns nothing from data, or has learnt it."""
+        return self.start is None or self.start.adapted
+
+    def adapt(self, x: Any, y: Any = None) -> None:
+        """Lets the start of the chains learn from training images, and fills the replay buffer from it.
+
+        The first `fit` does this by itself. The state is saved with the weights, as of `keras.layers.Normalization`.
+
+        Args:
+          x: float32[N, H, W, C] in [0, 1], or a finite dataset of (images, labels).
+          y: int[N].
+
+        Raises:
+          ValueError: images or labels that are not what they should be, or an endless dataset.
+        """
+        if self.adapted:
+            return
+        images, labels = _arrays(x, y)
+        known = labels >= 0
+        learner = self.start if self.replay_buffer is None else self.replay_buffer
+        assert learner is not None  # a model without a start is adapted
+        learner.adapt(images[known], labels[known])
+
+    def energy(self, x: Any, labels: Any = None) -> tf.Tensor:
+        """E(x) float32[B], or E(x, y) where labels int[B] are given (JEAT eq. 7 and 8).
+
+        Raises:
+          ValueError: images or labels that are not what they should be.
+        """
+        check_images(np.asarray(x))
+        if labels is not None:
+            check_labels(np.asarray(labels), self.num_classes)
+        return energy(self.net(tf.cast(x, tf.float32), training=False), labels)
+
+    def generate(
+        self,
+        labels: Any,
+        stages: Sequence[Stage] | None = None,
+        *,
+        start: Start | Draw | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Images float32[B, H, W, C] for labels int[B], drawn as the method's paper draws them.
+
+        Args:
+          labels: the requested class of each image, e.g. `range(10)`.
+          stages: samplers and the energies they lower, e.g. `[Stage(SGLD(steps=200))]`; None is the method's own.
+          start: where the chains begin, e.g. `Uniform()`; None is the method's own.
+          seed: of start and chains.
+
+        Raises:
+          ValueError: labels that are not classes, or a start that has not seen data.
+        """
+        recipe = self.method.drawing() if self.method is not None else Method().drawing()
+        first = self._start(recipe.start if start is None else start)
+        chains = tuple(recipe.stages if stages is None else stages)
+        labels = np.asarray(list(labels) if isinstance(labels, range) else labels)
+        check_labels(labels, self.num_classes)
+
+        @tf.function(autograph=False)  # one graph for all steps: loops run faster than in eager mode
+        def draw() -> tf.Tensor:
+            return generate(self.net, tf.constant(labels), start=first, stages=chains, seed=tf.constant([seed, 1]))
+
+        first(tf.constant(labels[:1]), tf.constant([seed, 0]))  # outside the graph it refuses what has not seen data
+        return draw().numpy()
 
     @property
     def steps_taken(self) -> int:
@@ -123,6 +229,7 @@ class EnergyClassifier(keras.Model):
             if kwargs.get(name) is not None:
                 raise ValueError(f"expected fit() without {name}: the objective weighs all images alike")
         self._check(x, y, unlabelled=self.objective.unlabelled)
+        self.adapt(x, y)
         self._check_batches(x, kwargs.get("batch_size") or _DEFAULT_BATCH)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
@@ -131,7 +238,7 @@ class EnergyClassifier(keras.Model):
             self._check(validation, None)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order; Keras warns of its default
-            if isinstance(self.update, Free) and not tf.distribute.has_strategy():
+            if isinstance(self.update, FreeStep) and not tf.distribute.has_strategy():
                 x = x.map(self.update.checked)
         callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
         if not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks):
@@ -162,6 +269,14 @@ class EnergyClassifier(keras.Model):
         of_training = {mean.name for mean in self._means[1:]}
         return {k: v for k, v in self.get_metrics_result().items() if k not in of_training}
 
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Not available.
+
+        Raises:
+          NotImplementedError: always, before a file is touched, with what to save instead.
+        """
+        self.get_config()
+
     def get_config(self) -> dict:
         raise NotImplementedError(
             "an EnergyClassifier holds functions and is not saved itself: save its net with "
@@ -174,6 +289,12 @@ class EnergyClassifier(keras.Model):
         if replicas is None or replicas.num_replicas_in_sync == 1:
             return seed
         return fold_in(seed, replicas.replica_id_in_sync_group)
+
+    def _start(self, start: Start | Draw) -> Draw:
+        if not isinstance(start, Start):
+            return start
+        own = self.start is not None and self.start.start == start
+        return self.start if own and self.start is not None else start.layer(self.image_shape, self.num_classes)
 
     def _check_batches(self, x: Any, batch_size: int) -> None:
         """Looks at all batches of an array, and at the shape of a dataset's where that says enough."""
@@ -189,7 +310,7 @@ class EnergyClassifier(keras.Model):
                     f"expected batches of at most {self.replay_buffer.size} images, as many as the replay buffer has "
                     f"slots, received {size}; make the buffer larger, or the batches smaller"
                 )
-            if isinstance(self.update, Free):
+            if isinstance(self.update, FreeStep):
                 self.update.check_batch(size)
 
     def _check(self, x: Any, y: Any, *, unlabelled: bool = False) -> None:
@@ -207,3 +328,50 @@ class EnergyClassifier(keras.Model):
         for images in x if isinstance(x, (tuple, list)) else [x]:
             check_images(np.asarray(images))
         check_labels(np.asarray(y), self.num_classes, unlabelled=unlabelled)
+
+
+def shapes_of(net: keras.Model) -> tuple[tuple[int, int, int], int]:
+    """(H, W, C) and K of a net.
+
+    Raises:
+      ValueError: a net that is not built, or that is not images -> logits [B, K].
+    """
+    if not getattr(net, "built", False):
+        raise ValueError("expected a built net, received one without weights; call it on a batch of images first")
+    shape, outputs = getattr(net, "input_shape", None), getattr(net, "output_shape", None)
+    if shape is None or outputs is None:  # a subclassed net that has been called
+        shape, outputs = _called_shapes(net)
+    if len(outputs) != 2:
+        raise ValueError(f"expected a net with output [B, K], received output shape {outputs}")
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(f"expected a net of images [B, H, W, C] of one size, received input shape {shape}")
+    return tuple(shape[1:]), outputs[-1]
+
+
+def _called_shapes(net: keras.Model) -> tuple[Any, Any]:
+    shape = (net.get_build_config() or {}).get("input_shape")
+    if shape is None:
+        raise ValueError("expected a net that knows the shape of its images; call it on a batch of images first")
+    outputs = keras.backend.compute_output_spec(net, keras.KerasTensor((None, *shape[1:])))
+    return shape, outputs.shape
+
+
+def _objective(method: Any, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Objective:
+    if not isinstance(method, Method):
+        raise TypeError(f"expected a method such as methods.JEAT(epsilon=8 / 255), received {method!r}")
+    return method.objective(image_shape, num_classes, seed)
+
+
+def _arrays(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels of arrays, or of a finite dataset."""
+    if not isinstance(x, tf.data.Dataset):
+        if y is None or not isinstance(x, (np.ndarray, tf.Tensor)):
+            raise ValueError(
+                "expected arrays of images and labels, or a tf.data.Dataset of them, to learn where chains begin; call "
+                "adapt(images, labels) before fit"
+            )
+        return np.asarray(x), np.asarray(y)
+    if int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("expected a finite dataset, received an endless one; call adapt(images, labels) before fit")
+    parts = [(np.asarray(images), np.asarray(labels)) for images, labels in x]
+    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])

@@ -4,7 +4,6 @@ All run before the outer gradient tape. With the default view, inference, they l
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -15,9 +14,11 @@ from jeat_tf.core.energy import kl_divergence
 from jeat_tf.core.loops import repeat
 from jeat_tf.core.norms import gaussian_start
 from jeat_tf.core.seeds import split
-from jeat_tf.core.types import Attack, Images, Labels, Perturb, Sampler, Seed, Start, Surrogate, View
+from jeat_tf.core.types import Attack, Images, Labels, Perturb, Sampler, Seed, Surrogate, View
 from jeat_tf.models.parts import split as split_net
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.start_layer import StartLayer
+from jeat_tf.samplers.values import NormalizedDescent, SplitSGLD
 
 
 def unchanged(net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
@@ -92,11 +93,12 @@ class Proposal(NamedTuple):
 
 
 class Negatives(Protocol):
-    """Samples of the net's own density: `Persistent`, `SplitPersistent`, `Fresh`.
+    """Samples of the net's own density: `Persistent`, `Fresh`.
 
     Attributes:
       buffer: where chains live, None for those that always begin afresh.
       curriculum: a number of steps that grows with training, or None.
+      start: where chains begin.
     """
 
     @property
@@ -104,6 +106,9 @@ class Negatives(Protocol):
 
     @property
     def curriculum(self) -> "Curriculum | None": ...
+
+    @property
+    def start(self) -> StartLayer: ...
 
     def propose(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
         """Runs each chain `rounds` times; leaves the buffer as it is."""
@@ -118,7 +123,7 @@ class Persistent:
 
     Attributes:
       buffer: where chains live between steps, and where fresh ones start.
-      sampler: (energy_fn, x, seed) -> x.
+      sampler: (energy_fn, x, seed) -> x, e.g. `SGLD()`; `SplitSGLD()` runs through the net in two parts.
       restart_probability: chance that a chain begins afresh (rho of JEAT Algorithm 1; 0.05 in JEM).
       view: how the chain calls the net; `attacks.training` is JEM++'s way with batch normalisation.
       surrogate: what the chain lowers: `marginal_energy`, or `joint_energy` for chains of p(x | y), y being the
@@ -132,6 +137,11 @@ class Persistent:
     surrogate: Surrogate = marginal_energy
 
     curriculum = None
+
+    @property
+    def start(self) -> StartLayer:
+        """Where fresh chains begin."""
+        return self.buffer.start
 
     def propose(self, net: Any, count: int | tf.Tensor, seed: Seed, rounds: int | tf.Tensor = 1) -> Proposal:
         """Runs each chain `rounds` times without changing the buffer."""
@@ -152,28 +162,10 @@ class Persistent:
         return proposal
 
     def _chain(self, net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
+        if isinstance(self.sampler, SplitSGLD):
+            stem, head = split_net(net, self.sampler.layer or None)
+            return self.sampler.through(self.view(stem), self.surrogate(self.view(head), labels), x, seed=seed)
         return self.sampler(self.surrogate(self.view(net), labels), x, seed=seed)
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitPersistent(Persistent):
-    """`Persistent` whose chain runs the whole net once in N steps, and only its first layers in between.
-
-    The split-network chain of JEM++ (after YOPO, Zhang et al., 2019): an outer step takes p = dE/dh at h = stem(x);
-    the inner steps lower sum(p * stem(x)). With a linear stem the inner gradient is constant and the whole is one
-    proximal step of N times the size; it is of use where the stem is not linear.
-
-    Attributes:
-      sampler: (stem_fn, head_energy_fn, x, seed) -> x: `split_sgld` with num_steps M and inner_steps N.
-      layer: last layer of the stem (`models.split`); None is the first convolution.
-    """
-
-    sampler: Callable[..., Images]
-    layer: str | None = None
-
-    def _chain(self, net: Any, x: Images, labels: Labels, seed: Seed) -> Images:
-        stem, head = split_net(net, self.layer)
-        return self.sampler(self.view(stem), self.surrogate(self.view(head), labels), x, seed=seed)
 
 
 class Curriculum(keras.layers.Layer):
@@ -216,15 +208,15 @@ class Fresh:
 
     Attributes:
       start: (labels, seed) -> images; DAT's own are withdrawn web images, here noise or class Gaussians.
-      attack: raises -E(x), e.g. `pgd` in an l2 ball without bound; called with num_steps.
+      chain: lowers the energy in as many steps as it is told.
       num_classes: K.
       curriculum: how many steps.
-      view: how the attack calls the net.
+      view: how the chain calls the net.
       surrogate: the energy that it lowers.
     """
 
-    start: Start
-    attack: Callable[..., Images]
+    start: StartLayer
+    chain: NormalizedDescent
     num_classes: int
     curriculum: Curriculum
     view: View = inference
@@ -237,11 +229,8 @@ class Fresh:
         label_seed, start_seed, attack_seed = split(seed, 3)
         labels = tf.random.stateless_uniform([count], label_seed, 0, self.num_classes, tf.int32, alg="philox")
         energy_fn = self.surrogate(self.view(net), labels)
-        x_neg = self.attack(
-            lambda x: -energy_fn(x),
-            self.start(labels, start_seed),
-            seed=attack_seed,
-            num_steps=self.curriculum.steps.value * rounds,
+        x_neg = self.chain(
+            energy_fn, self.start(labels, start_seed), seed=attack_seed, steps=self.curriculum.steps.value * rounds
         )
         return Proposal(x_neg, labels, None, tf.ones([count], tf.bool))
 

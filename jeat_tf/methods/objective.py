@@ -94,6 +94,11 @@ def clean(batch: Batch) -> Images:
     return batch.x_marginal
 
 
+def positive(name: str) -> Positive:
+    """The images that "adversarial" or "clean" means."""
+    return {"adversarial": perturbed, "clean": clean}[name]
+
+
 def mean_over_labelled(values: tf.Tensor, labels: Labels) -> tf.Tensor:
     """Mean float32[] of the values float32[B] whose label is known; 0 where none is."""
     known = tf.cast(labels >= 0, tf.float32)

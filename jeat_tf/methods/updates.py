@@ -1,195 +1,72 @@
-"""How the weights move, given an objective."""
+"""How the weights move, as values: plain descent where none is given."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
-import keras
-import tensorflow as tf
+from jeat_tf.core.balls import BALLS, Ball, Linf
+from jeat_tf.core.values import Value, by_word, setting, value
 
-from jeat_tf.core.norms import Ball
-from jeat_tf.core.types import Batch, Images, Labels, LossOut, Seed
-from jeat_tf.methods.objective import Objective
-
-Update = Callable[[Any, Objective, keras.optimizers.Optimizer, Images, Labels, Seed], LossOut]
-"""(net, objective, optimizer, x, labels, seed) -> LossOut with the term `gradient_norm` added."""
+if TYPE_CHECKING:
+    from jeat_tf.methods.steps import Step
 
 
-def descend(
-    net: Any,
-    objective: Objective,
-    optimizer: keras.optimizers.Optimizer,
-    x: Images,
-    labels: Labels,
-    seed: Seed,
-) -> LossOut:
-    """One optimizer step down the objective (plus the net's own regularisation losses).
+@value
+class Update(Value):
+    """What is wrapped around the descent of an objective."""
 
-    Returns:
-      out: the objective's LossOut; its terms also hold `gradient_norm`, the global l2 norm of the gradient
-        before any clipping by the optimizer.
-    """
-    batch = objective.prepare(net, x, labels, seed)
-    out, gradients = _gradients(net, objective, optimizer, batch)
-    optimizer.apply(gradients, net.trainable_variables)
-    return _with_norm(out, gradients)
+    def step(self, image_shape: tuple[int, int, int]) -> "Step":
+        """The function that moves the weights, for images (H, W, C)."""
+        raise NotImplementedError
 
 
-def awp(gamma: float, *, from_step: int = 0) -> Update:
-    """Adversarial weight perturbation (Wu et al., 2020) around any objective: AT-AWP, TRADES-AWP, JEAT-AWP.
+@value
+class AWP(Update):
+    """Adversarial weight perturbation around any method (Wu et al., 2020): the gradient is that of perturbed weights."""
 
-    Each kernel w (two dimensions or more) moves to w + gamma |w| g / |g| along its gradient g of the objective; the
-    gradient there is applied to w itself. The authors' code reaches the same point by one step of a proxy net, whose
-    rate cancels. Two gradients a step; attacks and chains run once, at w.
+    word: ClassVar[str] = "awp"
 
-    Args:
-      gamma: relative size of the perturbation (AT 0.01, TRADES 0.005); 0 is `descend`.
-      from_step: optimizer steps before it begins (TRADES-AWP: 10 epochs).
-    """
+    gamma: float = setting(0.01, "relative size of the perturbation (TRADES: 0.005)", at_least=0.0, flag="awp_gamma")
+    from_step: int = setting(0, "optimizer steps before it begins", at_least=0, flag="awp_from_step")
 
-    def offsets(weights: list, gradients: list, step: tf.Tensor) -> list[tf.Tensor]:
-        size = gamma * tf.cast(step >= from_step, tf.float32)
-        return [
-            size * tf.norm(w) * g / tf.maximum(tf.norm(g), _TINY) if len(w.shape) > 1 else tf.zeros_like(w)
-            for w, g in zip(weights, gradients, strict=True)
-        ]
+    def step(self, image_shape: tuple[int, int, int]) -> "Step":
+        from jeat_tf.methods.steps import awp
 
-    return _sharpness_aware(offsets)
+        return awp(self.gamma, from_step=self.from_step)
 
 
-def sam(rho: float, *, adaptive: bool = False) -> Update:
-    """Sharpness-aware minimisation (Foret et al., 2021) around any objective; SADA-JEM has rho = 2, adaptive.
+@value
+class SAM(Update):
+    """Sharpness-aware minimisation around any method (Foret et al., 2021; adaptive: Kwon et al., 2021)."""
 
-    The gradient is taken at w + rho g / |g|, the norm over all weights; with `adaptive` (ASAM, Kwon et al., 2021) at
-    w + rho w^2 g / |w g|. Two gradients a step; attacks and chains run once, at w.
+    word: ClassVar[str] = "sam"
 
-    Args:
-      rho: size of the perturbation; 0 is `descend`.
-      adaptive: scale each weight's part by its own size.
-    """
+    rho: float = setting(0.05, "size of the perturbation (SADA-JEM: 2, adaptive)", at_least=0.0, flag="sam_rho")
+    adaptive: bool = setting(False, "scale each weight's part of it by the weight", flag="sam_adaptive")
 
-    def offsets(weights: list, gradients: list, step: tf.Tensor) -> list[tf.Tensor]:
-        del step
-        scales = [tf.abs(w) if adaptive else tf.ones_like(w) for w in weights]
-        norm = tf.linalg.global_norm([s * g for s, g in zip(scales, gradients, strict=True)])
-        return [rho * s**2 * g / tf.maximum(norm, _TINY) for s, g in zip(scales, gradients, strict=True)]
+    def step(self, image_shape: tuple[int, int, int]) -> "Step":
+        from jeat_tf.methods.steps import sam
 
-    return _sharpness_aware(offsets)
+        return sam(self.rho, adaptive=self.adaptive)
 
 
-class Free(keras.layers.Layer):
+@value
+class Free(Update):
     """Adversarial training for free (Shafahi et al., 2019): one gradient moves the weights and the perturbation.
 
-    Trains on x + delta, and after each step delta <- project(delta + epsilon * ascent(d loss / d x)). delta is kept
-    from step to step. The method needs a stream that serves each batch m times (`training_stream(replays=m)`): a plain
-    `fit` on arrays serves each once, m = 1, where delta is always the answer to another batch. With epsilon 0 it is
-    `descend`. A layer, so that checkpoints carry delta.
+    For the method `Standard()`. Training data must serve each batch `replays` times, as `python -m jeat_tf.train` does,
+    and every batch has `batch_size` images.
     """
 
-    def __init__(self, ball: Ball, *, batch_size: int, image_shape: tuple[int, int, int]):
-        """
-        Args:
-          ball: where delta may be; a step has its radius as length.
-          batch_size: images in each batch, the last one as well: drop an incomplete one.
-          image_shape: (H, W, C).
-        """
-        super().__init__(name="free", dtype="float32", trainable=False)
-        self.ball = ball
-        self.delta = self.add_weight(
-            name="delta", shape=(batch_size, *image_shape), initializer="zeros", trainable=False
-        )
-        self.built = True
+    word: ClassVar[str] = "free"
 
-    def __call__(
-        self,
-        net: Any,
-        objective: Objective,
-        optimizer: keras.optimizers.Optimizer,
-        x: Images,
-        labels: Labels,
-        seed: Seed,
-    ) -> LossOut:
-        if x.shape[0] is not None:
-            self.check_batch(x.shape[0])
-        x_free = tf.clip_by_value(x + self.delta, 0.0, 1.0)
-        batch = objective.prepare(net, x_free, labels, seed)
-        variables = net.trainable_variables
-        with tf.GradientTape() as tape:
-            tape.watch(batch.x_adv)
-            out = objective.total(net, batch)
-            scaled = optimizer.scale_loss(out.loss)
-        gradients, upwards = tape.gradient(scaled, (variables, batch.x_adv))
-        optimizer.apply(gradients, variables)
-        moved = self.delta + self.ball.epsilon * self.ball.ascent(upwards)
-        self.delta.assign(self.ball.project(moved, tf.zeros_like(moved)))
-        return _with_norm(out, gradients)
+    ball: Ball = setting(Linf(), "where the perturbation may be", kinds=BALLS, flag="")
+    replays: int = setting(8, "m, times that each batch is served", at_least=1, flag="free_replays")
+    batch_size: int = setting(128, "images of every batch", at_least=1, flag="")
 
-    def check_batch(self, size: int) -> None:
-        """Raises ValueError unless there is a delta for each image of a batch of that size."""
-        if size != self.delta.shape[0]:
-            raise ValueError(f"{self._expected()}, received {size}")
+    def step(self, image_shape: tuple[int, int, int]) -> "Step":
+        from jeat_tf.methods.steps import FreeStep
 
-    def _expected(self) -> str:
-        size = self.delta.shape[0]
-        return f"expected batches of {size} images, the batch_size of Free; drop the last one if it is smaller"
-
-    def checked(self, x: Images, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """A batch itself, of the right number of images; for `tf.data.Dataset.map`.
-
-        In a training step, where other operations fail beside this check, the message would be that of the fastest.
-
-        Raises:
-          InvalidArgumentError: it is of another number, when the dataset is run.
-        """
-        fits = tf.debugging.assert_equal(tf.shape(x)[0], self.delta.shape[0], self._expected())
-        with tf.control_dependencies([fits]):
-            return tuple(tf.identity(one) for one in (x, *others))
+        return FreeStep(self.ball, batch_size=self.batch_size, image_shape=image_shape)
 
 
-_TINY = 1e-12
-
-Offsets = Callable[[list, list, tf.Tensor], list[tf.Tensor]]
-
-
-def _sharpness_aware(offsets: Offsets) -> Update:
-    """Steps by the gradient at weights + offsets(weights, gradients, optimizer step).
-
-    `weights` are those that the first pass leaves; what the second one makes of the moved weights, e.g. a projection,
-    is forgotten. What is not trained (batch statistics, power iterations) moves in both.
-    """
-
-    def update(
-        net: Any,
-        objective: Objective,
-        optimizer: keras.optimizers.Optimizer,
-        x: Images,
-        labels: Labels,
-        seed: Seed,
-    ) -> LossOut:
-        batch = objective.prepare(net, x, labels, seed)
-        variables = net.trainable_variables
-        _, gradients = _gradients(net, objective, optimizer, batch)
-        # Read after that pass: layers may set their weights in it (spectral norm's projection, ActNorm's first batch).
-        weights = [tf.identity(v.value) for v in variables]
-        moved = offsets(weights, gradients, optimizer.iterations)
-        for variable, weight, offset in zip(variables, weights, moved, strict=True):
-            variable.assign(weight + offset)
-        out, gradients = _gradients(net, objective, optimizer, batch)
-        for variable, weight in zip(variables, weights, strict=True):
-            variable.assign(weight)
-        optimizer.apply(gradients, variables)
-        return _with_norm(out, gradients)
-
-    return update
-
-
-def _gradients(
-    net: Any, objective: Objective, optimizer: keras.optimizers.Optimizer, batch: Batch
-) -> tuple[LossOut, list[tf.Tensor]]:
-    with tf.GradientTape() as tape:
-        out = objective.total(net, batch)
-        scaled = optimizer.scale_loss(out.loss)
-    return out, tape.gradient(scaled, net.trainable_variables)
-
-
-def _with_norm(out: LossOut, gradients: list[tf.Tensor]) -> LossOut:
-    return out._replace(terms=out.terms | {"gradient_norm": tf.linalg.global_norm(gradients)})
+UPDATES = by_word(AWP, SAM, Free)
+"""Updates by name."""

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.metrics.diversity import class_counts
-from jeat_tf.samplers.sgld import Steps
+from jeat_tf.samplers.values import Steps
 
 _LEAST_READINGS = 4  # below, a correlation along a trace says nothing
 _COLLAPSED = 0.5  # of the references' spread

@@ -26,8 +26,8 @@ def small_cnn(
       image_shape: (H, W, C).
       num_classes: K.
       widths: channels of each convolution.
-      norm: see `layers.NORMS`.
-      activation: see `layers.ACTIVATIONS`.
+      norm: see `nets.NORMS`.
+      activation: see `nets.ACTIVATIONS`.
       head: "flatten" keeps places apart, "average" pools them (features of the last width).
       dropout: rate before the dense layer.
       spectral_norm: see `layers.linear`; for all layers, the last too.

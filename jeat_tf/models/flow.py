@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from jeat_tf.core.seeds import split
-from jeat_tf.core.types import Images, Labels, Seed, Start
+from jeat_tf.core.types import Draw, Images, Labels, Seed
 
 # Scales of couplings and splits stay within exp(-2)..exp(2), and are 1 at first; Glow's sigmoid(s + 2) only shrinks.
 _MAX_LOG_SCALE = 2.0
@@ -97,7 +97,7 @@ def initialize_flow(net: keras.Model, images: Images) -> None:
         x = x[0] if isinstance(step, Split) else x
 
 
-def flow_samples(net: keras.Model, temperature: float = 1.0) -> Start:
+def flow_samples(net: keras.Model, temperature: float = 1.0) -> Draw:
     """Exact samples of p(x | y), by the inverse pass; clipped to [0, 1].
 
     Args:

@@ -3,12 +3,7 @@
 import keras
 import tensorflow as tf
 
-NORMS = ("none", "batch", "instance", "layer", "act")
-
-ACTIVATIONS = ("leaky_relu", "relu", "swish", "softplus", "elu", "gelu", "mish", "tanh")
-"""leaky_relu and relu are piecewise linear: the second derivatives of logits in x are zero almost everywhere, so that
-Fisher scores and other losses made of input gradients lose the curvature of the net. elu has one continuous derivative,
-the others have all."""
+from jeat_tf.models.nets import ACTIVATIONS, NORMS
 
 
 # In a package of its own: the flow's ActNorm, which also gives log-determinants, is another layer.

@@ -48,8 +48,8 @@ def pre_act_resnet(
       num_classes: K.
       stem: channels of the first convolution.
       groups: the residual blocks.
-      norm: see `layers.NORMS`; "none" gives the convolutions biases and a smaller initialisation.
-      activation: see `layers.ACTIVATIONS`.
+      norm: see `nets.NORMS`; "none" gives the convolutions biases and a smaller initialisation.
+      activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
       spectral_norm: see `layers.linear`; for all layers, the last too.
       name: of the net.
@@ -112,8 +112,8 @@ def pre_act_resnet18(
     Args:
       image_shape: (H, W, C).
       num_classes: K.
-      norm: see `layers.NORMS`.
-      activation: see `layers.ACTIVATIONS`.
+      norm: see `nets.NORMS`.
+      activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
       spectral_norm: see `layers.linear`; for all layers, the last too.
       width: channels of the first group; the others have 2, 4 and 8 times as many.

@@ -23,8 +23,8 @@ def wide_resnet(
       num_classes: K.
       depth: 10, 16, 22, 28, ...: 6 n + 4.
       width: the widening factor.
-      norm: see `layers.NORMS`; "none" as in JEM and JEAT.
-      activation: see `layers.ACTIVATIONS`.
+      norm: see `nets.NORMS`; "none" as in JEM and JEAT.
+      activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
       spectral_norm: see `layers.linear`; for all layers, the last too.
 

@@ -7,9 +7,9 @@ from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.prepare.run import prepare
 
 
-def _main(config: PrepareConfig) -> None:
+def main(config: PrepareConfig) -> None:
     print(json.dumps(prepare(config), indent=2))
 
 
 if __name__ == "__main__":
-    cli.run(PrepareConfig, _main)
+    cli.run(PrepareConfig, main, name="jeat_tf.prepare")

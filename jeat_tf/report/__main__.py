@@ -7,7 +7,7 @@ from jeat_tf.config.report import ReportConfig
 from jeat_tf.report.run import report
 
 
-def _main(config: ReportConfig) -> None:
+def main(config: ReportConfig) -> None:
     found = report(config)
     for method in found["methods"]:
         print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")
@@ -17,4 +17,4 @@ def _main(config: ReportConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(ReportConfig, _main)
+    cli.run(ReportConfig, main, name="jeat_tf.report")

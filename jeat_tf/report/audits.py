@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from jeat_tf.config.fields import differences
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import differences
 from jeat_tf.methods.guard import is_stop
 from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import Column, hardware_text, measured

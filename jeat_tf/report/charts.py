@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.core.norms import l2, linf
+from jeat_tf.core.balls import ball_of
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
 from jeat_tf.report.summary import Method
 
@@ -42,9 +42,10 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
         for key, correct in _over_epsilon(report) if report else ():
             alike.setdefault(key, {})[method.name] = correct
     for (attack, norm, epsilons, num_images, images), right in alike.items():
-        make = linf if norm == "linf" else l2
         for some in _few(right):
-            drawn = draw_robustness_curves([make(e) for e in epsilons], some, num_images=num_images, attack=attack)
+            drawn = draw_robustness_curves(
+                [ball_of(norm, e) for e in epsilons], some, num_images=num_images, attack=attack
+            )
             caption = f"Accuracy under {attack} over epsilon, {images}; first finished seed, 95% Wilson intervals"
             yield Chart(_png(drawn), f"{caption}: {', '.join(some)}")
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from jeat_tf.config.fields import from_json
+from jeat_tf.config.store import from_json
 from jeat_tf.config.train import TrainConfig
 
 _OF_RUN = {"train.json": dict, "history.json": list, "guard.json": list}

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from jeat_tf.config.fields import leaves
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import flatten
 
 _SHOWN = (
     "method",
@@ -50,7 +50,7 @@ def write_results(log_dir: str, config: TrainConfig, numbers: dict[str, float]) 
       config: of the run.
       numbers: what `results` returns.
     """
-    settings: dict[str, Any] = {name: value for name, (value, _) in leaves(config).items() if name in _SHOWN}
+    settings: dict[str, Any] = {name: value for name, value in flatten(config).items() if name in _SHOWN}
     with tf.summary.create_file_writer(log_dir).as_default(step=0):
         hparams.hparams(settings)
         for name, value in numbers.items():

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from jeat_tf.config.fields import leaves
+from jeat_tf.core.flat import flatten
 from jeat_tf.methods.guard import is_stop
 from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import GROUPS, Column, Value, measured
@@ -114,7 +114,7 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
         methods.append(
             Method(
                 name,
-                first.method.method,
+                first.method.word,
                 _dataset(rows[name]),
                 [run for run in rows[name] if run.finished],
                 [run for run in rows[name] if not run.finished],
@@ -146,9 +146,7 @@ def columns_of(methods: Iterable[Method]) -> list[Column]:
 
 
 def _settings(run: Run) -> tuple:
-    return tuple(
-        value for name, (value, field) in leaves(run.config).items() if field.metadata["identity"] and name != "seed"
-    )
+    return tuple(value for name, value in flatten(run.config, identity=True).items() if name != "seed")
 
 
 def _one_of_each_seed(runs: list[Run], remarks: list[str]) -> list[list[Run]]:
@@ -182,7 +180,7 @@ def _name(runs: list[Run]) -> str:
         stems = {_OF_SEED.sub("", name) for name in names}
         if len(stems) == 1 and (stem := stems.pop()):
             return stem
-    return os.path.commonprefix([run.name for run in runs]).rstrip("-_./ ") or runs[0].config.method.method
+    return os.path.commonprefix([run.name for run in runs]).rstrip("-_./ ") or runs[0].config.method.word
 
 
 def _mean(of_seeds: dict[int, Value]) -> Mean:

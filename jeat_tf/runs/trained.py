@@ -11,7 +11,7 @@ import numpy as np
 from jeat_tf.config import build
 from jeat_tf.core.files import sha256
 from jeat_tf.models.files import load_net, net_file, weights_sha256
-from jeat_tf.config.fields import from_json
+from jeat_tf.config.store import read_settings
 from jeat_tf.config.shared import Data
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.data.datasets import ImageData
@@ -71,8 +71,7 @@ def run_config(model: str) -> TrainConfig | None:
     path = os.path.join(_folder(model), "config.json")
     if not os.path.isfile(path):
         return None
-    with open(path, encoding="utf-8") as f:
-        return from_json(TrainConfig, f.read())
+    return read_settings(TrainConfig, path)
 
 
 class StoredBuffer(NamedTuple):
@@ -108,7 +107,7 @@ def stored_buffer(model: str) -> StoredBuffer | None:
 
 def conditional_buffer(run: TrainConfig | None) -> bool:
     """Whether the slots of a run's replay buffer keep to classes: only chains of p(x | y) do, as all of IGEBM's."""
-    return run is not None and (run.buffer.class_conditional or run.method.method == "igebm")
+    return run is not None and getattr(run.method, "class_conditional", False)
 
 
 def output_folder(model: str, given: str, name: str) -> str:

@@ -27,7 +27,7 @@ def _words(graded: dict[str, Any]) -> str:
     return "unknown" if distance is None else f"{distance:.2f}"
 
 
-def _main(config: SampleConfig) -> None:
+def main(config: SampleConfig) -> None:
     report = sample(config)
     folder = output_folder(config.model, config.output_dir, "samples")
     if config.shard:
@@ -52,4 +52,4 @@ def _main(config: SampleConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(SampleConfig, _main)
+    cli.run(SampleConfig, main, name="jeat_tf.sample")

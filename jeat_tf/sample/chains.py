@@ -1,7 +1,7 @@
 """A start and stages, compiled once each, and drawn from batch by batch with a look at the chains on their way."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,10 +11,10 @@ import tensorflow as tf
 from jeat_tf.attacks.surrogates import inference, joint_energy
 from jeat_tf.core.energy import energy
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Images, Labels, Seed, Start
-from jeat_tf.samplers.generation import Stage
+from jeat_tf.core.types import Draw, Images, Labels, Seed
 from jeat_tf.samplers.metropolis import Acceptance, acceptance
-from jeat_tf.samplers.walks import Chain
+from jeat_tf.samplers.stages import Stage
+from jeat_tf.samplers.values import Chain
 
 
 class Reached(NamedTuple):
@@ -28,7 +28,7 @@ class Reached(NamedTuple):
 class Drawing:
     """The start and the stages, compiled once each for batches of any size."""
 
-    def __init__(self, net: keras.Model, start: Start, stages: list[Stage], readings: int, *, jit_compile: bool):
+    def __init__(self, net: keras.Model, start: Draw, stages: Sequence[Stage], readings: int, *, jit_compile: bool):
         self.net = net
         self.stages = stages
         self.readings = readings
@@ -41,8 +41,9 @@ class Drawing:
     def readings_at(self) -> list[tuple[int, int]]:
         """Stage, from 0, and its steps done, at each reading of `batch`; the first is before the first stage."""
         places = [(0, 0)]
-        for i, (_, sampler) in enumerate(self.stages):
-            places += [(i, done) for done in (self._stops(sampler.num_steps) if isinstance(sampler, Chain) else [1])]
+        for i, stage in enumerate(self.stages):
+            chain = isinstance(stage.sampler, Chain)
+            places += [(i, done) for done in (self._stops(stage.steps) if chain else [1])]
         return places
 
     def start(self, labels: Labels, seed: Seed) -> Images:
@@ -74,13 +75,13 @@ class Drawing:
 
     def _compiled(self, stage: Stage) -> Callable[[Images, Labels, Seed], Iterator[Reached]]:
         """(x, labels, seed) -> what is reached at each reading."""
-        surrogate, sampler = stage
+        surrogate, sampler = stage.surrogate(), stage.sampler
 
         if not isinstance(sampler, Chain):
             apply = self._compile(lambda x, labels, seed: sampler(surrogate(inference(self.net), labels), x, seed=seed))
             return lambda x, labels, seed: iter([Reached(apply(x, labels, seed), 0, None)])
 
-        walk, num_steps = sampler
+        walk, num_steps = sampler.walk(), sampler.steps
         begin = self._compile(lambda x, labels: walk.begin(surrogate(inference(self.net), labels), x))
 
         @self._compile
@@ -102,7 +103,7 @@ class Drawing:
         return [min(done + length, num_steps) for done in range(0, num_steps, length)]
 
     def _reader(self, stage: Stage | None) -> Callable[[Images, Labels], list[tf.Tensor]]:
-        surrogate = stage.surrogate if stage else joint_energy
+        surrogate = stage.surrogate() if stage else joint_energy
 
         @self._compile
         def read(x: Images, labels: Labels) -> list[tf.Tensor]:

@@ -2,26 +2,25 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.config.build import ImagesAndLabels
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.config.stages import steps_at
 from jeat_tf.core.files import write_animation
 from jeat_tf.core.image_grid import grid
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Images
+from jeat_tf.core.types import Images, ImagesAndLabels
 from jeat_tf.metrics.chain_diagnostics import diagnose
 from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.scores import frechet_distance
 from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.chains import Drawing
+from jeat_tf.samplers.stages import Stage
 
 _SHOWN_OF_CLASS = 10
 _COMPARED = 2000  # samples, and training images, that the diagnostics compare
@@ -41,7 +40,7 @@ def first_images(samples: SampleFolder, num_classes: int) -> Shard:
 
 def diagnostics(
     config: SampleConfig,
-    stages: list[Any],
+    stages: Sequence[Stage],
     drawing: Drawing,
     shown: Shard,
     traces: dict[str, np.ndarray],
@@ -51,13 +50,13 @@ def diagnostics(
 
     Args:
       config: settings of the verb.
-      stages: settings of each stage.
+      stages: what was done to the images, in order.
       drawing: what drew the samples.
       shown: the first images.
       traces: of the chains, as `SampleFolder.traces` gives them.
       training: images and labels to compare with.
     """
-    steps = [steps_at(stages[i], done) for i, done in drawing.readings_at()] if stages else None
+    steps = [stages[i].steps_at(done) for i, done in drawing.readings_at()] if stages else None
     seen = seen_by(drawing.net, shown.images)
     images, labels = training()
     # Whatever the order in which the training images are stored.

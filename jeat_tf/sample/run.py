@@ -12,15 +12,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jeat_tf.config import build
-from jeat_tf.config.fields import nearest
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.config.shared import STARTS
-from jeat_tf.config.stages import named_preset, needs_classes, parse_stages, stage, stage_name
 from jeat_tf.core.files import writable_folder, write_image, write_json
+from jeat_tf.core.flat import chosen
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Start
+from jeat_tf.core.types import Draw, ImagesAndLabels
+from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import load_net, net_file, weights_sha256
@@ -39,20 +37,10 @@ from jeat_tf.sample.diagnostics import (
     judged,
     seen_by,
 )
-from jeat_tf.samplers.starts import given
-from jeat_tf.samplers.walks import Chain
-
-
-class Recipe(NamedTuple):
-    """What is asked for, in words.
-
-    Attributes:
-      start: name of the start.
-      stages: settings of each stage.
-    """
-
-    start: str
-    stages: list[Any]
+from jeat_tf.samplers.stages import Stage, named_recipe, parse_stages
+from jeat_tf.samplers.start_layer import Given
+from jeat_tf.samplers.starts import STARTS, Start
+from jeat_tf.samplers.values import Chain
 
 
 def sample(config: SampleConfig) -> dict[str, Any]:
@@ -71,21 +59,20 @@ def sample(config: SampleConfig) -> dict[str, Any]:
       ValueError: bad settings, an unreadable net, a net that does not fit the data, or a folder of other samples.
       FileNotFoundError: the data set is not prepared.
     """
-    _check(config)
     files = file_batches(config.num, config.batch_size, config.shard_size)
     part = part_of(config.shard, len(files), FILES)
-    recipe = _recipe(config)
+    plan = _plan(config)
     trained = open_trained(config.model, config.data)
     net, data = trained.net, trained.data
     judge = load_net(config.judge) if config.judge else None
     if judge is not None:
         check_fit(judge, data.name, data.image_shape, data.num_classes)
-    config = dataclasses.replace(config, classes=_classes(config, recipe, trained))
+    config = dataclasses.replace(config, classes=_classes(config, plan, trained))
     labels = _labels(config, data.num_classes)
     training = _training(trained)
-    start = _start(config, recipe.start, trained, training, labels)
+    start = _start(config, plan, trained, training, labels)
     folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
-    protocol = _protocol(config, recipe)
+    protocol = _protocol(config, plan)
     samples = SampleFolder(folder)
     samples.begin(
         {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
@@ -93,7 +80,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     )
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
-    drawing = Drawing(net, start, [stage(settings) for settings in recipe.stages], config.readings, jit_compile=jit)
+    drawing = Drawing(net, start, plan.stages, config.readings, jit_compile=jit)
     _draw(config, samples, drawing, labels, files, part)
 
     origin = {**trained.identity(), "num": config.num, "protocol": protocol}
@@ -111,8 +98,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         return report
 
     shown = first_images(samples, data.num_classes)
-    found = diagnostics(config, recipe.stages, drawing, shown, samples.traces(), training)
-    if recipe.start == "buffer":
+    found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training)
+    if plan.name == "buffer":
         found |= buffer_age(config)
     report = {**origin, "diagnostics": found, **spent}
     if judge is not None:
@@ -142,7 +129,7 @@ def _draw(
       part: numbers of the files to write.
     """
     batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
-    steps = sum(s.sampler.num_steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
+    steps = sum(s.steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
     with tqdm(total=sum(len(files[index]) for index in part) * steps, desc="sampling", unit="step") as bar:
         for index in part:
             if samples.has(index, len(files)):
@@ -179,41 +166,54 @@ def _drawn(
     return Shard(x, labels.astype(np.int64)), joined | {"trace_step": traces[0]["trace_step"]}
 
 
-def _check(config: SampleConfig) -> None:
-    at_least = {"num": 1, "batch_size": 1, "shard_size": 1, "readings": 0, "start_rank": 0}
-    for flag, least in at_least.items():
-        if (value := getattr(config, flag)) < least:
-            raise ValueError(f"expected --{flag} >= {least}, received {value}")
+class Plan(NamedTuple):
+    """What is drawn.
+
+    Attributes:
+      start: the start as a value; None where images are given by name.
+      name: what the command line calls it.
+      stages: what is done to the images, in order.
+    """
+
+    start: Start | None
+    name: str
+    stages: tuple[Stage, ...]
 
 
-def _recipe(config: SampleConfig) -> Recipe:
-    preset = named_preset(config.preset)
-    start = config.start or preset.start
+def _plan(config: SampleConfig) -> Plan:
+    recipe = named_recipe(config.recipe)
+    stages = parse_stages(config.stages) if config.stages else recipe.stages
+    name = config.start or recipe.start.word
     known = (*STARTS, "buffer", "images", "flow")
-    if start not in known:
-        raise ValueError(f'unknown start "{start}"; {nearest(start, known)}')
-    if (start == "images") != bool(config.start_images):
+    if name not in known:
+        raise ValueError(f'unknown start "{name}"; {nearest(name, known)}')
+    if (name == "images") != bool(config.start_images):
         raise ValueError("--start=images and --start_images belong together")
-    settings = parse_stages(config.stages or preset.stages)
-    for one in settings:
-        stage(one)
-    return Recipe(start, settings)
+    start = chosen(name, "start", STARTS, recipe.start) if name in STARTS else None
+    given = {"rank": config.start_rank, "retained": config.start_retained}
+    given = {field: value for field, value in given.items() if value is not None}
+    for field in given:
+        if not hasattr(start, field):
+            raise ValueError(f"--start_{field} has no effect with --start={name}. Remove it")
+    if start is not None and given:
+        start = dataclasses.replace(start, **given)
+    return Plan(start, name, stages)
 
 
-def _classes(config: SampleConfig, recipe: Recipe, trained: Trained) -> str:
+def _classes(config: SampleConfig, plan: Plan, trained: Trained) -> str:
     """What --classes comes to: balanced, none or a list."""
-    towards = [stage_name(one) for one in recipe.stages if needs_classes(one)]
-    bound = recipe.start in ("class_gaussian", "class_pca", "flow")
-    able = bound or recipe.start == "images" or (recipe.start == "buffer" and conditional_buffer(trained.config))
+    towards = [stage.sampler.word for stage in plan.stages if stage.of_classes]
+    bound = plan.name == "flow" or (plan.start is not None and plan.start.of_classes)
+    able = bound or plan.name == "images" or (plan.name == "buffer" and conditional_buffer(trained.config))
     if config.classes == "none" and (towards or bound):
-        what = " and ".join(towards) or f"the start {recipe.start}"
+        what = " and ".join(towards) or f"the start {plan.name}"
         raise ValueError(
-            f"--classes=none draws without classes, and {what} needs them; use --preset=unconditional, or "
+            f"--classes=none draws without classes, and {what} needs them; use --recipe=unconditional, or "
             "energy=marginal and a start without classes"
         )
     if config.classes not in ("", "none") and not (towards or able):
         raise ValueError(
-            f"--classes={config.classes} asks for classes, and neither the start {recipe.start} nor a stage goes by "
+            f"--classes={config.classes} asks for classes, and neither the start {plan.name} nor a stage goes by "
             "them; leave --classes out, or use a start or an energy of classes"
         )
     return config.classes or ("balanced" if towards or able else "none")
@@ -237,12 +237,12 @@ def _labels(config: SampleConfig, num_classes: int) -> np.ndarray:
     return np.resize(chosen, config.num)
 
 
-def _training(trained: Trained) -> Callable[[], build.ImagesAndLabels]:
+def _training(trained: Trained) -> Callable[[], ImagesAndLabels]:
     run = trained.config
     validation_percent, seed = (run.stream.validation_percent, run.run.seed) if run else (0, 0)
 
     @functools.cache
-    def training() -> build.ImagesAndLabels:
+    def training() -> ImagesAndLabels:
         images, labels = trained.data.arrays(split_names(trained.data, validation_percent, seed)[0])
         return as_floats(images), labels
 
@@ -251,16 +251,16 @@ def _training(trained: Trained) -> Callable[[], build.ImagesAndLabels]:
 
 def _start(
     config: SampleConfig,
-    name: str,
+    plan: Plan,
     trained: Trained,
-    training: Callable[[], build.ImagesAndLabels],
+    training: Callable[[], ImagesAndLabels],
     labels: np.ndarray,
-) -> Start:
-    if name == "flow":
+) -> Draw:
+    if plan.name == "flow":
         return flow_samples(trained.net)
-    if name == "buffer":
+    if plan.name == "buffer":
         return _buffer_start(config, trained)
-    if name == "images":
+    if plan.name == "images":
         images = open_labelled(config.start_images, "")
         check_fit(trained.net, config.start_images, images.image_shape, None)
         missing = sorted(set(labels.tolist()) - set(images.labels.tolist()))
@@ -268,30 +268,32 @@ def _start(
             raise ValueError(
                 f"expected images of every class asked for in {config.start_images}, received none of {missing}"
             )
-        return given(images.images[:], images.labels if config.classes != "none" else None)
-    return build.start(name, trained.data, training, rank=config.start_rank, retained=config.start_retained)
+        return Given(images.images[:], images.labels if config.classes != "none" else None)
+    assert plan.start is not None  # every other name was dealt with above
+    layer = plan.start.layer(trained.data.image_shape, trained.data.num_classes)
+    if not layer.adapted:
+        layer.adapt(*training())
+    return layer
 
 
-def _buffer_start(config: SampleConfig, trained: Trained) -> Start:
+def _buffer_start(config: SampleConfig, trained: Trained) -> Draw:
     buffer = stored_buffer(config.model)
     if buffer is None or trained.config is None:
         raise ValueError(f"expected a run with a replay buffer to start from, received {config.model} without one")
     classes = np.arange(len(buffer.images)) % trained.data.num_classes
-    return given(buffer.images, classes if conditional_buffer(trained.config) and config.classes != "none" else None)
+    return Given(buffer.images, classes if conditional_buffer(trained.config) and config.classes != "none" else None)
 
 
-def _protocol(config: SampleConfig, recipe: Recipe) -> dict[str, Any]:
+def _protocol(config: SampleConfig, plan: Plan) -> dict[str, Any]:
     return {
         "samples": "fresh chains",
         "selection": "none",
         "classes": config.classes,
-        "preset": config.preset if not (config.start or config.stages) else "",
-        "start": recipe.start,
-        "start_rank": config.start_rank,
-        "start_retained": config.start_retained if recipe.start == "class_pca" else None,
+        "recipe": config.recipe if not (config.start or config.stages) else "",
+        "start": plan.name if plan.start is None else repr(plan.start),
         "start_images": config.start_images,
-        "stages": [{"stage": stage_name(one), **vars(one)} for one in recipe.stages],
-        "steps": sum(getattr(one, "num_steps", 0) for one in recipe.stages),
+        "stages": [stage.words() for stage in plan.stages],
+        "steps": sum(stage.steps for stage in plan.stages),
         "seed": config.seed,
         "batch_size": config.batch_size,
         "format": config.format,

@@ -1,40 +1,39 @@
-from .class_statistics import ClassStatistics, class_components
 from .editing import Counterfactual, counterfactual, denoise, inpaint, super_resolve, translate
-from .generation import Stage, contrast, generate
-from .metropolis import acceptance, hmc, mala
+from .generation import generate
+from .refinement import refine
 from .replay_buffer import ReplayBuffer
-from .sgld import Steps, coupled, split_sgld
-from .starts import class_gaussians, gaussian, given, mixture, uniform
-from .walks import Chain, Walk, annealed, langevin, momentum, projected
+from .stages import Stage
+from .start_layer import Given, StartLayer
+from .starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
+from .values import HMC, MALA, SGLD, Annealed, Contrast, Momentum, NormalizedDescent, SplitSGLD, Targeted
+from .walks import Walk
 
 __all__ = [
-    "Chain",
-    "ClassStatistics",
+    "Annealed",
+    "ClassComponents",
+    "ClassGaussians",
+    "Contrast",
     "Counterfactual",
+    "Gaussian",
+    "Given",
+    "HMC",
+    "MALA",
+    "Mixture",
+    "Momentum",
+    "NormalizedDescent",
     "ReplayBuffer",
+    "SGLD",
+    "SplitSGLD",
     "Stage",
-    "Steps",
+    "StartLayer",
+    "Targeted",
+    "Uniform",
     "Walk",
-    "acceptance",
-    "annealed",
-    "class_components",
-    "class_gaussians",
-    "contrast",
     "counterfactual",
-    "coupled",
     "denoise",
-    "gaussian",
     "generate",
-    "given",
-    "hmc",
     "inpaint",
-    "langevin",
-    "mala",
-    "mixture",
-    "momentum",
-    "projected",
-    "split_sgld",
+    "refine",
     "super_resolve",
     "translate",
-    "uniform",
 ]

@@ -1,19 +1,13 @@
 """Class means and covariances of a data set: where class Gaussians, their mixture and class components come from."""
 
-import hashlib
-import os
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from jeat_tf.core.checks import check_images, check_labels
-from jeat_tf.core.files import read_arrays, write_arrays
+from jeat_tf.samplers.starts import FULL_UP_TO, RANK
 
 _JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
-_FULL_UP_TO = 1024  # pixels of an image; beyond, a full covariance of each class takes too much memory
-_RANK = 256  # of 32x32x3 images: 31 MB for ten classes, where full covariances take 377 MB
 
 
 class ClassStatistics(NamedTuple):
@@ -24,12 +18,14 @@ class ClassStatistics(NamedTuple):
       factors: float32[K, D, R].
       stds: float32[K, D], or an empty array where the factors say it all.
       image_shape: int64[3], (H, W, C) with H W C = D.
+
+    Arrays, or the tensors of a layer that has adapted to data.
     """
 
-    means: np.ndarray
-    factors: np.ndarray
-    stds: np.ndarray
-    image_shape: np.ndarray
+    means: Any
+    factors: Any
+    stds: Any
+    image_shape: Any
 
 
 def class_statistics(
@@ -51,8 +47,8 @@ def class_statistics(
     """
     flat = _flat(images, labels, num_classes)
     size = flat.shape[1]
-    if rank is None and size > _FULL_UP_TO:
-        rank = _RANK
+    if rank is None and size > FULL_UP_TO:
+        rank = RANK
     if rank is not None and not 1 <= rank <= size:
         raise ValueError(f"expected a rank in 1..{size}, the numbers of an image, received {rank}")
     means, factors, stds = [], [], []
@@ -109,31 +105,6 @@ def class_components(
     width = max(factor.shape[1] for factor in factors)
     factors = [np.pad(factor, [(0, 0), (0, width - factor.shape[1])]) for factor in factors]
     return _statistics(images, means, factors, stds)
-
-
-def cached(path: str, compute: Callable[[], ClassStatistics]) -> ClassStatistics:
-    """The statistics in the .npz file at `path`; computed and written there if it is absent or not what was written."""
-    if os.path.exists(path):
-        try:
-            arrays = read_arrays(path)
-            found = ClassStatistics(*(arrays[name] for name in ClassStatistics._fields))
-            if str(arrays["sha256"]) == _digest(found):
-                return found
-        except (OSError, ValueError, KeyError):
-            pass  # a damaged cache is computed anew, as one with another digest is
-    made = compute()
-    try:
-        write_arrays(path, **made._asdict(), sha256=np.array(_digest(made)))
-    except OSError as error:
-        logging.warning("class statistics are not kept for the next time: cannot write %s: %s", path, error)
-    return made
-
-
-def _digest(statistics: ClassStatistics) -> str:
-    digest = hashlib.sha256()
-    for array in statistics:
-        digest.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _flat(images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

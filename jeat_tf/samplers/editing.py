@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.attacks.pgd import pgd
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite
+from jeat_tf.attacks.values import PGD
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import check_images, check_labels
 from jeat_tf.core.loops import advance
-from jeat_tf.core.norms import Ball
-from jeat_tf.core.seeds import fold_in, split
+from jeat_tf.core.seeds import as_seed, fold_in, split
 from jeat_tf.core.types import EnergyFn, Images, Labels, Seed, Surrogate
 from jeat_tf.samplers.metropolis import Acceptance
-from jeat_tf.samplers.starts import uniform
-from jeat_tf.samplers.walks import Chain, Memory, Walk, projected
+from jeat_tf.samplers.start_layer import uniform
+from jeat_tf.samplers.values import Chain
+from jeat_tf.samplers.walks import Memory, Walk, projected, run
 
 
 def inpaint(
@@ -29,9 +30,8 @@ def inpaint(
     known: tf.Tensor,
     labels: Labels | None,
     *,
-    seed: Seed,
-    walk: Walk,
-    num_steps: int,
+    seed: Seed | int,
+    chain: Chain,
     start: Images | None = None,
 ) -> Images:
     """Images float32[B, H, W, C] with their known pixels, bit for bit, and the others found by a chain.
@@ -44,9 +44,8 @@ def inpaint(
       known: bool, or float of 0 and 1, [B, H, W, 1] or like images: where an image is given.
       labels: int[B], the chain goes down E(x, y); None: down E(x).
       seed: int32[2].
-      walk: how the chain moves, e.g. `langevin(step_size=0.25, noise_std=0.005, bounds=(0, 1))`.
-      num_steps: of the walk.
-      start: float[B, H, W, C], whose unknown pixels the chain starts from, e.g. `class_gaussians(...)(labels, seed)`;
+      chain: how images move, e.g. `SGLD(steps=50)`.
+      start: float[B, H, W, C], whose unknown pixels the chain starts from, e.g. of a `ClassGaussians()` layer;
         None is uniform noise.
 
     Raises:
@@ -55,7 +54,7 @@ def inpaint(
     """
     known = _mask(known, images)
     images, labels = _given(net, tf.where(known, images, tf.zeros_like(images)), labels)
-    start_seed, chain_seed = split(seed)
+    start_seed, chain_seed = split(as_seed(seed))
     if start is None:
         start = uniform(tuple(images.shape[1:]))(images, start_seed)
     elif tf.executing_eagerly():
@@ -67,7 +66,7 @@ def inpaint(
         return tf.where(known, images, x)
 
     first = hold(tf.cast(start, tf.float32))
-    return Chain(_held(walk, hold), num_steps)(_energy_fn(net, labels), first, seed=chain_seed)
+    return run(_held(chain, hold), _energy_fn(net, labels), first, seed=chain_seed, num_steps=chain.steps)
 
 
 def denoise(
@@ -75,23 +74,21 @@ def denoise(
     images: Images,
     labels: Labels | None = None,
     *,
-    seed: Seed,
-    walk: Walk,
-    num_steps: int,
+    seed: Seed | int,
+    chain: Chain,
     fidelity: float,
 ) -> Images:
     """Images float32[B, H, W, C] after a chain on E + fidelity / 2 * |x - images|^2, started at the images.
 
     If exp(-E) is the density of clean images, this is minus the log posterior under Gaussian noise of variance
-    1 / fidelity: without noise in the walk its maximum is sought, with `mala` or `hmc` it is sampled.
+    1 / fidelity: without noise in the chain its maximum is sought, with `MALA` or `HMC` it is sampled.
 
     Args:
       net: images -> logits.
       images: float[B, H, W, C] in [0, 1].
       labels: int[B] for E(x, y), None for E(x).
       seed: int32[2].
-      walk: how the chain moves; a `langevin` overshoots if step_size * fidelity is above 1, and diverges above 2.
-      num_steps: of the walk.
+      chain: how images move; `SGLD` overshoots if step_size * fidelity is above 1, and diverges above 2.
       fidelity: 0 and above; 0 is the chain on E alone.
 
     Raises:
@@ -105,7 +102,7 @@ def denoise(
     def posterior(x: Images) -> tf.Tensor:
         return energy_fn(x) + 0.5 * fidelity * tf.reduce_sum(tf.square(x - images), axis=(1, 2, 3))
 
-    return Chain(walk, num_steps)(posterior, images, seed=seed)
+    return chain(posterior, images, seed=seed)
 
 
 def super_resolve(
@@ -114,9 +111,8 @@ def super_resolve(
     factor: int,
     labels: Labels | None = None,
     *,
-    seed: Seed,
-    walk: Walk,
-    num_steps: int,
+    seed: Seed | int,
+    chain: Chain,
 ) -> Images:
     """Images float32[B, h * factor, w * factor, C] in [0, 1] whose average pooling is `small`, to rounding.
 
@@ -131,8 +127,7 @@ def super_resolve(
       factor: 2 and above.
       labels: int[B] for E(x, y), None for E(x).
       seed: int32[2].
-      walk: how the chain moves.
-      num_steps: of the walk.
+      chain: how images move.
 
     Raises:
       ValueError: a factor that is no integer of 2 and above, images outside [0, 1] or not finite, labels out of range,
@@ -147,7 +142,7 @@ def super_resolve(
     enlarged = tf.clip_by_value(tf.image.resize(small, size, "bicubic"), 0.0, 1.0)
     enlarged, labels = _given(net, enlarged, labels)
     hold = _with_means(small, factor)
-    return Chain(_held(walk, hold), num_steps)(_energy_fn(net, labels), hold(enlarged), seed=seed)
+    return run(_held(chain, hold), _energy_fn(net, labels), hold(enlarged), seed=seed, num_steps=chain.steps)
 
 
 def shrink(images: Images, factor: int) -> Images:
@@ -167,12 +162,9 @@ def translate(
     images: Images,
     labels: Labels,
     *,
-    ball: Ball,
-    num_steps: int,
-    step_size: float,
-    seed: Seed,
+    attack: PGD,
+    seed: Seed | int = 0,
     surrogate: Surrogate = cross_entropy,
-    start: Callable[[Images, Seed], Images] | None = None,
 ) -> Images:
     """Images float32[B, H, W, C] near the given ones that the net sees as the labels: targeted PGD in a ball.
 
@@ -182,19 +174,16 @@ def translate(
       net: images -> logits.
       images: float[B, H, W, C] in [0, 1].
       labels: int[B], the classes to go to.
-      ball: how far images may go, e.g. `l2(3)`.
-      num_steps: gradients taken per image.
-      step_size: length of one step, in the ball's norm.
-      seed: int32[2], used by `start` alone.
+      attack: how far images may go, and how, e.g. `PGD(L2(3), steps=60, start="image")`.
+      seed: an int, or int32[2]; for a random start alone.
       surrogate: what is lowered: `cross_entropy`, or `joint_energy`, which does not stop once the class is certain.
-      start: as in `pgd`; None starts at the images.
 
     Raises:
       ValueError: images outside [0, 1] or not finite, labels out of range.
     """
     images, labels = _given(net, images, labels)
     loss_fn = opposite(surrogate)(inference(net), labels)
-    return pgd(loss_fn, images, seed=seed, ball=ball, step_size=step_size, num_steps=num_steps, start=start)
+    return attack(loss_fn, images, seed=seed)
 
 
 class Counterfactual(NamedTuple):
@@ -203,10 +192,10 @@ class Counterfactual(NamedTuple):
     Attributes:
       images: float32[B, H, W, C].
       path_length: float32[B], sum of the l2 lengths of the steps; a walk's noise adds to it.
-      distance: float32[B], l2 from the image given to the last one.
+      distance: float32[B], l2 from the given image to the last one.
       changed: bool[B, H, W, C], pixels that differ by more than the threshold.
-      before: float32[B], probability of the class asked for, in the image given.
-      after: float32[B], the same in the last image; below the confidence asked for where the steps did not suffice.
+      before: float32[B], probability of the requested class, in the given image.
+      after: float32[B], the same in the last image; below the requested confidence where the steps did not suffice.
       first_step: int32[B], steps until the class was first predicted; 0 if it was from the start, -1 if never.
     """
 
@@ -224,25 +213,24 @@ def counterfactual(
     images: Images,
     labels: Labels,
     *,
-    seed: Seed,
-    walk: Walk,
-    num_steps: int,
+    seed: Seed | int,
+    chain: Chain,
+    within: Ball | None = None,
     confidence: float = 0.9,
     threshold: float = 0.1,
     surrogate: Surrogate = cross_entropy,
 ) -> Counterfactual:
-    """A walk from each image to the class asked for, stopped for each image once the net is confident of it.
+    """A walk from each image to the requested class, stopped for each image once the net is confident of it.
 
-    To stay near, hold the walk: `projected(walk, lambda x: ball.project(x, images))`. The net is called once more a
-    step, to look; all `num_steps` are run, however many images have stopped.
+    The net is called once more a step, to look; all steps are run, however many images have stopped.
 
     Args:
       net: images -> logits.
       images: float[B, H, W, C] in [0, 1].
-      labels: int[B], the classes asked for.
-      seed: int32[2].
-      walk: how images move, e.g. `langevin(step_size=0.05, noise_std=0, bounds=(0, 1))`.
-      num_steps: at most.
+      labels: int[B], the requested classes.
+      seed: an int, or int32[2].
+      chain: how images move, e.g. `SGLD(200, step_size=0.05, noise_std=0)`.
+      within: a ball around the given images that they stay in.
       confidence: p(y | x) at which an image stops, in (0, 1].
       threshold: change of a pixel, in [0, 1], above which it counts as changed.
       surrogate: what is lowered, `cross_entropy` or `joint_energy`.
@@ -253,8 +241,10 @@ def counterfactual(
     if not 0 < confidence <= 1:
         raise ValueError(f"expected confidence in (0, 1], received {confidence}")
     images, labels = _given(net, images, labels)
+    seed = as_seed(seed)
     logits_fn = inference(net)
     energy_fn = surrogate(logits_fn, labels)
+    walk = chain.walk() if within is None else _held(chain, lambda x: within.project(x, images))
 
     def look(x: Images) -> tuple[tf.Tensor, tf.Tensor]:
         logits = logits_fn(x)
@@ -274,7 +264,7 @@ def counterfactual(
     before, predicted = look(images)
     first = tf.where(predicted, 0, -1)
     state = (images, walk.begin(energy_fn, images), tf.zeros_like(before), first, before)
-    x, _, length, first, after = advance(step, state, 0, num_steps)
+    x, _, length, first, after = advance(step, state, 0, chain.steps)
     changed = tf.abs(x - images) > threshold
     return Counterfactual(x, length, _length(x - images), changed, before, after, first)
 
@@ -317,15 +307,16 @@ def _check_given(images: Images) -> None:
     check_images(images)
 
 
-def _held(walk: Walk, hold: Callable[[Images], Images]) -> Walk:
-    """The walk with each step ending in `hold`, unless its memory has images of its own, which would not be held."""
+def _held(chain: Chain, hold: Callable[[Images], Images]) -> Walk:
+    """The chain's walk, each step ending in `hold`, unless its memory has images of its own, which would not be held."""
+    walk = chain.walk()
 
     def begin(energy_fn: EnergyFn, x: Images) -> Memory:
         memory = walk.begin(energy_fn, x)
         if isinstance(memory, Acceptance):
             raise ValueError(
-                "expected a walk that goes on from the images it is given, received a Metropolis walk, which goes by "
-                "its memory; use langevin, momentum or annealed"
+                "expected a chain that continues from the images it is given, received a Metropolis chain, which goes by "
+                "its memory; use SGLD, Momentum or Annealed"
             )
         return memory
 

@@ -1,13 +1,15 @@
 """The persistent chains of contrastive training."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.types import Images, Labels, Seed, Start
+from jeat_tf.core.types import Images, Labels, Seed
+from jeat_tf.samplers.starts import Start
 
 
 class ReplayBuffer(keras.layers.Layer):
-    """A store of past samples from which chains go on (Du & Mordatch, 2019; JEM; JEAT Algorithm 1).
+    """A store of past samples from which chains resume (Du & Mordatch, 2019; JEM; JEAT Algorithm 1).
 
     A layer, so that a model that holds it as a direct attribute saves and restores it with its weights. Slot i belongs
     to class i mod K: classes are balanced, and class-conditional chains keep their class.
@@ -26,11 +28,11 @@ class ReplayBuffer(keras.layers.Layer):
         num_classes: int,
         seed: int = 0,
     ):
-        """Fills all slots from `start`.
+        """Fills all slots from `start`, at once where it learns nothing from data, else by `adapt`.
 
         Args:
           size: number of slots.
-          start: (labels, seed) -> images.
+          start: where chains begin, e.g. `Uniform()`.
           image_shape: (H, W, C).
           num_classes: K.
           seed: of the first fill.
@@ -38,15 +40,26 @@ class ReplayBuffer(keras.layers.Layer):
         super().__init__(name="replay_buffer", dtype="float32", trainable=False)
         self.size = size
         self.num_classes = num_classes
-        self.start = start
-
-        def initial(shape: tuple, dtype: str | None = None) -> Images:
-            del shape, dtype
-            return start(self.labels(tf.range(size)), tf.constant([seed, 1]))
-
-        self.images = self.add_weight(name="images", shape=(size, *image_shape), initializer=initial, trainable=False)
+        self.seed = seed
+        self.start = start.layer(image_shape, num_classes)
+        self.images = self.add_weight(name="images", shape=(size, *image_shape), initializer="zeros", trainable=False)
         self.age = self.add_weight(name="age", shape=(size,), dtype="int32", initializer="zeros", trainable=False)
         self.built = True
+        if self.start.adapted:
+            self._fill()
+
+    def adapt(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Lets the start learn from training images, and fills all slots from it.
+
+        Args:
+          images: float32[N, H, W, C] in [0, 1].
+          labels: int[N].
+        """
+        self.start.adapt(images, labels)
+        self._fill()
+
+    def _fill(self) -> None:
+        self.images.assign(self.start(self.labels(tf.range(self.size)), tf.constant([self.seed, 1])))
 
     def labels(self, slots: tf.Tensor) -> Labels:
         """int32[B], the classes of the slots."""

@@ -1,14 +1,12 @@
 """Langevin chains down an energy."""
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from jeat_tf.core.loops import input_gradient, repeat
 from jeat_tf.core.types import EnergyFn, Images, Seed
-from jeat_tf.samplers.walks import Chain, langevin, shaken
+from jeat_tf.samplers.walks import langevin, run, shaken
 
 
 def sgld(
@@ -24,7 +22,7 @@ def sgld(
 ) -> Images:
     """Images after a Langevin chain x <- x - step_size * grad E(x) + noise_std * N(0, I).
 
-    With step_size = alpha / 2 and noise_std = sqrt(alpha) (see `coupled`) this is stochastic gradient
+    With step_size = alpha / 2 and noise_std = sqrt(alpha) this is stochastic gradient
     Langevin dynamics, JEAT eq. 17 and Welling & Teh, 2011. JEM, and every working system after it, sets the
     two apart (1.0 and 0.01 in [-1, 1] units): such a chain does *not* sample from exp(-E); it is a noisy
     descent that stops where the drift and the flatness of the energy let it.
@@ -44,7 +42,7 @@ def sgld(
     """
 
     walk = langevin(step_size=step_size, noise_std=noise_std, clip_gradient=clip_gradient, bounds=bounds)
-    return Chain(walk, num_steps)(energy_fn, x, seed=seed)
+    return run(walk, energy_fn, x, seed=seed, num_steps=num_steps)
 
 
 def split_sgld(
@@ -102,18 +100,3 @@ def split_sgld(
         return shaken(x, seed, noise_std, bounds)
 
     return repeat(step, x, seed=seed, num_steps=num_steps)
-
-
-class Steps(NamedTuple):
-    """The two numbers of a chain: factor of the gradient, standard deviation of the noise."""
-
-    step_size: float
-    noise_std: float
-
-
-def coupled(alpha: float) -> Steps:
-    """The steps for which the chain is Langevin dynamics: alpha / 2 and sqrt(alpha) (JEAT Algorithm 1).
-
-    At alpha = 1 the noise has standard deviation 1 on images of width 1, and training diverges.
-    """
-    return Steps(step_size=alpha / 2, noise_std=math.sqrt(alpha))

@@ -1,117 +1,124 @@
-"""Where chains begin: (labels, seed) -> images.
+"""Where chains begin, as values. What depends on data is learnt by `adapt`, as in `keras.layers.Normalization`."""
 
-Labels are checked in eager mode alone, by those starts that go by them.
-"""
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import tensorflow as tf
+from jeat_tf.core.values import Value, by_word, setting, value
 
-from jeat_tf.core.checks import check_labels
-from jeat_tf.core.seeds import split
-from jeat_tf.core.types import Images, Labels, Seed, Start
-from jeat_tf.samplers.class_statistics import ClassStatistics
+if TYPE_CHECKING:
+    import numpy as np
 
+    from jeat_tf.samplers.class_statistics import ClassStatistics
+    from jeat_tf.samplers.start_layer import StartLayer
 
-def uniform(image_shape: tuple[int, int, int], low: float = 0.0, high: float = 1.0) -> Start:
-    """Uniform noise over the pixel range, whatever the label (JEAT Algorithm 1, JEM)."""
-
-    def start(labels: Labels, seed: Seed) -> Images:
-        return tf.random.stateless_uniform([tf.shape(labels)[0], *image_shape], seed, low, high, alg="philox")
-
-    return start
+FULL_UP_TO = 1024  # numbers of an image; beyond, a full covariance of each class takes too much memory
+RANK = 256  # of 32x32x3 images: 31 MB for ten classes, where full covariances take 377 MB
 
 
-def gaussian(image_shape: tuple[int, int, int], *, mean: float = 0.5, std: float = 0.25) -> Start:
-    """Gaussian noise about mid-grey, clipped to [0, 1], whatever the label."""
+@value
+class Start(Value):
+    """First images of a chain, one for each label.
 
-    def start(labels: Labels, seed: Seed) -> Images:
-        shape = [tf.shape(labels)[0], *image_shape]
-        return tf.clip_by_value(tf.random.stateless_normal(shape, seed, mean, std, alg="philox"), 0.0, 1.0)
+    `start.layer(image_shape, num_classes)` is the Keras layer that draws them: `layer.adapt(images, labels)` learns from
+    data what the start needs, and `layer(labels, seed)` draws.
 
-    return start
-
-
-def class_gaussians(statistics: ClassStatistics) -> Start:
-    """A draw from the Gaussian of the label's class, clipped to [0, 1] (JEM++; JEAT sec. 2.2).
-
-    Args:
-      statistics: `class_statistics(images, labels, num_classes)`, or `class_components(...)` for starts of class PCA.
-
-    The start raises ValueError for labels that are not among its classes.
+    Attributes:
+      of_classes: whether the label decides what is drawn.
+      learns: whether it has to `adapt` to data first.
     """
-    means, factors = tf.constant(statistics.means), tf.constant(statistics.factors)
-    stds = tf.constant(statistics.stds) if statistics.stds.size else None
-    num_classes, _, rank = factors.shape
-    shape = [int(side) for side in statistics.image_shape]
 
-    def start(labels: Labels, seed: Seed) -> Images:
-        if tf.executing_eagerly():
-            check_labels(labels, num_classes)
-        labels = tf.cast(labels, tf.int32)
-        noise = tf.random.stateless_normal([tf.shape(labels)[0], rank], seed, alg="philox")
+    of_classes: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
-        def shaped(k: int) -> tf.Tensor:
-            return means[k] + tf.linalg.matmul(noise, factors[k], transpose_b=True)
+    def layer(self, image_shape: tuple[int, int, int], num_classes: int) -> "StartLayer":
+        """The layer that draws for images (H, W, C) of K classes."""
+        from jeat_tf.samplers.start_layer import StartLayer
 
-        # One product for each class, each over all rows: K D R multiplications a row, against gathering a
-        # factor for each row, which would move B D R floats.
-        x = sum(tf.where((labels == k)[:, None], shaped(k), 0.0) for k in range(num_classes))
-        if stds is not None:
-            own = tf.random.stateless_normal(tf.shape(x), split(seed)[1], alg="philox")
-            x += tf.gather(stds, labels) * own
-        return tf.clip_by_value(tf.reshape(x, [-1, *shape]), 0.0, 1.0)
+        return StartLayer(self, image_shape, num_classes)
 
-    return start
+    def rank_for(self, size: int) -> int | None:
+        """Columns of a class's factor for images of `size` numbers; None where a diagonal is not kept beside it."""
+        raise NotImplementedError
+
+    def statistics(self, images: "np.ndarray", labels: "np.ndarray", num_classes: int) -> "ClassStatistics":
+        """What it learns from data."""
+        raise NotImplementedError
 
 
-def mixture(statistics: ClassStatistics) -> Start:
-    """A draw from the equal mixture of all classes' Gaussians, whatever the label, clipped to [0, 1]; by TFP."""
-    import tensorflow_probability as tfp
+@value
+class Uniform(Start):
+    """Uniform noise over the pixel range (JEAT Algorithm 1, JEM)."""
 
-    tfd = tfp.distributions
-    num_classes = len(statistics.means)
-    if statistics.stds.size:
-        # TFP's diagonal plus low rank: a sum of an independent and a shared part, as ours is.
-        components = tfd.MultivariateNormalDiagPlusLowRankCovariance(
-            statistics.means, np.square(statistics.stds), statistics.factors
+    word: ClassVar[str] = "uniform"
+
+
+@value
+class Gaussian(Start):
+    """Gaussian noise about mid-grey, clipped to [0, 1]."""
+
+    word: ClassVar[str] = "gaussian"
+
+    mean: float = setting(0.5, "mean of the noise, in pixels", flag="start_mean")
+    std: float = setting(0.25, "standard deviation of the noise, in pixels", at_least=0.0, flag="start_std")
+
+
+@value
+class ClassGaussians(Start):
+    """A draw from the Gaussian of the label's class, clipped to [0, 1] (JEM++; JEAT sec. 2.2)."""
+
+    word: ClassVar[str] = "class_gaussian"
+    of_classes: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
+
+    rank: int | None = setting(
+        None, "rank of a class's covariance, beside a diagonal; empty: full, or 256 beyond 1024 numbers", at_least=1
+    )
+
+    def rank_for(self, size: int) -> int | None:
+        return RANK if self.rank is None and size > FULL_UP_TO else self.rank
+
+    def statistics(self, images: "np.ndarray", labels: "np.ndarray", num_classes: int) -> "ClassStatistics":
+        from jeat_tf.samplers.class_statistics import class_statistics
+
+        return class_statistics(images, labels, num_classes, rank=self.rank)
+
+
+@value
+class Mixture(ClassGaussians):
+    """A draw from the equal mixture of all classes' Gaussians, whatever the label, clipped to [0, 1]."""
+
+    word: ClassVar[str] = "mixture"
+    of_classes: ClassVar[bool] = False
+
+
+@value
+class ClassComponents(Start):
+    """A draw from the leading principal components of the label's class (WEAT, Mirza et al., 2024)."""
+
+    word: ClassVar[str] = "class_pca"
+    of_classes: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
+
+    retained: float = setting(0.99, "share of a class's variance that its components hold", above=0.0, at_most=1.0)
+    max_rank: int = setting(512, "components of a class, at most", at_least=1, flag="start_max_rank")
+    noise_std: float = setting(
+        0.005, "standard deviation of the noise on every pixel", at_least=0.0, flag="start_noise_std"
+    )
+
+    def rank_for(self, size: int) -> int:
+        return min(self.max_rank, size)
+
+    def statistics(self, images: "np.ndarray", labels: "np.ndarray", num_classes: int) -> "ClassStatistics":
+        from jeat_tf.samplers.class_statistics import class_components
+
+        return class_components(
+            images,
+            labels,
+            num_classes,
+            retained=self.retained,
+            noise_std=self.noise_std,
+            max_rank=self.max_rank,
         )
-    else:
-        components = tfd.MultivariateNormalTriL(statistics.means, statistics.factors)
-    weights = tfd.Categorical(probs=np.full(num_classes, 1 / num_classes, np.float32))
-    density = tfd.MixtureSameFamily(weights, components)
-    shape = [int(side) for side in statistics.image_shape]
-
-    def start(labels: Labels, seed: Seed) -> Images:
-        x = density.sample(tf.shape(labels)[0], seed=seed)
-        return tf.clip_by_value(tf.reshape(x, [-1, *shape]), 0.0, 1.0)
-
-    return start
 
 
-def given(images: np.ndarray, classes: np.ndarray | None = None) -> Start:
-    """Images that are there, a replay buffer's or anyone's, drawn by seed and with replacement.
-
-    Args:
-      images: float32[N, H, W, C] in [0, 1].
-      classes: int[N], to draw an image of the label's class; every class that is asked for must be among them. None:
-        any image, whatever the label. The start raises ValueError for other classes.
-
-    Raises:
-      ValueError: no images, or not a class for each.
-    """
-    if not len(images) or (classes is not None and len(classes) != len(images)):
-        received = "" if classes is None else f" and {len(classes)} classes"
-        raise ValueError(f"expected images, and a class for each of them or none, received {len(images)}{received}")
-
-    def start(labels: Labels, seed: Seed) -> Images:
-        if classes is not None and tf.executing_eagerly():
-            check_labels(labels)
-            if missing := np.setdiff1d(labels, classes).tolist():
-                raise ValueError(f"expected labels among the classes of the images, received {missing}")
-        order = tf.random.stateless_uniform([tf.shape(labels)[0], len(images)], seed, alg="philox")
-        if classes is not None:
-            fits = tf.cast(labels, tf.int64)[:, None] == tf.constant(classes, tf.int64)[None]
-            order = tf.where(fits, order, -1.0)
-        return tf.gather(tf.constant(images), tf.argmax(order, axis=1))
-
-    return start
+STARTS = by_word(Uniform, Gaussian, ClassGaussians, Mixture, ClassComponents)
+"""Starts by name."""

@@ -43,17 +43,10 @@ class Walk(NamedTuple):
         return advance(step, (x, memory), start, stop)
 
 
-class Chain(NamedTuple):
-    """A sampler, `num_steps` steps of a walk: `Chain(langevin(step_size=0.25, noise_std=0.005), 200)`."""
-
-    walk: Walk
-    num_steps: int | tf.Tensor
-
-    def __call__(self, energy_fn: EnergyFn, x: Images, *, seed: Seed) -> Images:
-        """The chain's last images; no gradient flows through them."""
-        memory = self.walk.begin(energy_fn, x)
-        x, _ = self.walk.advance(energy_fn, x, memory, seed=seed, start=0, stop=self.num_steps)
-        return tf.stop_gradient(x)
+def run(walk: Walk, energy_fn: EnergyFn, x: Images, *, seed: Seed, num_steps: int | tf.Tensor) -> Images:
+    """Images after `num_steps` steps of a walk; no gradient flows through them."""
+    x, _ = walk.advance(energy_fn, x, walk.begin(energy_fn, x), seed=seed, start=0, stop=num_steps)
+    return tf.stop_gradient(x)
 
 
 def langevin(

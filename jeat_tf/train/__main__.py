@@ -7,7 +7,7 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.train.run import plan, train
 
 
-def _main(config: TrainConfig) -> None:
+def main(config: TrainConfig) -> None:
     result = train(config)
     seconds = f"{result['seconds']:.0f} s" if "seconds" in result else "nothing left to do"
     shown = ", ".join(
@@ -15,7 +15,7 @@ def _main(config: TrainConfig) -> None:
         for name in ("val_accuracy", "val_robust_accuracy", "gap")
         if name in result["logs"]
     )
-    print(f"{config.method.method}: {result['steps']} steps, {seconds}; {shown}")
+    print(f"{config.method.word}: {result['steps']} steps, {seconds}; {shown}")
     recoveries = len(result["guard"]["events"])
     if recoveries:
         print(f"recovered from divergence {recoveries} times; see {os.path.join(config.run.model_dir, 'guard.json')}")
@@ -41,4 +41,4 @@ def _print_plan(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(TrainConfig, _main, plan=_print_plan)
+    cli.run(TrainConfig, main, name="jeat_tf.train", plan=_print_plan)

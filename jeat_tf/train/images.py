@@ -5,13 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.config.build import ImagesAndLabels
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.checks import check_labels
+from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.data.augment import AUGMENTATIONS, usual_augmentation
 from jeat_tf.data.datasets import ImageData, split_names
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.data.stream import own_share, training_stream
+from jeat_tf.methods.updates import Free
 
 
 class TrainingImages(NamedTuple):
@@ -60,6 +61,11 @@ def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
     return TrainingImages((images, labels), unlabelled, data.arrays(validation) if validation else None)
 
 
+def replays(config: TrainConfig) -> int:
+    """Times that each batch is served."""
+    return config.update.replays if isinstance(config.update, Free) else 1
+
+
 def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
     """Batches that pass over the labelled images once.
 
@@ -74,7 +80,7 @@ def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
         if images.extra is not None:
             limits = f"at most {size} images with labels and {others} without"
         raise ValueError(f"expected --batch_size of {limits}, received {batch}")
-    return size // own * max(1, config.update.free_replays)
+    return size // own * replays(config)
 
 
 def stream(config: TrainConfig, data: ImageData, images: TrainingImages, *, first_step: int) -> tf.data.Dataset:
@@ -89,5 +95,5 @@ def stream(config: TrainConfig, data: ImageData, images: TrainingImages, *, firs
         separate_marginal=config.stream.separate_marginal,
         extra=images.extra,
         extra_share=config.stream.extra_share,
-        replays=max(1, config.update.free_replays),
+        replays=replays(config),
     )

@@ -12,12 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import cross_entropy, inference, marginal_energy
+from jeat_tf.attacks.values import PGD
 from jeat_tf.config import build
-from jeat_tf.config.fields import differences, leaves, nearest, to_json
+from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import remove_partial, whole_file, writable_folder, write_json, write_text
+from jeat_tf.core.flat import differences, flatten
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.types import ImagesAndLabels
+from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import ImageData, as_floats
 from jeat_tf.data.stream import evaluation_batches
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
@@ -27,8 +31,10 @@ from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import ChainBoard
+from jeat_tf.methods.updates import Free
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.models.flow import initialize_flow
+from jeat_tf.models.nets import Glow
 from jeat_tf.runs.trained import run_config
 from jeat_tf.train.images import TrainingImages, steps_in_epoch, stream, training_images
 
@@ -57,8 +63,6 @@ def train(config: TrainConfig) -> dict[str, Any]:
       DivergenceError: the run diverged for good; the last event in `guard.json` says where.
       KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after the step at hand was saved.
     """
-    build.check(config)
-    config = build.settled(config)
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
@@ -76,7 +80,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     checkpoints = Checkpoints(folder, monitor=monitor, every_steps=config.run.checkpoint_steps, guard=guard)
     first_step = checkpoints.restore(model)
     if first_step:
-        print(f"going on from step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
+        print(f"resuming at step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
     held_out = images.held_out
     shown = held_out or images.labelled
@@ -110,7 +114,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         logs,
         first_step,
         started,
-        cost | {"dataset": data.name, "guard": {"mode": config.run.guard, "events": events}},
+        cost | {"dataset": data.name, "guard": {"mode": config.watch.guard, "events": events}},
     )
 
 
@@ -125,17 +129,15 @@ def plan(config: TrainConfig) -> dict[str, Any]:
     Raises:
       ValueError: bad settings, a batch larger than the data.
     """
-    build.check(config)
-    config = build.settled(config)
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
     taught = {}
     if config.stream.pseudo_labels:
-        assert images.extra is not None  # build.check asks for them
+        assert images.extra is not None  # settings without them are refused
         images = images._replace(extra=(images.extra[0], np.zeros_like(images.extra[1])))  # any label takes as long
         if config.stream.pseudo_labels == "self":
-            taught = {"teacher_hours": plan(build.teacher(config, ""))["hours"]}
+            taught = {"teacher_hours": plan(config.teacher(""))["hours"]}
     keras.utils.set_random_seed(config.run.seed)
     model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
@@ -173,13 +175,13 @@ class _StepClock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._begun)
 
 
-def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -> build.ImagesAndLabels:
+def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -> ImagesAndLabels:
     """The images without labels, labelled by a net (Carmon et al., 2019)."""
     path = config.stream.pseudo_labels
     if path == "self":
         path = os.path.join(folder, "teacher")
-        train(build.teacher(config, path))
-    assert images.extra is not None  # build.check asks for them
+        train(config.teacher(path))
+    assert images.extra is not None  # settings without them are refused
     added = images.extra[0]
     predicted = load_net(path).predict(
         evaluation_batches(tf.data.Dataset.from_tensor_slices((added, images.extra[1])), 256), verbose=0
@@ -224,20 +226,19 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
 
 
 def _classifier(config: TrainConfig, data: ImageData, images: TrainingImages, steps_per_epoch: int) -> EnergyClassifier:
-    net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
-
-    def for_starts() -> build.ImagesAndLabels:
-        return as_floats(images.labelled[0]), images.labelled[1]
-
-    objective = build.objective(config, data, for_starts)
-    if config.net.net == "glow" and not config.net.init_from:
+    run = config.run
+    net = build.net(config.net, data.image_shape, data.num_classes, precision=run.precision, init_from=run.init_from)
+    update = config.update
+    if isinstance(update, Free):
+        update = dataclasses.replace(update, ball=config.ball, batch_size=config.stream.batch_size)
+    model = EnergyClassifier(net, config.method, update, unlabelled=config.unlabelled, seed=run.seed)
+    if isinstance(config.net, Glow) and not run.init_from:
         some = np.random.default_rng(config.run.seed).permutation(len(images.labelled[0]))[:_FLOW_IMAGES]
-        x = objective.perturb(net, as_floats(images.labelled[0][some]), None, tf.constant([config.run.seed, 5]))
+        x = model.objective.perturb(net, as_floats(images.labelled[0][some]), None, tf.constant([config.run.seed, 5]))
         initialize_flow(net, x)
-    update = build.update(config, data.image_shape, steps_per_epoch)
-    model = EnergyClassifier(net, objective, update, seed=config.run.seed)
     jit = {"auto": "auto", "true": True, "false": False}[config.run.jit_compile]
     optimizer = build.optimizer(config.optimizer, steps_per_epoch, config.run.epochs, model.adjustments)
+    model.adapt(as_floats(images.labelled[0]), images.labelled[1])
     # Weighed by whether the label is known.
     model.compile(optimizer, weighted_metrics=["accuracy"], jit_compile=jit)
     return model
@@ -265,28 +266,26 @@ def _cost(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> dict
 
 
 def _guard(config: TrainConfig, folder: str) -> Guard | None:
-    if config.run.guard == "off":
+    if config.watch.guard == "off":
         return None
     # Where no cross-entropy is trained, accuracy comes and goes.
-    watched: dict[str, Any] = {"max_accuracy_drop": 0.0} if config.method.method in ("igebm", "flow") else {}
+    watched: dict[str, Any] = {"max_accuracy_drop": 0.0} if config.method.accuracy_may_fall else {}
     return Guard(
         **watched,
-        recoveries=config.run.guard_recoveries if config.run.guard == "recover" else 0,
-        energy_l2=config.run.guard_energy_l2,
-        max_gap=config.run.max_gap,
-        max_gradient_norm=config.run.max_gradient_norm,
+        recoveries=config.watch.guard_recoveries if config.watch.guard == "recover" else 0,
+        energy_l2=config.watch.guard_energy_l2,
+        max_gap=config.watch.max_gap,
+        max_gradient_norm=config.watch.max_gradient_norm,
         path=os.path.join(folder, "guard.json"),
         log_dir=os.path.join(folder, "logs"),
     )
 
 
-def _energy_changes(
-    config: TrainConfig, model: EnergyClassifier, shown: build.ImagesAndLabels, folder: str
-) -> EnergyChanges:
+def _energy_changes(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndLabels, folder: str) -> EnergyChanges:
     # Methods that train on the images as they are have no x_adv of their own: theirs is the attack of the settings.
     perturb = model.objective.perturb
     if perturb is unchanged:
-        perturb = attacked(cross_entropy, build.attack(config.method))
+        perturb = attacked(cross_entropy, PGD(config.ball, steps=1))
     return EnergyChanges(
         as_floats(shown[0][:_ENERGY_IMAGES]),
         shown[1][:_ENERGY_IMAGES],
@@ -297,14 +296,14 @@ def _energy_changes(
     )
 
 
-def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str, *, robust: int) -> list:
+def _callbacks(config: TrainConfig, shown: ImagesAndLabels, folder: str, *, robust: int) -> list:
     images, labels = as_floats(shown[0][:_ROBUST_IMAGES]), shown[1][:_ROBUST_IMAGES]
     logs = os.path.join(folder, "logs")
     measured = []
     if config.optimizer.ema_momentum:
         measured.append(ValidateAverage())
     if robust:
-        attack = build.pgd_attack(build.ball(config.method), _ROBUST_STEPS)
+        attack = PGD(config.ball, steps=_ROBUST_STEPS)
         measured.append(RobustAccuracy(images, labels, attack, every=robust))
     return [
         *measured,
@@ -313,7 +312,7 @@ def _callbacks(config: TrainConfig, shown: build.ImagesAndLabels, folder: str, *
             logs,
             images,
             labels,
-            settings={name: value for name, (value, field) in leaves(config).items() if field.metadata["identity"]},
+            settings={name: value for name, value in flatten(config, identity=True).items() if value is not None},
             images_every=config.run.images_every,
         ),
     ]
@@ -345,7 +344,7 @@ def _finish(
     with whole_file(net_path) as temporary:
         model.net.save(temporary)
     result = {
-        "method": config.method.method,
+        "method": config.method.word,
         "seed": config.run.seed,
         "steps": step,
         "logs": {name: float(value) for name, value in logs.items()},

@@ -1,0 +1,100 @@
+"""Attacks for training as values: they raise a loss near x, and say themselves as one would type them."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from jeat_tf.core.balls import BALLS, Ball, Linf
+from jeat_tf.core.values import Value, by_word, setting, value
+
+if TYPE_CHECKING:
+    from jeat_tf.core.types import Images, LossFn, Seed
+
+_STARTS = ("random", "gaussian", "image")
+
+
+@value
+class PGD(Value):
+    """Projected gradient ascent (Madry et al., 2018; JEAT eq. 3).
+
+    >>> x_adv = PGD(Linf(8 / 255), steps=10)(loss_fn, x, seed=0)
+
+    `loss_fn` gives each image its own loss, float[B], e.g. `attacks.cross_entropy(net, labels)`. The result lies in the
+    ball and in [0, 1].
+    """
+
+    word: ClassVar[str] = "pgd"
+
+    ball: Ball = setting(Linf(), "where x_adv may be", kinds=BALLS, flag="attack_norm")
+    steps: int = setting(10, "gradient steps of the attack", at_least=0)
+    step_size: float | None = setting(
+        None,
+        "length of a step in pixels; empty: epsilon for a single step, else 2.5 epsilon / steps",
+        at_least=0.0,
+        pixels=True,
+    )
+    start: str = setting(
+        "random",
+        "first iterate: a random point of the ball, a Gaussian of 0.001 beside the image (TRADES), or the image itself",
+        choices=_STARTS,
+    )
+
+    @property
+    def length(self) -> float:
+        """The length of one step, in pixels."""
+        if self.step_size is not None:
+            return self.step_size
+        return self.ball.epsilon * (1.0 if self.steps <= 1 else 2.5 / self.steps)
+
+    def __call__(self, loss_fn: "LossFn", x: "Images", *, seed: "Seed | int") -> "Images":
+        """x_adv, like x; no gradient flows through it.
+
+        Raises:
+          ValueError: `loss_fn` does not give one number for each image.
+        """
+        from jeat_tf.attacks.pgd import pgd
+        from jeat_tf.core.norms import gaussian_start
+        from jeat_tf.core.seeds import as_seed
+
+        starts = {"random": self.ball.random_start, "gaussian": gaussian_start, "image": None}
+        return pgd(
+            loss_fn,
+            x,
+            seed=as_seed(seed),
+            ball=self.ball,
+            step_size=self.length,
+            num_steps=self.steps,
+            start=starts[self.start],
+        )
+
+
+@value
+class FGSM(PGD):
+    """One step of length epsilon from the image (Goodfellow et al., 2015; JEAT eq. 2)."""
+
+    word: ClassVar[str] = "fgsm"
+
+    steps: int = setting(1, "gradient steps of the attack", at_least=0)
+    start: str = setting("image", "first iterate", choices=_STARTS)
+
+
+@value
+class FGSMBesideNoise(Value):
+    """project(noise + epsilon * ascent(grad loss(x))), pixels not clipped: the attack of JEAT's Algorithm 1, literally.
+
+    Its gradient is taken at x itself. `PGD(ball, steps=1)`, whose gradient is taken at x plus the noise, is the form to
+    prefer.
+    """
+
+    word: ClassVar[str] = "fgsm_beside_noise"
+
+    ball: Ball = setting(Linf(), "where x_adv may be", kinds=BALLS, flag="attack_norm")
+
+    def __call__(self, loss_fn: "LossFn", x: "Images", *, seed: "Seed | int") -> "Images":
+        """x_adv, like x; no gradient flows through it."""
+        from jeat_tf.attacks.pgd import fgsm_beside_noise
+        from jeat_tf.core.seeds import as_seed
+
+        return fgsm_beside_noise(loss_fn, x, seed=as_seed(seed), ball=self.ball)
+
+
+ATTACKS = by_word(PGD, FGSM, FGSMBesideNoise)
+"""Training attacks by name."""

@@ -1,0 +1,16 @@
+"""Keras callbacks for training: what watches a run, keeps it, and brings it back."""
+
+from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
+from jeat_tf.methods.energy_changes import EnergyChanges
+from jeat_tf.methods.guard import DivergenceError, Guard
+from jeat_tf.methods.monitoring import ChainBoard
+
+__all__ = [
+    "ChainBoard",
+    "Checkpoints",
+    "DivergenceError",
+    "EnergyChanges",
+    "Guard",
+    "RobustAccuracy",
+    "ValidateAverage",
+]

@@ -1,0 +1,41 @@
+"""Robust JEM."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from jeat_tf.attacks.values import ATTACKS, PGD
+from jeat_tf.core.values import setting, value
+from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive, raising
+from jeat_tf.samplers.values import CHAINS, SGLD, Sampler
+
+if TYPE_CHECKING:
+    from jeat_tf.methods.objective import Objective
+
+
+@value
+class RobustJEM(Attacked, Contrastive):
+    """JEM whose classifier sees adversarial examples (Korst & Asadulaev, 2022, sec. 3).
+
+    The loss is CE(x_adv) + w (E(x_pos) - E(x_neg)). The paper leaves open whose energy is lowered; here it is that of
+    the images themselves unless positive="adversarial".
+    """
+
+    word: ClassVar[str] = "robust_jem"
+
+    attack: PGD = setting(PGD(steps=15), "attack that makes x_adv", kinds=ATTACKS, prefix="attack_")
+    chain: Sampler = setting(
+        SGLD.symmetric(10, noise_std=0.0, clip_gradient=1.0),
+        "chain that draws the negatives",
+        kinds=CHAINS,
+        prefix="chain_",
+    )
+    positive: str = setting("clean", "images whose energy E(x) is lowered", choices=POSITIVES)
+
+    def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
+        from jeat_tf.methods.objective import joint, positive
+
+        return joint(
+            self.negatives(image_shape, num_classes, seed),
+            perturb=raising("cross_entropy", self.attack),
+            positive=positive(self.positive),
+            **self.weights(),
+        )

@@ -14,6 +14,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]),
     package_data={"": ["*.pyi"], "jeat_tf": ["py.typed"], "jeat_tf.report": ["*.html", "*.css", "*.js", "*.json"]},
+    entry_points={"console_scripts": ["jeat_tf = jeat_tf.__main__:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20,<2.22",

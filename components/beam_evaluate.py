@@ -12,7 +12,7 @@ from components.settings import BeamEvaluateConfig
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.flat import replace
-from jeat_tf.evaluate.__main__ import print_results
+from jeat_tf.evaluate.command import print_results
 from jeat_tf.evaluate.density import asked
 from jeat_tf.evaluate.robustness import evaluate
 

@@ -1,13 +1,24 @@
-from .ensemble import autoattack
-from .surrogates import cross_entropy, joint_energy, marginal_energy
+from .evaluation import APGD, FAB, AutoAttack, CarliniWagner, EnergyPGD, Robustness, Square
+from .oracle import Oracle
+from .surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite, training
 from .values import FGSM, PGD, FGSMBesideNoise
 
 __all__ = [
+    "APGD",
+    "AutoAttack",
+    "CarliniWagner",
+    "EnergyPGD",
+    "FAB",
     "FGSM",
     "FGSMBesideNoise",
+    "Oracle",
     "PGD",
-    "autoattack",
+    "Robustness",
+    "Square",
     "cross_entropy",
+    "inference",
     "joint_energy",
     "marginal_energy",
+    "opposite",
+    "training",
 ]

@@ -22,7 +22,7 @@ STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke 
 TOLERANCE = 1e-6  # rounding of x + epsilon in float32
 _TARGETS = 9  # classes that targeted attacks try, as published
 _RESTARTS = 5  # of AutoAttack's version "plus"
-_EOT_SAMPLES = 20  # of AutoAttack's version "rand"
+EOT_SAMPLES = 20  # of AutoAttack's version "rand"
 
 
 class Run(NamedTuple):
@@ -133,7 +133,7 @@ def autoattack(
     """
     if not ball.epsilon > 0:
         raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
-    oracle = net if isinstance(net, Oracle) else Oracle(net, samples=_EOT_SAMPLES if attacks == "rand" else 1)
+    oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
     x, labels = np.asarray(x, np.float32), np.asarray(labels)
     plan = autoattack_plan(attacks, ball)
     logits = clean_logits(oracle, x, labels, batch_size)

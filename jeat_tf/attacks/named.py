@@ -1,17 +1,38 @@
 """Attacks by the names that a command line uses."""
 
-import difflib
 import functools
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
 
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
-from jeat_tf.attacks.ensemble import ATTACKS, VERSIONS, Plan, Run, autoattack_plan, by_logit
+from jeat_tf.attacks.ensemble import (
+    ATTACKS,
+    EOT_SAMPLES,
+    STANDING,
+    VERSIONS,
+    Plan,
+    Run,
+    Standing,
+    autoattack_plan,
+    by_logit,
+    clean_logits,
+    names_of,
+    run_in_order,
+)
+from jeat_tf.attacks.evaluation import NAMES, Robustness
+from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
+from jeat_tf.attacks.surrogates import inference
+from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import L2, Ball, Linf
+from jeat_tf.core.seeds import as_seed
+from jeat_tf.core.values import nearest
 
 _FIXED_CONSTANT = 0.2  # as JEAT's tables report C&W
 _C_W_STEPS = 1000
@@ -22,14 +43,47 @@ class Named(NamedTuple):
     """What a name stands for.
 
     Attributes:
+      name: of the attack.
+      ball: where x_adv may be.
       plan: the runs.
       protocol: how it attacks, in words.
       in_ball: False for attacks of the least distance in all of [0, 1], whose result does not depend on epsilon.
     """
 
+    name: str
+    ball: Ball
     plan: Plan
     protocol: str
     in_ball: bool = True
+
+    def robustness(self, net: Any, images: Any, labels: Any, *, seed: int = 0, batch_size: int = 200) -> Robustness:
+        """Runs the attack on all images; see `evaluation.Evaluation`."""
+        oracle = (
+            net
+            if isinstance(net, Oracle)
+            else Oracle(
+                inference(net) if isinstance(net, keras.Model) else net,
+                samples=EOT_SAMPLES if self.name == "autoattack-rand" else 1,
+            )
+        )
+        images, labels = np.asarray(images), np.asarray(labels)
+        logits = clean_logits(oracle, images, labels, batch_size)
+        correct = logits.argmax(axis=-1) == labels
+        standing = Standing(correct, keep=images)
+        for _ in run_in_order(
+            oracle, self.plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size
+        ):
+            pass
+        assert standing.x_adv is not None  # kept, as asked above
+        return Robustness(
+            attack=self.name,
+            ball=self.ball,
+            correct=correct,
+            unbroken=standing.broken_by == STANDING,
+            broken_by=names_of(standing, self.plan),
+            x_adv=standing.x_adv,
+            passes=int(standing.forwards.sum() + 2 * standing.gradients.sum()),
+        )
 
 
 def named(name: str, ball: Ball) -> Named:
@@ -47,26 +101,49 @@ def named(name: str, ball: Ball) -> Named:
     if name in _PLAIN:
         return _PLAIN[name](ball)
     if name in ATTACKS:
-        return Named(autoattack_plan([name], ball), "as in AutoAttack, one run (fab-t, apgd-t: one for each target)")
+        return Named(
+            name, ball, autoattack_plan([name], ball), "as in AutoAttack, one run (fab-t, apgd-t: one for each target)"
+        )
     version = name.removeprefix("autoattack").removeprefix("-") or "standard"
     if name.startswith("autoattack") and version in VERSIONS:
         plan = autoattack_plan(version, ball)
         parts = ", ".join(VERSIONS[version])
-        return Named(plan, f"{parts}, in order, each on the images that stand; targets: {plan.order.name}")
+        return Named(name, ball, plan, f"{parts}, in order, each on the images that stand; targets: {plan.order.name}")
     match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?", name)
     if match is None or (match[1] == "pgd" and not match[2]):
-        known = [*_PLAIN, *ATTACKS, "autoattack", *(f"autoattack-{v}" for v in VERSIONS), "pgd20", "pgd50", "energy"]
-        close = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of clean, {', '.join(known)}"
-        raise ValueError(f'unknown attack "{name}"; {hint}')
-    words, loss, default = _ASCENTS[match[1]]
+        known = [*NAMES, "pgd20", "pgd50", "energy20"]
+        raise ValueError(f'unknown attack "{name}"; {nearest(name, known)}')
+    _, _, default = _ASCENTS[match[1]]
     steps, restarts = int(match[2] or default), int(match[3] or 1)
-    step_size = ball.epsilon * min(2.5 / steps, 1.0)
-    search = functools.partial(pgd_search, ball=ball, loss=loss, step_size=step_size, num_steps=steps)
-    starts = "one random start" if restarts == 1 else f"{restarts} random starts"
+    return ascent(name, PGD(ball, steps=steps), restarts, match[1])
+
+
+def ascent(name: str, attack: PGD, restarts: int = 1, kind: str = "pgd") -> Named:
+    """PGD as a search that stops at the first success.
+
+    Args:
+      name: what reports call it.
+      attack: ball, steps and start.
+      restarts: random starts, one after the other.
+      kind: what it raises: "pgd" the cross-entropy, "energy" E(x, y), "cw_linf" the margin of logits.
+    """
+    words, loss, _ = _ASCENTS[kind]
+    search = functools.partial(
+        pgd_search,
+        ball=attack.ball,
+        loss=loss,
+        step_size=attack.length,
+        num_steps=attack.steps,
+        random_start=attack.start == "random",
+    )
+    starts = (
+        "the image" if attack.start == "image" else "one random start" if restarts == 1 else f"{restarts} random starts"
+    )
     return Named(
-        Plan((Run(name, search, ball, passes=2 * steps),) * restarts, by_logit),
-        f"{steps} steps of {step_size:.5g} up {words}, {starts}, until the first success",
+        name,
+        attack.ball,
+        Plan((Run(name, search, attack.ball, passes=2 * attack.steps),) * restarts, by_logit),
+        f"{attack.steps} steps of {attack.length:.5g} up {words}, {starts}, until the first success",
     )
 
 
@@ -115,11 +192,11 @@ def _cw_linf_min(ball: Ball) -> Named:
 
 
 def _single(name: str, search: Search, ball: Ball, passes: int, protocol: str) -> Named:
-    return Named(Plan((Run(name, search, ball, passes),), by_logit), protocol)
+    return Named(name, ball, Plan((Run(name, search, ball, passes),), by_logit), protocol)
 
 
 def _nearest(name: str, search: Search, ball: Ball, passes: int, protocol: str) -> Named:
-    return Named(Plan((Run(name, search, ball, passes, bounded=False),), by_logit), protocol, in_ball=False)
+    return Named(name, ball, Plan((Run(name, search, ball, passes, bounded=False),), by_logit), protocol, in_ball=False)
 
 
 _PLAIN: dict[str, Callable[[Ball], Named]] = {

@@ -1,11 +1,12 @@
 """Attacks for training as values: they raise a loss near x, and say themselves as one would type them."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jeat_tf.core.balls import BALLS, Ball, Linf
 from jeat_tf.core.values import Value, by_word, setting, value
 
 if TYPE_CHECKING:
+    from jeat_tf.attacks.evaluation import Robustness
     from jeat_tf.core.types import Images, LossFn, Seed
 
 _STARTS = ("random", "gaussian", "image")
@@ -27,7 +28,7 @@ class PGD(Value):
     steps: int = setting(10, "gradient steps of the attack", at_least=0)
     step_size: float | None = setting(
         None,
-        "length of a step in pixels; empty: epsilon for a single step, else 2.5 epsilon / steps",
+        "length of a step in pixels; empty: 2.5 epsilon / steps, at most epsilon",
         at_least=0.0,
         pixels=True,
     )
@@ -42,7 +43,7 @@ class PGD(Value):
         """The length of one step, in pixels."""
         if self.step_size is not None:
             return self.step_size
-        return self.ball.epsilon * (1.0 if self.steps <= 1 else 2.5 / self.steps)
+        return self.ball.epsilon * min(2.5 / max(self.steps, 1), 1.0)
 
     def __call__(self, loss_fn: "LossFn", x: "Images", *, seed: "Seed | int") -> "Images":
         """x_adv, like x; no gradient flows through it.
@@ -64,6 +65,27 @@ class PGD(Value):
             num_steps=self.steps,
             start=starts[self.start],
         )
+
+    def against(
+        self, net: Any, images: Any, labels: Any, *, restarts: int = 1, seed: int = 0, batch_size: int = 200
+    ) -> "Robustness":
+        """How a net stands up to this attack on the cross-entropy, which stops at an image's first success.
+
+        Args:
+          net: a Keras model, or any callable images -> logits; no softmax at its end.
+          images: float32[N, H, W, C] in [0, 1].
+          labels: int[N].
+          restarts: random starts, each on the images that are still unbroken.
+          seed: of the starts.
+          batch_size: images in memory at a time; results do not depend on it.
+
+        Raises:
+          ValueError: images, labels or outputs that are not what they should be.
+        """
+        from jeat_tf.attacks.named import ascent
+
+        attack = ascent(f"pgd{self.steps}" + f"x{restarts}" * (restarts > 1), self, restarts)
+        return attack.robustness(net, images, labels, seed=seed, batch_size=batch_size)
 
 
 @value

@@ -1,6 +1,7 @@
 """The frame that every `python -m jeat_tf.<verb>` shares."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -26,16 +27,22 @@ _EXTRA = {
 
 def run(
     kind: type[Value],
-    verb: Callable[[Any], Any],
+    verb: str | Callable[[Any], Any],
     *,
     name: str,
-    plan: Callable[[Any], Any] | None = None,
+    plan: str | None = None,
     aliases: dict[str, str] | None = None,
 ) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
 
-    --dry_run calls `plan` in place of the verb, and prints the settings. `aliases` are other names of flags. Nothing
-    here imports TensorFlow: the verb does.
+    Nothing here imports TensorFlow: the verb does, which is a function or its place, "module:function".
+
+    Args:
+      kind: class of the settings.
+      verb: called with them.
+      name: module that the command line runs.
+      plan: "module:function", called in place of the verb by --dry_run, before the settings are printed.
+      aliases: other names of flags.
 
     Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
     """
@@ -67,13 +74,20 @@ def run(
         with stated_failures(traceback=verbose.value):
             config = from_flags(kind, base=base[0])
             if not dry_run.value:
-                verb(config)
+                _function(verb)(config)
                 return
             if plan is not None:
-                plan(config)
+                _function(plan)(config)
             print_settings(config)
 
     app.run(main, flags_parser=parse)
+
+
+def _function(place: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if callable(place):
+        return place
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _dashes(word: str, kind: type[Value]) -> str:

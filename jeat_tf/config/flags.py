@@ -9,7 +9,7 @@ from absl import flags
 from jeat_tf.config.store import read_settings
 from jeat_tf.core.flat import Owner, default, flatten, owners, replace
 from jeat_tf.core.units import number
-from jeat_tf.core.values import Value, kinds_of, shown
+from jeat_tf.core.values import Value, default_of, kinds_of, shown
 from jeat_tf.methods.presets import preset_file
 
 Config = TypeVar("Config", bound=Value)
@@ -56,7 +56,7 @@ def from_flags(kind: type[Config], flag_values: flags.FlagValues = flags.FLAGS, 
 
 
 def parsed(kind: type[Config], *arguments: str) -> Config:
-    """The settings that arguments say, --flagfile=... and --preset=... among them; the program's flags stay as they are.
+    """The settings that arguments say, --flagfile=... and --preset=... among them, without the program's flags.
 
     Raises:
       ValueError: an unknown flag or preset, or a value that cannot be read.
@@ -120,7 +120,8 @@ def help_text(kind: type[Value], module: str, extra: Mapping[str, str]) -> str:
 
 
 def _flag_lines(name: str, where: list[Owner]) -> list[str]:
-    field = where[0].field
+    helps = [owner.field.metadata["help"] for owner in where]
+    field = where[helps.index(max(helps, key=helps.count))].field  # the words that most of those who read it have
     shared = default(where)
     text = field.metadata["help"]
     if field.metadata["choices"]:
@@ -128,9 +129,9 @@ def _flag_lines(name: str, where: list[Owner]) -> list[str]:
     readers = sorted({word for owner in where for _, word in owner.choices[-1:]})
     if where[0].choices and readers:
         text += f" [{', '.join(readers)}]"
-    kinds = kinds_of(field)
+    kinds = {word: each for owner in where for word, each in kinds_of(owner.field).items()}
     if kinds:
-        shared = getattr(shared, "word", "none" if shared is None else "")
+        shared = getattr(shared, "word", "none" if default_of(field) is None else "")
     head = f"--{name}" + (
         f"={shown(shared, field) if isinstance(shared, float) else shared}" * (shared not in (None, ""))
     )

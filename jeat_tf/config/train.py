@@ -194,8 +194,8 @@ class TrainConfig(Value):
         clean = isinstance(method, (Contrastive, DAT)) and getattr(method, "positive", "clean") == "clean"
         if stream.separate_marginal and not (clean and getattr(method, "energy_weight", False)):
             raise ValueError(
-                "--separate_marginal needs a method of p(x) whose positive phase is clean images: jem, robust_jem, dat, "
-                "or jeat with --positive=clean"
+                "--separate_marginal needs a method of p(x) whose positive phase is clean images: jem, robust_jem, "
+                "dat, or jeat with --positive=clean"
             )
         if stream.separate_marginal and getattr(method, "joint_weight", False):
             raise ValueError("--joint_weight contrasts images of a class, and --separate_marginal serves none; use one")

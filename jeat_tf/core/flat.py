@@ -5,6 +5,7 @@ Flags, `replace(config, epochs=3)`, the words of `--stages` and the comparison o
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,9 +49,9 @@ def _collect(
         if nested is not None:
             _collect(nested, "", field.name, choices, found)
             continue
-        found.setdefault(name, []).append(Owner(kind, field, group, choices))
+        below = field.name if kinds and (field.metadata["prefix"] or not choices) else group
+        found.setdefault(name, []).append(Owner(kind, field, below, choices))
         for word, each in kinds.items():
-            below = field.name if field.metadata["prefix"] or group == "" else group
             _collect(each, field.metadata["prefix"], below, (*choices, (name, word)), found)
 
 
@@ -230,6 +231,8 @@ def read(what: str, text: str, field: dataclasses.Field) -> Any:
     if field.metadata["kinds"] or "str" in annotation:
         return text
     found = number(text)
+    if not math.isfinite(found):
+        raise ValueError(f"expected {what} to be a finite number, received {text}")
     if "float" not in annotation:
         if found != int(found):
             raise ValueError(f"expected {what} to be a whole number, received {text}")

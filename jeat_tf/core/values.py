@@ -1,8 +1,8 @@
 """Settings as values: frozen dataclasses that check themselves, print as one would type them, and become JSON.
 
 A ball, an attack, a chain, a start, a method and an update are values. Python, flags, presets, `config.json` and
-reports use the same ones. No module that defines a value imports TensorFlow at its top, so that `--help` and a typo answer at
-once; what a value runs is imported where it runs.
+reports use the same ones. No module that defines a value imports TensorFlow at its top, so that `--help` and a typo
+answer at once; what a value runs is imported where it runs.
 """
 
 import dataclasses

@@ -1,21 +1,7 @@
-"""`python -m jeat_tf.draw`."""
-
-import os
+"""`python -m jeat_tf.draw`, whose settings are read before TensorFlow is loaded."""
 
 from jeat_tf.config import cli
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.draw.run import draw, kinds
-
-
-def main(config: DrawConfig) -> None:
-    report = draw(config)
-    for name, record in report["figures"].items():
-        if record["kind"] in kinds(config):
-            print(f"{name}: {record['shows']}; {', '.join(record['models'])}")
-    for kind, reason in report["not_drawn"].items():
-        print(f"not drawn: {kind}: {reason}")
-    print(f"written: {os.path.join(config.output_dir, '*.png')}, *.npz, figures.json")
-
 
 if __name__ == "__main__":
-    cli.run(DrawConfig, main, name="jeat_tf.draw")
+    cli.run(DrawConfig, "jeat_tf.draw.command:main", name="jeat_tf.draw")

@@ -1,64 +1,7 @@
-"""`python -m jeat_tf.evaluate`."""
-
-import os
-from typing import Any
+"""`python -m jeat_tf.evaluate`, whose settings are read before TensorFlow is loaded."""
 
 from jeat_tf.config import cli
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.core.units import fraction_of_255
-from jeat_tf.evaluate.density import asked, measure, summary
-from jeat_tf.evaluate.robustness import evaluate
-from jeat_tf.runs.trained import output_folder
-
-
-def main(config: EvaluateConfig) -> None:
-    others = asked(config)
-    if config.attacks == "none" and not others:
-        raise ValueError(
-            "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images and --generation"
-        )
-    folder = output_folder(config.model, config.output_dir, "evaluation")
-    if others and config.shard:
-        print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")
-    elif others:  # first, because it refuses what does not fit before attacks take their time
-        for name, report in measure(config).items():
-            print("\n".join(summary(name, report)))
-            print(f"written: {os.path.join(folder, name)}.json")
-    if config.shard:
-        report = evaluate(config)
-        first, end = report["images"]
-        print(
-            f"shard {config.shard}: images {first} to {end - 1} in {report['seconds']:.0f} s; written: {folder}/state"
-        )
-    elif config.attacks != "none":
-        print_results(evaluate(config))
-        print(f"written: {os.path.join(folder, 'results.json')}")
-
-
-def print_results(report: dict[str, Any]) -> None:
-    """Prints a report as a table, with what its checks warn of."""
-    print(f"\n{report['dataset']}, {report['images']}; {report['norm']}")
-    print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
-    for row in report["results"]:
-        low, high = row["interval_95"]
-        passes = f"{(row['forwards'] + 2 * row['gradients']) / row['images']:12.1f}" if "forwards" in row else ""
-        seconds = f"{row['seconds']:12.1f}" if "seconds" in row else ""
-        radius = row.get("epsilon_text", fraction_of_255(row["epsilon"]) if row["epsilon"] else "")
-        print(
-            f"{row['attack']:24} {radius:>9} {row['accuracy']:9.2%}   {low:6.1%} ..{high:7.1%} {passes:>17} {seconds}"
-        )
-    if report["expectation_over_transformation"] != "none":
-        print(report["expectation_over_transformation"])
-    for finding in report["checks"]:
-        if finding["fired"]:
-            print(f"warning: {finding['name']}: {finding['detail']}")
-    audit = report["gradient_masking"]
-    if audit:
-        print(f"gradient masking: {audit['verdict']}")
-        for finding in audit["findings"]:
-            if finding["fired"]:
-                print(f"  {finding['name']}: {finding['detail']}")
-
 
 if __name__ == "__main__":
-    cli.run(EvaluateConfig, main, name="jeat_tf.evaluate")
+    cli.run(EvaluateConfig, "jeat_tf.evaluate.command:main", name="jeat_tf.evaluate")

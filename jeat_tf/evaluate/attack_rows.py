@@ -74,9 +74,9 @@ def columns(
 
 def _escalated(attack: Named, ball: Ball) -> Named:
     more = autoattack_plan(["fab-t", "square"], ball)
-    return Named(
-        Plan(attack.plan.runs + more.runs, attack.plan.order),
-        f"{attack.protocol}; then fab-t and square, because the audit found signs of gradient masking",
+    return attack._replace(
+        plan=Plan(attack.plan.runs + more.runs, attack.plan.order),
+        protocol=f"{attack.protocol}; then fab-t and square, because the audit found signs of gradient masking",
     )
 
 
@@ -132,7 +132,7 @@ def _attack_shard(
 ) -> tuple[Standing, float]:
     part = part_of(shard, len(data.labels), "images")
     data, logits = data.part(part), logits[part.start : part.stop]
-    plan, _, in_ball = column.attack
+    plan, in_ball = column.attack.plan, column.attack.in_ball
     kept = data.images[:] if config.save_adversarial or column.judge is not column.oracle else None
     stored = StoredStanding(
         path,
@@ -178,7 +178,7 @@ def results_of(
       standing: who stands after it, of all N images.
       seconds: spent on it.
     """
-    plan, protocol, in_ball = column.attack
+    plan, protocol, in_ball = column.attack.plan, column.attack.protocol, column.attack.in_ball
     broken_by = names_of(standing, plan)
     found = {"correct": standing.broken_by == STANDING}
     if column.judge is not column.oracle:

@@ -217,7 +217,7 @@ def _fresh_chains(config: EvaluateConfig, generator: str, data: ImageData) -> _S
     folder = SampleFolder(output_folder(config.model, "", "samples") if where == "samples" else where)
     drawn = folder.identity()
     _check_origin(folder.path, drawn, net_file(config.model), generator, data.name)
-    num, clipped = 0, any("clip_pixels=False" in stage for stage in drawn["stages"])
+    num, clipped = 0, any("clip_pixels=false" in stage for stage in drawn["stages"])
     for images, labels in folder.shards():
         if images.shape[1:] != data.image_shape or len(images) != len(labels):
             raise ValueError(

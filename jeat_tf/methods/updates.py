@@ -20,7 +20,7 @@ class Update(Value):
 
 @value
 class AWP(Update):
-    """Adversarial weight perturbation around any method (Wu et al., 2020): the gradient is that of perturbed weights."""
+    """Adversarial weight perturbation (Wu et al., 2020): the gradient is taken at perturbed weights."""
 
     word: ClassVar[str] = "awp"
 

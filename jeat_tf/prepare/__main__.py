@@ -1,15 +1,7 @@
-"""`python -m jeat_tf.prepare`."""
-
-import json
+"""`python -m jeat_tf.prepare`, whose settings are read before TensorFlow is loaded."""
 
 from jeat_tf.config import cli
 from jeat_tf.config.prepare import PrepareConfig
-from jeat_tf.prepare.run import prepare
-
-
-def main(config: PrepareConfig) -> None:
-    print(json.dumps(prepare(config), indent=2))
-
 
 if __name__ == "__main__":
-    cli.run(PrepareConfig, main, name="jeat_tf.prepare")
+    cli.run(PrepareConfig, "jeat_tf.prepare.command:main", name="jeat_tf.prepare")

@@ -1,20 +1,7 @@
-"""`python -m jeat_tf.report`."""
-
-import os
+"""`python -m jeat_tf.report`, whose settings are read before TensorFlow is loaded."""
 
 from jeat_tf.config import cli
 from jeat_tf.config.report import ReportConfig
-from jeat_tf.report.run import report
-
-
-def main(config: ReportConfig) -> None:
-    found = report(config)
-    for method in found["methods"]:
-        print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")
-    for remark in found["remarks"]:
-        print(f"note: {remark}")
-    print(f"written: {config.out}, .json, .md, .tex ({os.path.getsize(config.out) / 2**20:.1f} MiB)")
-
 
 if __name__ == "__main__":
-    cli.run(ReportConfig, main, name="jeat_tf.report")
+    cli.run(ReportConfig, "jeat_tf.report.command:main", name="jeat_tf.report")

@@ -142,7 +142,8 @@ def super_resolve(
     enlarged = tf.clip_by_value(tf.image.resize(small, size, "bicubic"), 0.0, 1.0)
     enlarged, labels = _given(net, enlarged, labels)
     hold = _with_means(small, factor)
-    return run(_held(chain, hold), _energy_fn(net, labels), hold(enlarged), seed=seed, num_steps=chain.steps)
+    walk = _held(chain, hold)
+    return run(walk, _energy_fn(net, labels), hold(enlarged), seed=as_seed(seed), num_steps=chain.steps)
 
 
 def shrink(images: Images, factor: int) -> Images:
@@ -308,15 +309,15 @@ def _check_given(images: Images) -> None:
 
 
 def _held(chain: Chain, hold: Callable[[Images], Images]) -> Walk:
-    """The chain's walk, each step ending in `hold`, unless its memory has images of its own, which would not be held."""
+    """The chain's walk, each step ending in `hold`; not for a memory that has images of its own."""
     walk = chain.walk()
 
     def begin(energy_fn: EnergyFn, x: Images) -> Memory:
         memory = walk.begin(energy_fn, x)
         if isinstance(memory, Acceptance):
             raise ValueError(
-                "expected a chain that continues from the images it is given, received a Metropolis chain, which goes by "
-                "its memory; use SGLD, Momentum or Annealed"
+                "expected a chain that continues from the images it is given, received a Metropolis chain, which goes "
+                "by its memory; use SGLD, Momentum or Annealed"
             )
         return memory
 

@@ -4,8 +4,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jeat_tf.core.balls import L2, Linf
-from jeat_tf.core.flat import owners, read, replace
-from jeat_tf.core.values import Value, fields, nearest, setting, value
+from jeat_tf.core.flat import flatten, owners, read, replace
+from jeat_tf.core.values import Value, nearest, setting, value
 from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Mixture, Start, Uniform
 from jeat_tf.samplers.values import SAMPLERS, SGLD, Contrast, Momentum, Sampler, Steps, Targeted
 
@@ -52,9 +52,13 @@ class Stage(Value):
 
     def words(self) -> str:
         """As `parse_stages` reads it."""
-        return f"{self.sampler.word}:energy={self.energy}" + "".join(
-            f",{field.name}={getattr(self.sampler, field.name)}" for field in fields(type(self.sampler))
-        )
+        settings = {"energy": self.energy} | flatten(self.sampler)
+        said = (f"{name}={_text(here)}" for name, here in settings.items() if here is not None and here != "")
+        return f"{self.sampler.word}:{','.join(said)}"
+
+
+def _text(setting: Any) -> str:
+    return str(setting).lower() if isinstance(setting, bool) else str(setting)
 
 
 class Recipe(NamedTuple):
@@ -108,7 +112,7 @@ def named_recipe(name: str) -> Recipe:
       ValueError: there is none, with the nearest names.
     """
     if name not in RECIPES:
-        raise ValueError(f'unknown preset "{name}"; {nearest(name, RECIPES)}')
+        raise ValueError(f'unknown recipe "{name}"; {nearest(name, RECIPES)}')
     return RECIPES[name]
 
 

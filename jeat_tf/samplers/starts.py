@@ -18,8 +18,8 @@ RANK = 256  # of 32x32x3 images: 31 MB for ten classes, where full covariances t
 class Start(Value):
     """First images of a chain, one for each label.
 
-    `start.layer(image_shape, num_classes)` is the Keras layer that draws them: `layer.adapt(images, labels)` learns from
-    data what the start needs, and `layer(labels, seed)` draws.
+    `start.layer(image_shape, num_classes)` is the Keras layer that draws them: `layer.adapt(images, labels)` learns
+    from data what the start needs, and `layer(labels, seed)` draws.
 
     Attributes:
       of_classes: whether the label decides what is drawn.

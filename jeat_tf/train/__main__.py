@@ -1,44 +1,7 @@
-"""`python -m jeat_tf.train`."""
-
-import os
+"""`python -m jeat_tf.train`, whose settings are read before TensorFlow is loaded."""
 
 from jeat_tf.config import cli
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.train.run import plan, train
-
-
-def main(config: TrainConfig) -> None:
-    result = train(config)
-    seconds = f"{result['seconds']:.0f} s" if "seconds" in result else "nothing left to do"
-    shown = ", ".join(
-        f"{name} {result['logs'][name]:.3f}"
-        for name in ("val_accuracy", "val_robust_accuracy", "gap")
-        if name in result["logs"]
-    )
-    print(f"{config.method.word}: {result['steps']} steps, {seconds}; {shown}")
-    recoveries = len(result["guard"]["events"])
-    if recoveries:
-        print(f"recovered from divergence {recoveries} times; see {os.path.join(config.run.model_dir, 'guard.json')}")
-    print(f"net in {os.path.join(config.run.model_dir, 'net.keras')}")
-
-
-def _print_plan(config: TrainConfig) -> None:
-    found = plan(config)
-    passes = found["passes_per_step"]
-    shown = {
-        "parameters": f"{found['parameters']:,}",
-        "passes per image and step": ", ".join(f"{name} {value:g}" for name, value in passes.items()),
-        "FLOPs per step": f"{found['flops_per_step']:.3g}",
-        "activations of a training pass": f"{found['activation_bytes'] / 2**20:,.0f} MiB (estimate)",
-        "replay buffer": f"{found['buffer_bytes'] / 2**20:,.0f} MiB",
-        "seconds per step": f"{found['seconds_per_step']:.3g} ({found['basis']})",
-        "steps": f"{found['steps']:,}",
-        "hours": f"{found['hours']:.3g}, without tracing and validation"
-        + (f"; {found['teacher_hours']:.3g} of them are the teacher's" if "teacher_hours" in found else ""),
-    }
-    for name, value in shown.items():
-        print(f"# {name}: {value}")
-
 
 if __name__ == "__main__":
-    cli.run(TrainConfig, main, name="jeat_tf.train", plan=_print_plan)
+    cli.run(TrainConfig, "jeat_tf.train.command:main", name="jeat_tf.train", plan="jeat_tf.train.command:print_plan")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @value
 class DAT(Attacked):
-    """Adversarial classification, and adversarial detection of negatives that always begin afresh.
+    """Dual adversarial training: adversarial classification, and detection of negatives that always begin afresh.
 
     After the authors' code (xuwangyin/DAT): CE(x_adv) + w BCE with -E(x) as the logit of a binary classifier of images
     against negatives, which lower E(x, y) of a drawn class by steps of fixed l2 length. The number of steps grows to

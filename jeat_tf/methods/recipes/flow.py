@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 @value
 class Flow(Method):
-    """-log p(x | y) / (H W C) + c CE(x), for a net whose logits are log p(x | y) (Kingma & Dhariwal, 2018)."""
+    """Maximum likelihood of a flow: -log p(x | y) / (H W C) + c CE(x) (Kingma & Dhariwal, 2018).
+
+    For a net whose logits are log p(x | y)."""
 
     word: ClassVar[str] = "flow"
     accuracy_may_fall: ClassVar[bool] = True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @value
 class IGEBM(Contrastive):
-    """-log p(x | y) by contrast, energies kept small (Du & Mordatch, 2019, Algorithm 1).
+    """The class-conditional energy-based model: -log p(x | y) by contrast (Du & Mordatch, 2019, Algorithm 1).
 
     f(x)[y] = -E(x, y), so that its argmax classifies although no cross-entropy is trained. Chains lower E(x, y), and it
     is E(x, y) whose square is penalised, as the authors' code has it; the net wants spectral normalisation.

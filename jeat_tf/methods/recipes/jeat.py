@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @value
 class JEAT(Attacked, Contrastive):
-    """-log p(x_adv, y), x_adv of high E(x, y) (JEAT Algorithm 1, eq. 18 to 20), in the reading of docs/methods.md.
+    """Joint energy adversarial training: -log p(x_adv, y), x_adv of high E(x, y) (JEAT Algorithm 1, eq. 18 to 20).
 
     The loss is CE(x_adv) + w (E(x_pos) - E(x_neg)). With w = 1 and x_adv as the positive phase the two energies of
     x_adv cancel: it is E(x_adv, y) - E(x_neg).

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @value
 class JEM(Contrastive):
-    """-log p(y | x) - w log p(x) - v log p(x, y) (Grathwohl et al., 2020, eq. 7).
+    """The joint energy-based model: -log p(y | x) - w log p(x) - v log p(x, y) (Grathwohl et al., 2020, eq. 7).
 
     JEM++ (Yang & Ji, 2021) is this with `SGLD(10, noise_std=0, clip_gradient=2)`, class Gaussians as starts and
     chain_view="training"; SADA-JEM (Yang et al., 2023) adds the update `SAM(2, adaptive=True)`.

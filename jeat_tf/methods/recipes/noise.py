@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @value
 class Noise(Method):
-    """CE(x + N(0, std^2)) (JEAT sec. 3.2, fig. 5; its "N(0, 24/255)" is read as a standard deviation)."""
+    """Noise injection: CE(x + N(0, std^2)) (JEAT sec. 3.2, fig. 5, with its N(0, 24/255) read as a deviation)."""
 
     word: ClassVar[str] = "noise"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @value
 class PGDAT(Attacked):
-    """CE(x_adv), x_adv of high cross-entropy (Madry et al., 2018; JEAT eq. 1 and 3).
+    """Adversarial training: CE(x_adv), x_adv of high cross-entropy (Madry et al., 2018; JEAT eq. 1 and 3).
 
     One step is FGSM training (start at the image; Goodfellow et al., 2015) or Fast (a random start and a step of 1.25
     epsilon; Wong et al., 2020).

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @value
 class PreJEAT(Attacked):
-    """CE(x_adv), x_adv of high E(x, y) (JEAT eq. 18 and sec. 3.3)."""
+    """Adversarial training on high energies: CE(x_adv), x_adv of high E(x, y) (JEAT eq. 18 and sec. 3.3)."""
 
     word: ClassVar[str] = "pre_jeat"
 

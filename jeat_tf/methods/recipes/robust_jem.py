@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @value
 class RobustJEM(Attacked, Contrastive):
-    """JEM whose classifier sees adversarial examples (Korst & Asadulaev, 2022, sec. 3).
+    """Robust JEM: JEM whose classifier sees adversarial examples (Korst & Asadulaev, 2022, sec. 3).
 
     The loss is CE(x_adv) + w (E(x_pos) - E(x_neg)). The paper leaves open whose energy is lowered; here it is that of
     the images themselves unless positive="adversarial".

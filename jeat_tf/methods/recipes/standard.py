@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @value
 class Standard(Method):
-    """CE(x) (JEAT eq. 13)."""
+    """Ordinary training: CE(x) (JEAT eq. 13)."""
 
     word: ClassVar[str] = "standard"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @value
 class TRADES(Attacked):
-    """CE(x) + beta KL(p(y | x) || p(y | x_adv)), x_adv of high divergence (Zhang et al., 2019, eq. 5).
+    """TRADES: CE(x) + beta KL(p(y | x) || p(y | x_adv)), x_adv of high divergence (Zhang et al., 2019, eq. 5).
 
     The divergence has no gradient at the image itself: its attack starts beside it.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @value
 class WEAT(TRADES):
-    """TRADES with each image weighted by 1 / log(1 + exp |E(x)|) (Mirza et al., 2024).
+    """WEAT: TRADES with each image weighted by 1 / log(1 + exp |E(x)|) (Mirza et al., 2024).
 
     Their WEAT_nat classifies x with beta 6, the default; WEAT_adv classifies x_adv with beta 7.
     """

@@ -1,0 +1,16 @@
+"""What `python -m jeat_tf.draw` does with its settings, and what it prints."""
+
+import os
+
+from jeat_tf.config.draw import DrawConfig
+from jeat_tf.draw.run import draw, kinds
+
+
+def main(config: DrawConfig) -> None:
+    report = draw(config)
+    for name, record in report["figures"].items():
+        if record["kind"] in kinds(config):
+            print(f"{name}: {record['shows']}; {', '.join(record['models'])}")
+    for kind, reason in report["not_drawn"].items():
+        print(f"not drawn: {kind}: {reason}")
+    print(f"written: {os.path.join(config.output_dir, '*.png')}, *.npz, figures.json")

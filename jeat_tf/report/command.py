@@ -1,0 +1,15 @@
+"""What `python -m jeat_tf.report` does with its settings, and what it prints."""
+
+import os
+
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.report.run import report
+
+
+def main(config: ReportConfig) -> None:
+    found = report(config)
+    for method in found["methods"]:
+        print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")
+    for remark in found["remarks"]:
+        print(f"note: {remark}")
+    print(f"written: {config.out}, .json, .md, .tex ({os.path.getsize(config.out) / 2**20:.1f} MiB)")

@@ -7,13 +7,20 @@ from setuptools import find_packages, setup
 
 setup(
     name="jeat_tf",
-    version=re.search(r'"(.+)"', Path("jeat_tf/core/version.py").read_text())[1],
+    version=re.search(r'__version__ = "(.+)"', Path("jeat_tf/core/version.py").read_text())[1],
     description="Joint energy adversarial training (JEAT), JEM and Robust JEM in TensorFlow and Keras 3",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]),
-    package_data={"": ["*.pyi"], "jeat_tf": ["py.typed"], "jeat_tf.report": ["*.html", "*.css", "*.js", "*.json"]},
+    # The presets of configs/ are jeat_tf/presets in an installed package.
+    packages=[*find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]), "jeat_tf.presets"],
+    package_dir={"jeat_tf.presets": "configs"},
+    package_data={
+        "": ["*.pyi"],
+        "jeat_tf.presets": ["*/*.flags"],
+        "jeat_tf": ["py.typed"],
+        "jeat_tf.report": ["*.html", "*.css", "*.js", "*.json"],
+    },
     entry_points={"console_scripts": ["jeat_tf = jeat_tf.__main__:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[

@@ -5,7 +5,7 @@ import dataclasses
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.balls import BALLS, Ball, Linf
 from jeat_tf.core.units import numbers
-from jeat_tf.core.values import Value, setting, value
+from jeat_tf.core.values import Value, fields, setting, value
 from jeat_tf.methods.base import Attacked, Contrastive, Method
 from jeat_tf.methods.recipes import methods
 from jeat_tf.methods.recipes.dat import DAT
@@ -77,11 +77,12 @@ class Optimizer(Value):
     def _check(self) -> None:
         super()._check()
         numbers(self.decay_epochs)
-        if self.schedule != "step" and self.decay_epochs:
-            raise ValueError(
-                f"--decay_epochs={self.decay_epochs} has no effect with --schedule={self.schedule}; only step uses it. "
-                "Remove it"
-            )
+        for field in fields(Optimizer):
+            name, given = field.name, getattr(self, field.name)
+            if name.startswith("decay_") and self.schedule != "step" and given != field.default:
+                raise ValueError(
+                    f"--{name}={given} has no effect with --schedule={self.schedule}; only step uses it. Remove it"
+                )
 
 
 @value
@@ -144,6 +145,11 @@ class TrainConfig(Value):
     optimizer: Optimizer = setting(Optimizer(), "optimizer")
     run: Run = setting(Run(), "run")
     watch: Watch = setting(Watch(), "guard")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.method, Attacked):  # they share their flags
+            object.__setattr__(self, "threat", self.method.ball)
+        super().__post_init__()
 
     @property
     def ball(self) -> Ball:

@@ -158,14 +158,13 @@ def _imported(word: str, name: str) -> type[Value] | None:
 
 def no_effect(name: str, given: Any, where: list[Owner], current: Mapping[str, Any]) -> str:
     """The sentence about a setting that nothing reads."""
-    wanted: dict[str, list[str]] = {}
-    for owner in where:
-        for flag, word in owner.choices:
-            if current.get(flag) != word:
-                if word not in wanted.setdefault(flag, []):
-                    wanted[flag].append(word)
-                break
-    flag, words = next(iter(wanted.items()), ("", []))
+    # Each reader's first choice that is not made, and how many are; of most use is what is nearest to the settings.
+    missing = [
+        next(((i, of, word) for i, (of, word) in enumerate(owner.choices) if current.get(of) != word), (-1, "", ""))
+        for owner in where
+    ]
+    deepest, flag, _ = max(missing, key=lambda miss: miss[0])
+    words = list(dict.fromkeys(word for depth, of, word in missing if (depth, of) == (deepest, flag) and word))
     reason = (
         f" with --{flag}={current.get(flag, 'none')}; only {_listed(words)} use{'s' * (len(words) == 1)} it"
         * bool(words)

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from jeat_tf.core.units import fraction_of_255
+from jeat_tf.core.units import fraction_of_255, number
 
 Kinds = Mapping[str, "type[Value]"] | Callable[[], Mapping[str, "type[Value]"]]
 V = TypeVar("V", bound="Value")
@@ -89,15 +89,13 @@ class Value:
             check_field(type(self).__name__, field, getattr(self, field.name))
 
     def __repr__(self) -> str:
-        parts, positional = [], True
-        for field in fields(type(self)):
+        """As one would type it: what is not the default, and always the ball or the radius that comes first."""
+        parts = []
+        for i, field in enumerate(fields(type(self))):
             here = getattr(self, field.name)
-            if not _same(here, default_of(field)) or (positional and field.metadata.get("kinds")):
-                parts.append(shown(here, field) if positional else f"{field.name}={shown(here, field)}")
-            else:
-                positional = False
-                continue
-            positional = positional and bool(field.metadata.get("pixels") or field.metadata.get("kinds"))
+            leads = i == 0 and field.name in ("ball", "epsilon")
+            if leads or not _same(here, default_of(field)):
+                parts.append(shown(here, field) if leads else f"{field.name}={shown(here, field)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -133,7 +131,8 @@ def by_word(*kinds: type[Value]) -> dict[str, type[Value]]:
 def shown(value: Any, field: dataclasses.Field | None = None) -> str:
     """The value as one would type it in Python: 8/255 for a length in pixels."""
     if isinstance(value, float) and field is not None and field.metadata.get("pixels") and math.isfinite(value):
-        return fraction_of_255(value)
+        text = fraction_of_255(value)
+        return text if number(text) == value else repr(value)
     return repr(value)
 
 
@@ -149,7 +148,9 @@ def check_field(owner: str, field: dataclasses.Field, value: Any) -> None:
     if kinds:
         if value is None and default_of(field) is None:
             return
-        if not isinstance(value, Value) and not (callable(value) and not isinstance(value, type)):
+        allowed = _family(field, kinds)
+        fits = isinstance(value, allowed or Value) if isinstance(value, Value) else callable(value)
+        if not fits or isinstance(value, type):
             known = ", ".join(kind.__name__ for kind in kinds.values())
             raise TypeError(f"{name}: expected one of {known}, e.g. {default_of(field) or known}, received {value!r}")
         return
@@ -162,6 +163,13 @@ def check_field(owner: str, field: dataclasses.Field, value: Any) -> None:
         raise ValueError(f"{name}: expected {field.name} to be one of {', '.join(choices)}, received {value!r}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_bounds(name, field, value)
+
+
+def _family(field: dataclasses.Field, kinds: Mapping[str, type[Value]]) -> tuple[type[Value], ...]:
+    """The base class of all that the field may hold, by its annotation; empty where its kinds share none."""
+    options = typing.get_args(field.type) or (field.type,)
+    bases = tuple(t for t in options if isinstance(t, type) and issubclass(t, Value))
+    return bases if all(issubclass(kind, bases) for kind in kinds.values()) else ()
 
 
 def _check_bounds(name: str, field: dataclasses.Field, value: float) -> None:

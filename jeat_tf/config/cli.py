@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,10 +70,10 @@ def run(
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}; {_dashes(argv[1], kind)}")
-        # Before TensorFlow is loaded: its start-up messages say nothing that a user could act on.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose.value else "3")
         with stated_failures(traceback=verbose.value):
             config = from_flags(kind, base=base[0])
+            if not verbose.value:
+                _load_quietly()
             if not dry_run.value:
                 _function(verb)(config)
                 return
@@ -81,6 +82,30 @@ def run(
             print_settings(config)
 
     app.run(main, flags_parser=parse)
+
+
+def _load_quietly() -> None:
+    """Loads TensorFlow without its start-up messages, which say nothing that a user could act on.
+
+    Some are written before its log level counts: what it writes to standard error is held back, and shown if the
+    import fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.constant(0)  # the first operation looks for devices
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _function(place: str | Callable[[Any], Any]) -> Callable[[Any], Any]:

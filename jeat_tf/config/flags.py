@@ -94,16 +94,20 @@ def expanded(kind: type[Config], arguments: tuple[str, ...]) -> tuple[tuple[str,
 
 
 def as_flags(config: Value) -> list[tuple[str, list[str]]]:
-    """All settings as lines of a flagfile, in groups."""
-    where, groups = owners(type(config)), {}  # type: ignore[var-annotated]
+    """All settings as lines of a flagfile, in groups; as comments those of a class from elsewhere, which have no flags."""
+    where, groups, group = owners(type(config)), {}, ""  # type: ignore[var-annotated]
     for name, value in flatten(config).items():
         if value is None:
             continue
+        if name not in where:
+            groups.setdefault(group, []).append(f"# {name}={value}")
+            continue
         owner = where[name][0]
+        group = owner.group
         text = f"--{name}={shown(value, owner.field)}" if isinstance(value, float) else f"--{name}={value}"
         if isinstance(value, bool):
             text = f"--{name}" if value else f"--no{name}"
-        groups.setdefault(owner.group, []).append(text)
+        groups.setdefault(group, []).append(text)
     return list(groups.items())
 
 

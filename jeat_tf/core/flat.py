@@ -4,13 +4,12 @@ Flags, `replace(config, epochs=3)`, the words of `--stages` and the comparison o
 """
 
 import dataclasses
-import importlib
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from jeat_tf.core.units import number
-from jeat_tf.core.values import Value, conversions, default_of, fields, kinds_of, nearest
+from jeat_tf.core.values import Value, conversions, default_of, fields, imported, kinds_of, nearest, word_of
 
 V = TypeVar("V", bound=Value)
 
@@ -137,23 +136,10 @@ def chosen(word: Any, name: str, kinds: Mapping[str, type[Value]], current: Any 
         return word
     if word == "none" and "none" not in kinds:
         return None
-    kind = kinds.get(word) or _imported(word, name)
+    kind = kinds.get(word) or imported(word, f"--{name}")
     if kind is None:
         raise ValueError(f'unknown {name.replace("_", " ")} "{word}"; {nearest(word, kinds)}')
     return current if type(current) is kind else kind()
-
-
-def _imported(word: str, name: str) -> type[Value] | None:
-    module, colon, attribute = word.partition(":")
-    if not colon:
-        return None
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot import {word} for --{name}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Value)):
-        raise ValueError(f"expected a class of settings for --{name}, received {word}, which is {kind!r}")
-    return kind
 
 
 def no_effect(name: str, given: Any, where: list[Owner], current: Mapping[str, Any]) -> str:
@@ -196,8 +182,9 @@ def _flatten(of: Value, prefix: str, identity: bool, found: dict[str, Any]) -> N
         if _nested(field) is not None:
             _flatten(here, "", identity, found)
         elif kinds_of(field):
-            found[name] = "none" if here is None else getattr(here, "word", repr(here))
+            found[name] = "none" if here is None else repr(here)
             if isinstance(here, Value):
+                found[name] = word_of(here, kinds_of(field))
                 _flatten(here, field.metadata["prefix"], identity, found)
         else:
             found[name] = here

@@ -21,14 +21,22 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
     x = tf.convert_to_tensor(x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        values = fn(x)
-        if values.shape.rank not in (1, None):
-            raise ValueError(
-                f"expected a loss or an energy of one number for each image, received shape {list(values.shape)}; for "
-                "a net pass e.g. attacks.cross_entropy(net, labels), or energies of its logits"
-            )
-        total = tf.reduce_sum(values)
+        total = tf.reduce_sum(one_for_each(fn(x)))
     return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def one_for_each(values: tf.Tensor) -> tf.Tensor:
+    """The values themselves, a loss or an energy float[B].
+
+    Raises:
+      ValueError: they are not one number for each image, e.g. because they are a net's logits.
+    """
+    if values.shape.rank not in (1, None):
+        raise ValueError(
+            f"expected a loss or an energy of one number for each image, received shape {list(values.shape)}; for "
+            "a net pass e.g. attacks.cross_entropy(net, labels), or energies of its logits"
+        )
+    return values
 
 
 def advance(step: Callable[[Any, tf.Tensor], Any], state: Any, start: int | tf.Tensor, stop: int | tf.Tensor) -> Any:

@@ -7,6 +7,7 @@ answer at once; what a value runs is imported where it runs.
 
 import dataclasses
 import difflib
+import importlib
 import math
 import types
 import typing
@@ -215,11 +216,32 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(known)}"
 
 
-def to_dict(of: Any) -> Any:
+def word_of(of: Value, kinds: Mapping[str, type[Value]]) -> str:
+    """What the command line and JSON call it: its word, or `package.module:Class` where that is not among the kinds."""
+    kind = type(of)
+    return of.word if kinds.get(of.word) is kind else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def imported(word: str, name: str) -> type[Value] | None:
+    """The class that `package.module:Class` names; None for another word. `name` is that of the setting, for errors."""
+    module, colon, attribute = word.partition(":")
+    if not colon:
+        return None
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot import {word} for {name}: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Value)):
+        raise ValueError(f"expected a class of settings for {name}, received {word}, which is {kind!r}")
+    return kind
+
+
+def to_dict(of: Any, kinds: Mapping[str, type[Value]] | None = None) -> Any:
     """A value as what JSON can hold; a value of several kinds says its kind."""
     if isinstance(of, Value):
-        kind = {"kind": of.word} if of.word else {}
-        return kind | {field.name: to_dict(getattr(of, field.name)) for field in fields(type(of))}
+        word = word_of(of, kinds) if kinds else of.word
+        inside = {field.name: to_dict(getattr(of, field.name), kinds_of(field)) for field in fields(type(of))}
+        return {"kind": word} | inside if word else inside
     if isinstance(of, (tuple, list)):
         return [to_dict(each) for each in of]
     if of is None or isinstance(of, (bool, int, float, str)):
@@ -243,9 +265,10 @@ def from_dict(kind: type[V], values: Any, kinds: Mapping[str, type[Value]] | Non
     values = dict(values)
     if kinds:
         word = values.pop("kind", None)
-        if word not in kinds:
+        found = kinds.get(word) or imported(str(word), kind.__name__)
+        if found is None:
             raise ValueError(f"expected a kind of {kind.__name__}, received {word!r}; {nearest(str(word), kinds)}")
-        kind = typing.cast("type[V]", kinds[word])
+        kind = typing.cast("type[V]", found)
     known = {field.name: field for field in fields(kind)}
     for name in values:
         if name not in known:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from jeat_tf.core.loops import one_for_each
 from jeat_tf.core.types import EnergyFn, Images, Seed
 from jeat_tf.samplers.walks import Memory, Walk
 
@@ -114,7 +115,7 @@ def _walk(kernel: Callable[[EnergyFn], Any], bounds: Bounds | None) -> Walk:
 
 
 def _log_density(energy_fn: EnergyFn, temperature: float, bounds: Bounds | None) -> Callable[[Images], tf.Tensor]:
-    return lambda x: -energy_fn(_mirrored(x, bounds)) / temperature
+    return lambda x: -one_for_each(energy_fn(_mirrored(x, bounds))) / temperature
 
 
 def _mirrored(x: Images, bounds: Bounds | None) -> Images:

@@ -21,8 +21,8 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.config import cli
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
@@ -78,7 +78,7 @@ def _cell(method: str, seed: str, judge: str) -> None:
         _once(folder, "samples/samples.json", lambda: sample(exact))
         return
     _once(folder, "samples/samples.json", lambda: sample(graded))
-    far = replace(graded, start="uniform", stages="sgld:num_steps=100", output_dir=os.path.join(folder, "from_noise"))
+    far = replace(graded, start="uniform", stages="sgld:steps=100", output_dir=os.path.join(folder, "from_noise"))
     _once(folder, "from_noise/samples.json", lambda: sample(far))
 
 
@@ -107,7 +107,7 @@ def _numbers(method: str, seed: str) -> dict[str, float]:
 
 
 def _preset(name: str, folder: str) -> TrainConfig:
-    return replace(cli.parsed(TrainConfig, f"--flagfile={_PRESETS / name}.flags"), model_dir=folder)
+    return replace(parsed(TrainConfig, f"--flagfile={_PRESETS / name}.flags"), model_dir=folder)
 
 
 def _once(folder: str, output: str, work: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/generation.py --runs=runs/digits [--seeds=0,1,2,3,4] [--num=500]
 
-For finished runs of benchmarks/digits.py: draws images by presets of `jeat_tf.sample`, measures each set with the
+For finished runs of benchmarks/digits.py: draws images by recipes of `jeat_tf.sample`, measures each set with the
 judge's features (`evaluate --generation`), and prints a Markdown table of mean and standard deviation over seeds.
 Fresh chains, classes balanced, none selected; beside them the replay buffers. Finished cells are not repeated. Small
 scale: 8x8 images.
@@ -47,13 +47,13 @@ _COLUMNS = (
 
 def main(_: list[str]) -> None:
     rows: dict[str, list[dict[str, float]]] = {}
-    for method, presets in _DRAWN.items():
+    for method, recipes in _DRAWN.items():
         for seed in _SEEDS.value:
             run = os.path.join(_RUNS.value, f"{method}-{seed}")
-            for preset in presets:
-                found = _cell(run, preset, int(seed))
-                rows.setdefault(f"{method}, {preset}", []).append(_numbers(found["fresh_chains"]))
-                if "replay_buffer" in found and preset == presets[0]:
+            for recipe in recipes:
+                found = _cell(run, recipe, int(seed))
+                rows.setdefault(f"{method}, {recipe}", []).append(_numbers(found["fresh_chains"]))
+                if "replay_buffer" in found and recipe == recipes[0]:
                     rows.setdefault(f"{method}, replay buffer", []).append(_numbers(found["replay_buffer"]))
     with open(os.path.join(_RUNS.value, "generation.json"), "w", encoding="utf-8") as f:
         json.dump(rows, f, indent=2)
@@ -67,13 +67,13 @@ def main(_: list[str]) -> None:
         print(f"| {name} | {len(cells)} | {' | '.join(shown)} |")
 
 
-def _cell(run: str, preset: str, seed: int) -> dict:
-    folder = os.path.join(run, f"drawn_{preset}")
+def _cell(run: str, recipe: str, seed: int) -> dict:
+    folder = os.path.join(run, f"drawn_{recipe}")
     report = os.path.join(folder, "generation.json")
     if not os.path.exists(report):
         print(folder, flush=True)
         keras.backend.clear_session()
-        drawn = {"num": _NUM.value, "preset": preset, "seed": seed, "readings": 5, "output_dir": folder}
+        drawn = {"num": _NUM.value, "recipe": recipe, "seed": seed, "readings": 5, "output_dir": folder}
         sample(replace(SampleConfig(), model=run, **drawn))
         judge = os.path.join(_RUNS.value, "judge", "net.keras")
         measured = {"generation": folder, "features": judge, "neighbours": 0, "output_dir": folder}

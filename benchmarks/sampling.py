@@ -28,7 +28,7 @@ _BATCHES = (50, 100, 200, 500, 1000)
 
 
 def main(_: list[str]) -> None:
-    config = replace(SampleConfig(), model=_MODEL.value, num=_NUM.value, stages=f"sgld:num_steps={_STEPS.value}")
+    config = replace(SampleConfig(), model=_MODEL.value, num=_NUM.value, stages=f"sgld:steps={_STEPS.value}")
     seconds = {size: _gradient_seconds(config, size) for size in _BATCHES}
     for size, value in seconds.items():
         print(f"one gradient of {size} images: {1000 * value:.2f} ms, {1e6 * value / size:.1f} us an image")

@@ -9,6 +9,7 @@ Writes <runs>/table.json and prints a Markdown table. Small scale: 8x8 images, 1
 weights.
 """
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -17,15 +18,18 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from jeat_tf.config import cli
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.balls import Linf
 from jeat_tf.core.files import write_json
 from jeat_tf.core.flat import replace
 from jeat_tf.methods.guard import DivergenceError
+from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.train.run import train
 
+_LITERAL = dataclasses.replace(JEAT.literal(Linf(26 / 255)), buffer_size=2000)  # a true Langevin chain of alpha 1
 _SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
-    "literal": ("jeat", {"literal": True, "epochs": 11}),  # coupled chain of alpha 1; 209 steps
+    "literal": ("jeat", {"method": _LITERAL, "epochs": 11}),  # 209 steps
     "jem_fast": ("jem", {"learning_rate": 1e-2}),  # ten times the preset's
     "jem_wild": ("jem", {"learning_rate": 1e-1}),  # a hundred times
     "jem": ("jem", {}),
@@ -82,7 +86,7 @@ def _cell(name: str, guard: str, seed: str) -> dict[str, Any]:
     print(f"{name}, guard {guard}, seed {seed}", flush=True)
     keras.utils.clear_session()
     try:
-        config = cli.parsed(TrainConfig, f"--flagfile=configs/digits/{preset}.flags")
+        config = parsed(TrainConfig, f"--preset=digits/{preset}")
         result = train(replace(config, robust_every=0, images_every=0, **settings))
     except DivergenceError as error:
         kept = os.path.join(folder, "guard.json")

@@ -16,33 +16,23 @@ import tensorflow as tf
 from absl import app, flags
 
 from jeat_tf.attacks.surrogates import inference, joint_energy, marginal_energy
-from jeat_tf.config import build
-from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.energy import cross_entropy, energy
-from jeat_tf.core.flat import replace
 from jeat_tf.core.loops import input_gradient
-from jeat_tf.data.datasets import as_floats
+from jeat_tf.data.datasets import as_floats, open_dataset
 from jeat_tf.methods.classifier import EnergyClassifier
+from jeat_tf.models.cnn import small_cnn
 
 _STEPS = flags.DEFINE_integer("steps", 60, "times each is measured")
 _CHAIN = flags.DEFINE_integer("chain_steps", 20, "K")
 
 
 def main(_: list[str]) -> None:
-    config = replace(
-        TrainConfig(),
-        epsilon=26 / 255,
-        chain_steps=_CHAIN.value,
-        chain_start="class_gaussian",
-        chain_clip_pixels=True,
-        buffer_size=2000,
-        input_noise_std=0.015,
-    )
-    data = build.dataset(config.data)
+    data = open_dataset("digits")
     images, labels = data.arrays("train")
     images = as_floats(images)
-    net = build.net(config.net, data.image_shape, data.num_classes, "float32")
-    model = EnergyClassifier(net, build.objective(config, data, lambda: (images, labels)))
+    net = small_cnn(data.image_shape, data.num_classes)
+    model = EnergyClassifier.from_preset("digits/jeat", net, chain_steps=_CHAIN.value)
+    model.adapt(images, labels)
     model.compile(keras.optimizers.Adam(1e-3), metrics=["accuracy"])
     x, y = tf.constant(images[:64]), tf.constant(labels[:64])
 

@@ -4,37 +4,34 @@ python examples/editing.py [--model net.keras] [--output editing.png]
 """
 
 import argparse
-import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import jeat_tf as jt
-from jeat_tf.core.types import Start
-from jeat_tf.data.datasets import as_floats, open_dataset
-from jeat_tf.samplers.editing import counterfactual, denoise, inpaint, shrink, super_resolve, translate
+from jeat_tf.attacks import PGD
+from jeat_tf.samplers import SGLD, ClassGaussians, counterfactual, denoise, inpaint, super_resolve, translate
+from jeat_tf.samplers.editing import shrink
 
 
-def train(images: np.ndarray, labels: np.ndarray, start: Start, epochs: int) -> keras.Model:
-    """A JEAT net of the digits, as in quickstart.py."""
-    ball = jt.Linf(26 / 255)
-    attack = functools.partial(jt.pgd, ball=ball, start=ball.random_start, step_size=26 / 255, num_steps=1)
-    chain = functools.partial(jt.sgld, step_size=0.25, noise_std=0.005, num_steps=20, bounds=(0.0, 1.0))
-    buffer = jt.ReplayBuffer(2000, start, image_shape=(8, 8, 1), num_classes=10)
-    net = jt.small_cnn((8, 8, 1), 10)
-    model = jt.EnergyClassifier(net, jt.jeat(attack, jt.Persistent(buffer, chain)))
+def train(images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
+    """A JEAT net of the digits, by the settings of configs/digits/jeat.flags."""
+    net = jt.models.small_cnn((8, 8, 1), num_classes=10)
+    model = jt.EnergyClassifier.from_preset("digits/jeat", net)
     model.compile(keras.optimizers.Adam(1e-3), metrics=["accuracy"])
     model.fit(images, labels, batch_size=64, epochs=epochs)
     return net
 
 
-def edits(net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Start) -> dict[str, dict[str, np.ndarray]]:
+def edits(
+    net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Callable[..., tf.Tensor]
+) -> dict[str, dict[str, np.ndarray]]:
     """Rows of pictures by what was done: what was given, what came of it and, where there is one, the truth."""
-    walk = jt.langevin(step_size=0.05, noise_std=0.0, bounds=(0.0, 1.0))
-    noisy_walk = jt.langevin(step_size=0.05, noise_std=0.005, bounds=(0.0, 1.0))
+    attack = PGD(jt.L2(2.5), steps=20, step_size=0.3, start="image")
     known = np.broadcast_to(np.arange(8)[:, None] < 4, images.shape)  # the left half
-    first = start(labels, [0, 5])  # for the right half
+    first = start(labels, 5)  # for the right half
     noise = 0.25 * np.random.default_rng(0).normal(size=images.shape)
     noisy = np.clip(images + noise, 0, 1).astype(np.float32)
     small = shrink(images, 2)
@@ -43,14 +40,14 @@ def edits(net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Start
     @tf.function(autograph=False)  # one graph for all: loops run faster than in eager mode
     def results() -> list[tf.Tensor]:
         return [
-            inpaint(net, images, known, labels, seed=[0, 0], walk=noisy_walk, num_steps=100, start=first),
-            denoise(net, noisy, seed=[0, 1], walk=walk, num_steps=100, fidelity=0.3),
-            super_resolve(net, small, 2, labels, seed=[0, 2], walk=walk, num_steps=50),
-            translate(net, images, asked, ball=jt.L2(2.5), num_steps=20, step_size=0.3, seed=[0, 3]),
+            inpaint(net, images, known, labels, seed=0, chain=SGLD(100, step_size=0.05), start=first),
+            denoise(net, noisy, seed=1, chain=descent(100), fidelity=0.3),
+            super_resolve(net, small, 2, labels, seed=2, chain=descent(50)),
+            translate(net, images, asked, attack=attack),
         ]
 
     filled, clean, large, translated = results()
-    found = counterfactual(net, images, asked, seed=[0, 4], walk=walk, num_steps=60, confidence=0.9)
+    found = counterfactual(net, images, asked, seed=4, chain=descent(60), confidence=0.9)
     print(f"left alone, noise is off by {_rms(noisy, images):.3f}, denoised {_rms(clean, images):.3f} (RMS)")
     bicubic = np.clip(tf.image.resize(small, [8, 8], "bicubic"), 0, 1)
     print(f"bicubic enlargement is off by {_rms(bicubic, images):.3f}, ours {_rms(large, images):.3f}")
@@ -62,6 +59,11 @@ def edits(net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Start
         "translation": {"given": images, "result": translated},
         "counterfactual": {"given": images, "result": found.images},
     }
+
+
+def descent(steps: int) -> SGLD:
+    """A chain without noise."""
+    return SGLD(steps, step_size=0.05, noise_std=0.0)
 
 
 def draw(rows: dict[str, dict[str, np.ndarray]], asked: np.ndarray, output: str) -> None:
@@ -90,13 +92,14 @@ def draw(rows: dict[str, dict[str, np.ndarray]], asked: np.ndarray, output: str)
 
 
 def main(model: str = "", output: str = "editing.png", epochs: int = 6) -> dict[str, dict[str, np.ndarray]]:
-    images, labels = open_dataset("digits").arrays("train")
-    images = as_floats(images)
-    start = jt.class_gaussians(jt.class_statistics(images, labels, num_classes=10))
-    net = keras.models.load_model(model, compile=False) if model else train(images, labels, start, epochs)
-    images, labels = open_dataset("digits").arrays("test")  # none of which the net has seen
+    images, labels = jt.data.open_dataset("digits").arrays("train")
+    images = jt.data.as_floats(images)
+    start = ClassGaussians().layer((8, 8, 1), num_classes=10)
+    start.adapt(images, labels)
+    net = keras.models.load_model(model, compile=False) if model else train(images, labels, epochs)
+    images, labels = jt.data.open_dataset("digits").arrays("test")  # none of which the net has seen
     first = [np.flatnonzero(labels == k)[0] for k in range(10)]  # the first of each class: not selected by result
-    rows = edits(net, as_floats(images[first]), labels[first], start)
+    rows = edits(net, jt.data.as_floats(images[first]), labels[first], start)
     draw(rows, (labels[first] + 3) % 10, output)
     return rows
 

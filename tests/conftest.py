@@ -56,8 +56,8 @@ def trained_net(digit_arrays: tuple[np.ndarray, np.ndarray]) -> keras.Model:
 def run(tmp_path_factory: pytest.TempPathFactory, data_dir: str) -> str:
     """Folder of a finished run: adversarial training on digits, long enough to be robust to something."""
     folder = str(tmp_path_factory.mktemp("runs") / "run")
-    settings = {"method": "pgd_at", "epochs": 4, "learning_rate": 1e-2, "epsilon": 0.1, "robust_every": 0}
-    train(replace(TrainConfig(), model_dir=folder, **settings))
+    settings = {"method": "pgd_at", "attack_steps": 1, "epsilon": 0.1, "epochs": 4, "learning_rate": 1e-2}
+    train(replace(TrainConfig(), model_dir=folder, robust_every=0, **settings))
     return folder
 
 

@@ -1,12 +1,12 @@
-import functools
 import random
 
 import keras
 import numpy as np
 import pytest
 
-from jeat_tf import EnergyClassifier, Persistent, jeat, jem, pgd, robust_jem, standard
-from jeat_tf.core.balls import L2, Linf
+from jeat_tf import EnergyClassifier
+from jeat_tf.attacks.values import PGD
+from jeat_tf.core.balls import Linf
 from jeat_tf.methods.accounting import (
     Passes,
     activation_bytes,
@@ -15,83 +15,83 @@ from jeat_tf.methods.accounting import (
     forward_flops,
     step_flops,
 )
-from jeat_tf.methods.inner import Curriculum, Fresh, SplitPersistent
-from jeat_tf.methods.recipes import dat, pgd_at, trades
-from jeat_tf.methods.updates import Free, awp, descend, sam
-from jeat_tf.samplers.replay_buffer import ReplayBuffer
-from jeat_tf.samplers.sgld import sgld, split_sgld
-from jeat_tf.samplers.starts import uniform
+from jeat_tf.methods.recipes.dat import DAT
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.recipes.robust_jem import RobustJEM
+from jeat_tf.methods.recipes.standard import Standard
+from jeat_tf.methods.recipes.trades import TRADES
+from jeat_tf.methods.steps import FreeStep, awp, descend, sam
+from jeat_tf.samplers.values import SGLD, NormalizedDescent, SplitSGLD
 from tests.conftest import linear_net, tiny_cnn
 
 SHAPE = (8, 8, 1)
 
 
-def attack(num_steps):
-    ball = Linf(0.1)
-    return functools.partial(pgd, ball=ball, start=ball.random_start, step_size=0.05, num_steps=num_steps)
+def attack(steps):
+    return PGD(Linf(0.1), steps, 0.05)
 
 
-def buffer():
-    return ReplayBuffer(20, uniform(SHAPE), image_shape=SHAPE, num_classes=10)
+def chains(steps):
+    return {"chain": SGLD(steps), "buffer_size": 20, "input_noise_std": 0.0}
 
 
-def persistent(num_steps):
-    return Persistent(buffer(), functools.partial(sgld, step_size=0.25, noise_std=0.005, num_steps=num_steps))
+def split_chains(steps, layer=""):
+    return chains(steps) | {"chain": SplitSGLD(steps, inner_steps=5, layer=layer)}
 
 
-def split_persistent(num_steps, **kwargs):
-    chain = functools.partial(split_sgld, step_size=0.25, noise_std=0.005, num_steps=num_steps, inner_steps=5)
-    return SplitPersistent(buffer(), chain, **kwargs)
+def dat(steps):
+    return DAT(attack(steps), chain=NormalizedDescent(5))
 
 
-def fresh():
-    ascent = functools.partial(pgd, ball=L2(1.0), step_size=0.1, bounds=None)
-    return Fresh(uniform(SHAPE), ascent, 10, Curriculum(5))
+def objective(method):
+    return method.objective(SHAPE, 10, 0)
 
 
-def counted(objective, update=descend, **kwargs):
-    return count_passes(objective, update, SHAPE, 10, 16, **kwargs)
+def counted(minimised, update=descend, **kwargs):
+    return count_passes(minimised, update, SHAPE, 10, 16, **kwargs)
 
 
-# Objective and update -> forward passes, gradients of images, gradients of weights.
+# Method and update -> forward passes, gradients of images, gradients of weights.
 COUNTS = {
-    "standard": (standard, descend, (1, 0, 1)),
-    "pgd_at": (lambda: pgd_at(attack(7)), descend, (7 + 1, 7, 1)),
-    "trades": (lambda: trades(attack(4)), descend, (1 + 4 + 2, 4, 2)),  # p(y | x) once for the attack
-    "jem": (lambda: jem(persistent(3)), descend, (3 + 2, 3, 2)),
-    "jeat": (lambda: jeat(attack(1), persistent(20)), descend, (1 + 20 + 2, 1 + 20, 2)),
-    "robust_jem": (lambda: robust_jem(attack(3), persistent(2)), descend, (3 + 2 + 3, 3 + 2, 3)),
-    "dat": (lambda: dat(attack(5), fresh()), descend, (5 + 1 + 3, 5 + 1, 3)),  # the curriculum begins at one step
-    "awp": (lambda: pgd_at(attack(7)), awp(0.01), (7 + 2, 7, 2)),
-    "sam": (lambda: jem(persistent(2)), sam(0.1), (2 + 4, 2, 4)),
-    "free": (standard, Free(Linf(0.1), batch_size=16, image_shape=SHAPE), (1, 1, 1)),
-    "jem++": (lambda: jem(split_persistent(2)), descend, (2 + 2, 2, 2)),
-    "jem++ cut elsewhere": (lambda: jem(split_persistent(2, layer="block_1")), descend, (2 + 2, 2, 2)),
+    "standard": (Standard(), descend, (1, 0, 1)),
+    "pgd_at": (PGDAT(attack(7)), descend, (7 + 1, 7, 1)),
+    "trades": (TRADES(attack(4)), descend, (1 + 4 + 2, 4, 2)),  # p(y | x) once for the attack
+    "jem": (JEM(**chains(3)), descend, (3 + 2, 3, 2)),
+    "jeat": (JEAT(attack=attack(1), **chains(20)), descend, (1 + 20 + 2, 1 + 20, 2)),
+    "robust_jem": (RobustJEM(attack=attack(3), **chains(2)), descend, (3 + 2 + 3, 3 + 2, 3)),
+    "dat": (dat(5), descend, (5 + 1 + 3, 5 + 1, 3)),  # the curriculum begins at one step
+    "awp": (PGDAT(attack(7)), awp(0.01), (7 + 2, 7, 2)),
+    "sam": (JEM(**chains(2)), sam(0.1), (2 + 4, 2, 4)),
+    "free": (Standard(), FreeStep(Linf(0.1), batch_size=16, image_shape=SHAPE), (1, 1, 1)),
+    "jem++": (JEM(**split_chains(2)), descend, (2 + 2, 2, 2)),
+    "jem++ cut elsewhere": (JEM(**split_chains(2, layer="block_1")), descend, (2 + 2, 2, 2)),
 }
 
 
 class TestPasses:
     @pytest.mark.parametrize("name", COUNTS)
     def test_are_those_counted_by_hand(self, name):
-        objective, update, expected = COUNTS[name]
-        assert counted(objective(), update) == Passes(*expected)
+        method, update, expected = COUNTS[name]
+        assert counted(objective(method), update) == Passes(*expected)
 
     def test_a_stream_of_its_own_for_the_marginal_costs_a_pass(self):
-        assert counted(jem(persistent(3)), separate_marginal=True) == Passes(3 + 3, 3, 3)
+        assert counted(objective(JEM(**chains(3))), separate_marginal=True) == Passes(3 + 3, 3, 3)
 
     def test_longer_chains_of_a_guard_count(self):
-        model = EnergyClassifier(tiny_cnn(), jem(persistent(3)))
+        model = EnergyClassifier(tiny_cnn(), JEM(**chains(3)))
         model.adjustments.chain_rounds.assign(4)
         assert counted(model.objective) == Passes(12 + 2, 12, 2)
 
     def test_everything_stays_as_it_is(self):
-        for objective in (jeat(attack(1), persistent(2)), dat(attack(1), fresh())):
-            update = Free(Linf(0.1), batch_size=16, image_shape=SHAPE)
+        for method in (JEAT(attack=attack(1), **chains(2)), dat(1)):
+            update = FreeStep(Linf(0.1), batch_size=16, image_shape=SHAPE)
             update.delta.assign(update.delta + 0.05)
-            model = EnergyClassifier(tiny_cnn(), objective, update)
+            model = EnergyClassifier(tiny_cnn(), method, update)
             before = [weight.numpy().copy() for weight in model.weights]
             draws = random.getstate()
-            counted(objective, update)
+            counted(model.objective, update)
             for weight, value in zip(model.weights, before, strict=True):
                 np.testing.assert_array_equal(weight, value)
             assert random.getstate() == draws  # Keras draws the seeds of initializers there
@@ -134,5 +134,5 @@ class TestBytes:
         assert activation_bytes(keras.Sequential([keras.Input((64,)), wrapped]), 2) == 2 * 4 * 7
 
     def test_of_the_buffer(self):
-        assert buffer_bytes(jem(persistent(1))) == 20 * (64 * 4 + 4)
-        assert buffer_bytes(dat(attack(1), fresh())) == buffer_bytes(standard()) == 0
+        assert buffer_bytes(objective(JEM(**chains(1)))) == 20 * (64 * 4 + 4)
+        assert buffer_bytes(objective(dat(1))) == buffer_bytes(objective(Standard())) == 0

@@ -15,7 +15,7 @@ from jeat_tf.sample.run import sample
 
 
 def config(run, folder, **settings):
-    small = {"num": 30, "stages": "sgld:num_steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
+    small = {"num": 30, "stages": "sgld:steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
     return replace(BeamSampleConfig(), **{"model": run, "output_dir": str(folder)} | small | settings)
 
 

@@ -1,4 +1,3 @@
-import functools
 import json
 import os
 import signal
@@ -7,16 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf import EnergyClassifier, pgd, standard
+from jeat_tf import EnergyClassifier
 from jeat_tf.attacks.surrogates import cross_entropy
+from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import Linf
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, averaged
+from jeat_tf.methods.recipes.standard import Standard
 from tests.conftest import seed, tiny_cnn
 from tests.test_methods import LABELS, X, attack
 
 
-def compiled(objective=None, net=None):
-    model = EnergyClassifier(net or tiny_cnn(), objective or standard())
+def compiled(net=None):
+    model = EnergyClassifier(net or tiny_cnn(), Standard())
     model.compile("adam", metrics=["accuracy"])
     return model
 
@@ -36,12 +37,11 @@ class Once(keras.callbacks.Callback):
 class TestRobustAccuracy:
     def test_is_the_accuracy_under_the_attack(self, trained_net, digit_arrays):
         images, labels = digit_arrays[0][:200], digit_arrays[1][:200]
-        ball = Linf(0.1)
-        attack = functools.partial(pgd, ball=ball, step_size=0.02, num_steps=10)
+        attack = PGD(Linf(0.1), 10, 0.02, "image")
         expected = np.mean(
             np.argmax(trained_net(attack(cross_entropy(trained_net, labels), images, seed=seed())), -1) == labels
         )
-        model = EnergyClassifier(trained_net, standard())
+        model = EnergyClassifier(trained_net, Standard())
         model.compile(keras.optimizers.SGD(0.0))
         history = model.fit(
             images, labels, epochs=1, verbose=0, callbacks=[RobustAccuracy(images, labels, attack)]
@@ -51,8 +51,7 @@ class TestRobustAccuracy:
 
     def test_serves_an_ordinary_keras_model(self, trained_net, digit_arrays):
         images, labels = digit_arrays[0][:100], digit_arrays[1][:100]
-        ball = Linf(0.1)
-        attack = functools.partial(pgd, ball=ball, step_size=0.02, num_steps=10)
+        attack = PGD(Linf(0.1), 10, 0.02, "image")
         net = keras.models.clone_model(trained_net)
         net.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         net.set_weights(trained_net.get_weights())
@@ -67,7 +66,7 @@ class TestRobustAccuracy:
 
     def test_serves_early_stopping(self):
         stop = keras.callbacks.EarlyStopping("val_robust_accuracy", patience=1, mode="max")
-        model = EnergyClassifier(tiny_cnn(), standard())
+        model = EnergyClassifier(tiny_cnn(), Standard())
         model.compile(keras.optimizers.SGD(0.0))  # never better than in its first epoch
         robust = RobustAccuracy(X, LABELS, attack())
         history = model.fit(X, LABELS, epochs=9, verbose=0, callbacks=[robust, stop])
@@ -76,7 +75,7 @@ class TestRobustAccuracy:
 
 class TestAverage:
     def test_it_is_in_the_net_inside_the_block_alone(self):
-        model = EnergyClassifier(tiny_cnn(), standard())
+        model = EnergyClassifier(tiny_cnn(), Standard())
         model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
         history = []
 

@@ -11,7 +11,7 @@ from jeat_tf.metrics.chain_diagnostics import (
     effective_sample_size,
     saturation,
 )
-from jeat_tf.samplers.sgld import Steps, coupled
+from jeat_tf.samplers.values import SGLD, Steps
 
 
 def white(length, chains):
@@ -87,7 +87,7 @@ def test_drift_to_noise_is_the_ratio_of_two_lengths():
     # A drift of 0.5 * 6 = 3 against noise of 0.1 in each of 100 values, 1 in all.
     assert drift_to_noise(np.array([6.0, 0.0]), Steps(0.5, 0.1), 100).tolist() == pytest.approx([3, 0])
     # Langevin on |x|^2 / 2: |grad| is sqrt(D) in equilibrium, and the ratio sqrt(alpha) / 2.
-    assert drift_to_noise(np.sqrt(49), coupled(0.04), 49) == pytest.approx(0.1)
+    assert drift_to_noise(np.sqrt(49), SGLD(alpha=0.04).steps_at(0), 49) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="noise_std above 0"):
         drift_to_noise(np.ones(2), Steps(1.0, 0.0), 4)
 

@@ -6,15 +6,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf import EnergyClassifier, jeat, pgd_at, standard
-from jeat_tf.core.balls import Linf
+from jeat_tf import EnergyClassifier
+from jeat_tf.core.balls import L2, Linf
+from jeat_tf.core.energy import energy
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.recipes.standard import Standard
 from jeat_tf.methods.updates import Free
+from jeat_tf.samplers.stages import Stage
+from jeat_tf.samplers.starts import ClassGaussians, Uniform
+from jeat_tf.samplers.values import SGLD
 from tests.conftest import tiny_cnn
-from tests.test_methods import LABELS, X, attack, persistent
+from tests.test_methods import LABELS, METHODS, X, attack, contrast, persistent
+
+JOINT = METHODS["jeat"]
+FROM_CLASSES = JEM(**contrast(start=ClassGaussians()))
 
 
-def classifier(objective=None):
-    model = EnergyClassifier(tiny_cnn(), objective or standard())
+def classifier(method=None, net=None):
+    model = EnergyClassifier(net or tiny_cnn(), method or Standard())
     model.compile("adam", metrics=["accuracy"])
     return model
 
@@ -43,7 +54,7 @@ def test_predict_gives_logits():
 
 
 def test_the_saved_net_loads_where_the_package_is_unknown(tmp_path):
-    model = classifier(jeat(attack(), persistent()))
+    model = classifier(JOINT)
     model.fit(X, LABELS, verbose=0)
     path = tmp_path / "net.keras"
     model.net.save(path)
@@ -61,23 +72,169 @@ def test_the_saved_net_loads_where_the_package_is_unknown(tmp_path):
 @pytest.mark.slow
 def test_a_net_of_keras_applications_trains():
     net = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classifier_activation=None, classes=10)
-    model = EnergyClassifier(net, pgd_at(attack(num_steps=1)))
+    model = EnergyClassifier(net, PGDAT(attack(steps=1)))
     model.compile("adam")
     images = np.random.default_rng(0).random((8, 32, 32, 3), np.float32)
-    assert np.isfinite(model.fit(images, np.arange(8), verbose=0).history["loss"]).all()
+    losses = model.fit(images, np.arange(8), epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_weights_hold_net_optimizer_and_buffer(tmp_path):
     path = str(tmp_path / "state.weights.h5")
-    model = classifier(jeat(attack(), persistent()))
+    model = classifier(JOINT)
     model.fit(X, LABELS, verbose=0)
     model.save_weights(path)
-    other = classifier(jeat(attack(), persistent()))
+    other = classifier(JOINT)
     other.load_weights(path)
     assert int(other.optimizer.iterations) == int(model.optimizer.iterations) == 1
     for a, b in zip(model.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert any("replay_buffer" in w.path for w in model.weights)
+
+
+class TestStarts:
+    """Chains that begin where data says learn it in the first `fit`, and keep it with the weights."""
+
+    def test_the_first_fit_adapts(self, digit_arrays):
+        images, labels = digit_arrays
+        model = classifier(FROM_CLASSES)
+        assert not model.adapted
+        assert not model.replay_buffer.images.numpy().any()
+        model.fit(images, labels, batch_size=40, steps_per_epoch=1, verbose=0)
+        assert model.adapted
+        for k in (0, 3):
+            np.testing.assert_allclose(
+                model.start.means.numpy()[k], images[labels == k].mean(0).ravel(), rtol=1e-4, atol=1e-5
+            )
+        assert model.replay_buffer.images.numpy().any(axis=(1, 2, 3)).all()
+
+    def test_a_dataset_teaches_what_arrays_do_and_labels_of_minus_one_are_left_out(self, digit_arrays):
+        images, labels = digit_arrays
+        by_arrays, by_dataset = classifier(FROM_CLASSES), classifier(FROM_CLASSES)
+        by_arrays.adapt(images[400:], labels[400:])
+        some = np.where(np.arange(len(labels)) < 400, -1, labels)
+        by_dataset.adapt(tf.data.Dataset.from_tensor_slices((images, some)).batch(300))
+        for a, b in zip(by_arrays.weights, by_dataset.weights, strict=True):
+            if "start" in a.path or "buffer" in a.path:
+                np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+    def test_loaded_weights_are_adapted_and_continue_bit_for_bit(self, digit_arrays, tmp_path):
+        images, labels = digit_arrays[0][:400], digit_arrays[1][:400]
+
+        def fit(model):
+            model.fit(images, labels, batch_size=40, shuffle=False, steps_per_epoch=3, verbose=0)
+            return model
+
+        first = fit(classifier(FROM_CLASSES))
+        first.save_weights(tmp_path / "state.weights.h5")
+        second = classifier(FROM_CLASSES)
+        second.load_weights(tmp_path / "state.weights.h5")
+        assert second.adapted
+        np.testing.assert_array_equal(first.generate(range(10)), second.generate(range(10)))
+        for a, b in zip(fit(first).weights, fit(second).weights, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        assert second.steps_taken == 6
+
+    def test_an_endless_dataset_needs_adapt_first(self, digit_arrays):
+        model = classifier(FROM_CLASSES)
+        endless = tf.data.Dataset.from_tensor_slices(digit_arrays).batch(40).repeat()
+        with pytest.raises(ValueError, match=r"endless.*adapt\(images, labels\)"):
+            model.fit(endless, steps_per_epoch=2, verbose=0)
+        model.adapt(*digit_arrays)
+        model.fit(endless, steps_per_epoch=2, verbose=0)
+        assert model.steps_taken == 2
+
+    def test_a_generator_needs_adapt_first(self):
+        with pytest.raises(ValueError, match=r"adapt\(images, labels\)"):
+            classifier(FROM_CLASSES).fit((batch for batch in [(X, LABELS)]), verbose=0)
+
+
+class TestGenerate:
+    def test_gives_an_image_of_each_label(self):
+        images = classifier(JEM(**contrast())).generate(range(10), [Stage(SGLD(5))])
+        assert images.shape == (10, 8, 8, 1)
+        assert images.dtype == np.float32
+        assert images.min() >= 0
+        assert images.max() <= 1
+
+    def test_the_seed_decides_and_chains_lower_the_energy_of_the_label(self):
+        model = classifier()
+        labels = np.arange(10)
+        quiet = [Stage(SGLD(20, noise_std=0.0))]
+        images = model.generate(labels, quiet, seed=1)
+        np.testing.assert_array_equal(images, model.generate(labels, quiet, seed=1))
+        assert np.any(images != model.generate(labels, quiet, seed=2))
+        begin = model.generate(labels, [], seed=1)
+        assert np.all(model.energy(images, labels) < model.energy(begin, labels))
+
+    def test_methods_draw_in_their_own_way_unless_told(self):
+        model = classifier()
+        eq16 = [Stage(SGLD(200), "cross_entropy")]
+        np.testing.assert_array_equal(model.generate(range(3)), model.generate(range(3), eq16, start=Uniform()))
+
+    def test_a_start_that_has_not_seen_data_is_refused(self):
+        with pytest.raises(ValueError, match=r"ClassGaussians\(\).*adapt\(images, labels\)"):
+            classifier(FROM_CLASSES).generate(range(10))
+
+    def test_labels_that_are_no_classes_are_refused(self):
+        with pytest.raises(ValueError, match="10 logits"):
+            classifier().generate([3, 10])
+
+
+def test_energies_are_those_of_the_net():
+    model = classifier()
+    logits = model.net(X)
+    np.testing.assert_array_equal(model.energy(X), energy(logits))
+    np.testing.assert_array_equal(model.energy(X, LABELS), energy(logits, LABELS))
+    with pytest.raises(ValueError, match="255"):
+        model.energy(X * 255)
+    with pytest.raises(ValueError, match="10 logits"):
+        model.energy(X, LABELS + 5)
+
+
+class TestPresets:
+    def test_a_preset_is_a_method_and_its_settings_can_be_changed(self):
+        model = EnergyClassifier.from_preset("digits/jeat", tiny_cnn(), epsilon=0.2)
+        assert isinstance(model.method, JEAT)
+        assert model.method.ball == Linf(0.2)
+        assert model.method.start == ClassGaussians()
+        assert (model.method.chain.steps, model.replay_buffer.size) == (20, 2000)
+        assert EnergyClassifier.from_preset("digits/jeat", tiny_cnn()).method.ball == Linf(26 / 255)
+
+    def test_its_update_comes_with_it(self):
+        assert EnergyClassifier.from_preset("digits/pgd_at_awp", tiny_cnn()).update is not None
+        model = EnergyClassifier.from_preset("digits/pgd_at", tiny_cnn(), attack_norm="l2", epsilon=0.5, update="awp")
+        assert model.method.ball == L2(0.5)
+
+    def test_unknown_names_are_told_the_nearest(self):
+        with pytest.raises(ValueError, match="digits/jeat"):
+            EnergyClassifier.from_preset("digits/jaet", tiny_cnn())
+        with pytest.raises(ValueError, match="epsilon"):
+            EnergyClassifier.from_preset("digits/jeat", tiny_cnn(), epsilom=0.2)
+        with pytest.raises(ValueError, match="beta.*has no effect.*trades and weat"):
+            EnergyClassifier.from_preset("digits/jeat", tiny_cnn(), beta=1.0)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.logits = keras.layers.Flatten(), keras.layers.Dense(10)
+
+    def call(self, x, training=False):
+        return self.logits(self.flat(x))
+
+
+def test_a_subclassed_net_that_has_been_called_serves():
+    net = Subclassed()
+    with pytest.raises(ValueError, match="call it on a batch of images"):
+        EnergyClassifier(net, Standard())
+    net(X[:1])
+    model = classifier(JOINT, net)
+    assert (model.image_shape, model.num_classes) == ((8, 8, 1), 10)
+    before = net.get_weights()[0]
+    losses = model.fit(X, LABELS, epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert np.any(net.get_weights()[0] != before)
 
 
 class TestBadInput:
@@ -117,27 +274,27 @@ class TestBadInput:
 
     def test_a_loss(self):
         with pytest.raises(ValueError, match="objective"):
-            EnergyClassifier(tiny_cnn(), standard()).compile("adam", loss="mse")
+            EnergyClassifier(tiny_cnn(), Standard()).compile("adam", loss="mse")
 
     def test_a_net_that_is_not_built_or_has_no_logits(self):
-        with pytest.raises(ValueError, match="without input shape"):
-            EnergyClassifier(keras.Sequential([keras.layers.Dense(3)]), standard())
+        with pytest.raises(ValueError, match="without weights"):
+            EnergyClassifier(keras.Sequential([keras.layers.Dense(3)]), Standard())
         inputs = keras.Input((8, 8, 1))
         with pytest.raises(ValueError, match=r"\[B, K\]"):
-            EnergyClassifier(keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)), standard())
+            EnergyClassifier(keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)), Standard())
 
     def test_more_images_than_slots_in_the_buffer(self):
         with pytest.raises(ValueError, match=r"at most 40 images, .* slots, received 50"):
-            classifier(jeat(attack(), persistent())).fit(np.tile(X, (2, 1, 1, 1)), np.tile(LABELS, 2), batch_size=50)
+            classifier(JOINT).fit(np.tile(X, (2, 1, 1, 1)), np.tile(LABELS, 2), batch_size=50)
         with pytest.raises(ValueError, match="slots, 40; make it larger, received 41"):
             persistent().buffer.draw(41, tf.constant([0, 0]))
         batches = tf.data.Dataset.from_tensor_slices((X, LABELS)).repeat(2).batch(64)  # of a size that is not known
         with pytest.raises(tf.errors.InvalidArgumentError, match="slots, 40; make it larger"):
-            classifier(jeat(attack(), persistent())).fit(batches, verbose=0)
+            classifier(JOINT).fit(batches, verbose=0)
 
     def test_batches_of_free_that_are_not_whole(self):
         def free():
-            model = EnergyClassifier(tiny_cnn(), standard(), Free(Linf(0.1), batch_size=20, image_shape=(8, 8, 1)))
+            model = EnergyClassifier(tiny_cnn(), Standard(), Free(Linf(0.1), batch_size=20))
             model.compile("adam")
             return model
 
@@ -148,6 +305,15 @@ class TestBadInput:
             free().fit(data.batch(20), verbose=0)
         free().fit(data.batch(20, drop_remainder=True), verbose=0)
 
-    def test_saving_the_classifier_itself_says_what_to_save(self, tmp_path):
+    def test_what_is_no_method_or_no_update(self):
+        with pytest.raises(TypeError, match="JEAT"):
+            EnergyClassifier(tiny_cnn(), "jeat")
+        with pytest.raises(TypeError, match="AWP"):
+            EnergyClassifier(tiny_cnn(), Standard(), "awp")
+
+    def test_saving_the_classifier_itself_says_what_to_save_and_touches_no_file(self, tmp_path):
+        path = tmp_path / "classifier.keras"
+        path.write_text("there")
         with pytest.raises(NotImplementedError, match=r"model.net.save"):
-            classifier().save(tmp_path / "classifier.keras")
+            classifier().save(path)
+        assert path.read_text() == "there"

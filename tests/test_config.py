@@ -1,11 +1,14 @@
 import dataclasses
+import json
 import pathlib
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import marginal_energy
+from jeat_tf.attacks.values import FGSMBesideNoise
 from jeat_tf.config import build
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
@@ -13,11 +16,18 @@ from jeat_tf.config.flags import parsed
 from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.config.report import ReportConfig
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.config.store import from_json, to_json
+from jeat_tf.config.store import SCHEMA, from_json, read_settings, to_json
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.flat import differences, leaves, replace
+from jeat_tf.core.balls import L2, Linf
+from jeat_tf.core.flat import differences, flatten, owners, replace
 from jeat_tf.methods.adjustments import Adjustments
-from jeat_tf.methods.objective import clean, perturbed
+from jeat_tf.methods.recipes import methods
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.robust_jem import RobustJEM
+from jeat_tf.methods.recipes.standard import Standard
+from jeat_tf.samplers.starts import Uniform
+from jeat_tf.samplers.values import SGLD, Sampler
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
@@ -26,12 +36,11 @@ KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, R
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryKind:
-    def test_flag_names_are_unique_and_have_help(self, kind):
-        fields = [f for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.type)]
-        names = [f.name for f in dataclasses.fields(kind) if f not in fields]
-        names += [g.name for f in fields for g in dataclasses.fields(f.type)]
-        assert len(names) == len(set(names))
-        assert all(field.metadata["help"] for _, field in leaves(kind).values())
+    def test_readers_of_one_flag_agree_on_its_type_and_all_have_help(self, kind):
+        for name, where in owners(kind).items():
+            types = {getattr(owner.field.type, "type", owner.field.type) for owner in where}
+            assert len(types) == 1 or all(issubclass(each, Sampler) for each in types), name
+            assert all(owner.field.metadata["help"] for owner in where), name
 
     def test_no_flags_are_the_defaults_and_json_keeps_them(self, kind):
         config = parsed(kind)
@@ -43,12 +52,13 @@ class TestEveryKind:
 def test_every_preset_is_understood_and_sound(preset):
     config = parsed(TrainConfig, f"--flagfile={preset}")
     assert config != TrainConfig()
-    build.check(config)
+    assert from_json(TrainConfig, to_json(config)) == config
+    assert parsed(TrainConfig, f"--preset={preset.parent.name}/{preset.stem}") == config
 
 
 def test_presets_of_both_data_sets_cover_all_methods():
     for folder in ("digits", "cifar10"):
-        assert {p.stem for p in PRESETS if p.parent.name == folder} >= set(build._METHODS)
+        assert {p.stem for p in PRESETS if p.parent.name == folder} >= set(methods())
 
 
 def test_later_flags_win_over_the_flagfile():
@@ -56,13 +66,33 @@ def test_later_flags_win_over_the_flagfile():
     assert parsed(TrainConfig, f"--flagfile={preset}", "--epochs=3").run.epochs == 3
 
 
+def test_flags_win_over_the_config_of_a_run(tmp_path):
+    config = replace(TrainConfig(), method="jem", chain_steps=3, epochs=7)
+    (tmp_path / "config.json").write_text(to_json(config))
+    found = parsed(TrainConfig, f"--config={tmp_path / 'config.json'}", "--epochs=3")
+    assert found == replace(config, epochs=3)
+    with pytest.raises(ValueError, match="cannot read"):
+        parsed(TrainConfig, f"--config={tmp_path / 'none.json'}")
+
+
 def test_fractions_are_read():
-    assert parsed(TrainConfig, "--epsilon=8/255").method.epsilon == 8 / 255
+    assert parsed(TrainConfig, "--epsilon=8/255").ball == Linf(8 / 255)
 
 
-@pytest.mark.parametrize("argument", ["--epsilon=eight", "--precision=float16", "--epochs=many", "--net=vgg"])
-def test_bad_values_are_refused_by_the_parser(argument):
-    with pytest.raises(ValueError, match="TrainConfig: "):
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--epsilon=eight", "epsilon.*eight"),
+        ("--precision=float16", "precision.*float16"),
+        ("--epochs=many", "epochs.*many"),
+        ("--net=vgg", 'unknown net "vgg".*small_cnn'),
+        ("--preset=digits/jaet", 'unknown preset "digits/jaet".*digits/jeat'),
+        ("--optimizer=lion", "optimizer.*lion"),
+        ("jeat", "jeat"),
+    ],
+)
+def test_bad_values_are_refused_by_the_parser(argument, message):
+    with pytest.raises(ValueError, match=message):
         parsed(TrainConfig, argument)
 
 
@@ -72,38 +102,85 @@ def test_an_unknown_flag_is_told_the_nearest():
 
 
 def test_replace_by_name_and_differences():
-    config = replace(TrainConfig(), epochs=7, net="wide_resnet", model_dir="elsewhere")
-    assert (config.run.epochs, config.net.net, config.run.model_dir) == (7, "wide_resnet", "elsewhere")
-    assert differences(TrainConfig(), config) == ["net: 'small_cnn' -> 'wide_resnet'", "epochs: 30 -> 7"]
+    config = replace(TrainConfig(), epochs=7, dropout=0.1, model_dir="elsewhere")
+    assert (config.run.epochs, config.net.dropout, config.run.model_dir) == (7, 0.1, "elsewhere")
+    assert differences(TrainConfig(), config) == ["dropout: 0.0 -> 0.1", "epochs: 30 -> 7"]
+    assert "net: 'small_cnn' -> 'wide_resnet'" in differences(config, replace(config, net="wide_resnet"))
     with pytest.raises(ValueError, match="epochs"):
         replace(TrainConfig(), epoch=7)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"data": {"colour": 1}}', '{"unknown": 1}'])
-def test_foreign_json_is_refused(text):
-    with pytest.raises(ValueError, match="TrainConfig"):
+class TestTheBall:
+    """The attack's own is the one that robustness is followed in: they share their flags."""
+
+    def test_is_the_attacks_however_the_config_is_made(self):
+        assert TrainConfig(method=JEAT(epsilon=0.2)).threat == Linf(0.2)
+        assert parsed(TrainConfig, "--method=dat").threat == L2(0.5)
+        assert replace(TrainConfig(), attack_norm="l2", epsilon=0.5).method.ball == L2(0.5)
+        assert replace(TrainConfig(), method="dat", epsilon=0.25).ball == L2(0.25)
+
+    def test_of_another_radius_is_another_run(self):
+        config = TrainConfig(method=JEAT(epsilon=0.2))
+        assert differences(config, TrainConfig(method=JEAT(epsilon=0.1))) == ["epsilon: 0.2 -> 0.1"]
+
+    def test_of_a_method_without_attack_is_the_threat(self):
+        config = replace(TrainConfig(), method="jem", attack_norm="l2", epsilon=0.25)
+        assert config.ball == config.threat == L2(0.25)
+        assert flatten(config)["epsilon"] == 0.25
+
+
+def stored(**changes):
+    return json.dumps(json.loads(to_json(TrainConfig())) | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "config.json is not JSON"),
+        ("[]", "TrainConfig"),
+        ('{"data": {"colour": 1}}', "TrainConfig"),
+        ('{"unknown": 1}', "TrainConfig"),
+        (stored(schema=SCHEMA + 1), f"schema {SCHEMA + 1}"),
+        (stored(kind="SampleConfig"), "SampleConfig"),
+        (stored(settings={"epochs": 1}), "no setting 'epochs'"),
+        (stored(settings={"run": {"epoch": 1}}), "no setting 'epoch'; did you mean epochs"),
+        (stored(settings={"run": {"epochs": "many"}}), "TrainConfig.*epochs"),
+        (stored(settings={"method": {"kind": "jaet"}}), "did you mean jeat"),
+        (stored(settings=3), "JSON object"),
+    ],
+)
+def test_foreign_json_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
         from_json(TrainConfig, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="cannot read .*none.json"):
+        read_settings(TrainConfig, str(tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"method": "jaet"}, "did you mean jeat"),
-        ({"epsilon": 8.0}, "write --epsilon=8/255"),
+        ({"net": "small_cn"}, "did you mean small_cnn"),
+        ({"update": "sma"}, "did you mean sam"),
+        ({"epsilon": 8.0}, "write 8/255"),
         ({"epsilon": -0.1}, "epsilon"),
         ({"batch_size": 0}, "batch_size"),
         ({"epochs": 0}, "epochs"),
         ({"restart_probability": 1.5}, "restart_probability"),
         ({"buffer_size": 10}, "buffer_size"),
-        ({"literal": True, "method": "jem"}, "literal"),
         ({"separate_marginal": True}, "separate_marginal"),
-        ({"awp_gamma": 0.01, "sam_rho": 0.1}, "awp_gamma and --sam_rho"),
-        ({"free_replays": 8}, "--method=standard"),
+        ({"awp_gamma": 0.01, "sam_rho": 0.1}, "awp_gamma.*--update=none; only awp"),
+        ({"update": "awp", "sam_rho": 0.1}, "sam_rho.*--update=awp; only sam"),
+        ({"update": "free"}, "--method=standard"),
+        ({"update": "free", "method": "standard", "labelled_percent": 50}, "without labels"),
         ({"net": "glow"}, "belong together"),
         ({"pseudo_labels": "self"}, "labelled_percent"),
         ({"labelled_percent": 0}, "labelled_percent"),
         ({"joint_weight": 1.0}, "class_conditional"),
-        ({"chain_start": "flow"}, 'unknown start "flow"'),
+        ({"chain_start": "flow"}, 'unknown chain start "flow"'),
         ({"ema_momentum": 1.0}, "ema_momentum"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"clip_norm": -1.0}, "clip_norm"),
@@ -111,56 +188,63 @@ def test_foreign_json_is_refused(text):
         ({"weight_decay": -5.0}, "weight_decay"),
         (
             {"method": "flow", "net": "glow", "labelled_percent": 30, "pseudo_labels": "self"},
-            "trains a standard net of the same shape, and a flow is none",
+            "trains a standard net of the same shape",
         ),
     ],
 )
 def test_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):
-        build.check(replace(TrainConfig(), **settings))
+        replace(TrainConfig(), **settings)
 
 
 @pytest.mark.parametrize(
     ("settings", "whose"),
     [
-        ({"method": "pgd_at", "energy_l2": 0.1}, "methods with negatives"),
-        ({"method": "standard", "input_noise_std": 0.1}, "methods with negatives"),
-        ({"method": "trades", "positive": "perturbed"}, "jem, jeat, robust_jem or weat"),
-        ({"method": "igebm", "energy_weight": 0.5}, "robust_jem or dat"),
-        ({"method": "igebm", "joint_weight": 0.5}, "jem, jeat, robust_jem"),
-        ({"method": "dat", "chain_units": "symmetric"}, "Langevin chains"),
-        ({"method": "dat", "coupled_alpha": 0.1}, "Langevin chains"),
-        ({"method": "dat", "chain_clip_gradient": 1.0}, "Langevin chains"),
-        ({"method": "jem", "noise_std": 0.1}, "--method=noise"),
-        ({"method": "pgd_at", "beta": 1.0}, "--method=trades or weat"),
-        ({"method": "jem", "class_weight": 1.0}, "--method=flow"),
-        ({"decay_epochs": "10", "schedule": "cosine"}, "--schedule=step"),
-        ({"decay_epochs": "10", "schedule": "cyclic"}, "--schedule=step"),
-        ({"depth": 10}, "--net=wide_resnet"),
-        ({"head": "average", "net": "pre_act_resnet18"}, "--net=small_cnn"),
-        ({"flow_steps": 2}, "--net=glow"),
-        ({"method": "flow", "net": "glow", "norm": "batch"}, "nets other than glow"),
-        ({"awp_warmup_epochs": 2}, "--awp_gamma"),
-        ({"sam_adaptive": True}, "--sam_rho"),
+        ({"method": "pgd_at", "energy_l2": 0.1}, "--method=pgd_at; only dat, igebm, jeat, jem and robust_jem"),
+        ({"method": "standard", "input_noise_std": 0.1}, "only dat, igebm, jeat, jem and robust_jem"),
+        ({"method": "standard", "chain_steps": 2}, "only dat, igebm, jeat, jem and robust_jem"),
+        ({"method": "trades", "positive": "adversarial"}, "only jeat and robust_jem"),
+        ({"method": "jem", "classified": "adversarial"}, "only weat"),
+        ({"method": "igebm", "energy_weight": 0.5}, "only dat, jeat, jem and robust_jem"),
+        ({"method": "igebm", "joint_weight": 0.5}, "only jeat, jem and robust_jem"),
+        ({"method": "dat", "chain_alpha": 0.1}, "only sgld and split_sgld|only igebm, jeat, jem and robust_jem"),
+        ({"method": "dat", "chain_clip_gradient": 1.0}, "only"),
+        ({"method": "jem", "noise_std": 0.1}, "only noise uses"),
+        ({"method": "pgd_at", "beta": 1.0}, "only trades and weat use"),
+        ({"method": "jem", "class_weight": 1.0}, "only flow"),
+        ({"decay_epochs": "10", "schedule": "cosine"}, "--schedule=cosine; only step"),
+        ({"decay_epochs": "10", "schedule": "cyclic"}, "--schedule=cyclic; only step"),
+        ({"decay_factor": 0.5, "schedule": "cosine"}, "only step"),
+        ({"depth": 10}, "--net=small_cnn; only wide_resnet"),
+        ({"head": "average", "net": "pre_act_resnet18"}, "--net=pre_act_resnet18; only small_cnn"),
+        ({"flow_steps": 2}, "only glow"),
+        ({"norm": "batch", "method": "flow", "net": "glow"}, "only small_cnn, wide_resnet and pre_act_resnet18"),
+        ({"awp_from_step": 2}, "--update=none; only awp"),
+        ({"sam_adaptive": True}, "--update=none; only sam"),
+        ({"free_replays": 8}, "--update=none; only free"),
+        ({"start_rank": 3}, "--chain_start=uniform; only class_gaussian and mixture"),
+        ({"chain_decay": 0.5}, "--chain=sgld; only momentum"),
     ],
 )
 def test_settings_that_nothing_reads_are_refused(settings, whose):
-    with pytest.raises(ValueError, match=f"--{next(n for n in settings if n not in ('method', 'net'))}.*for .*{whose}"):
-        build.check(replace(TrainConfig(), **settings))
+    name = next(n for n in settings if n not in ("method", "net"))
+    with pytest.raises(ValueError, match=f"--{name}=.* has no effect.*({whose})"):
+        replace(TrainConfig(), **settings)
 
 
 def test_a_teacher_is_standard_training_of_the_same_net_and_sound():
     config = replace(
         TrainConfig(), method="jeat", input_noise_std=0.1, positive="clean", labelled_percent=30, pseudo_labels="self",
-        energy_l2=0.1, sam_rho=0.1, sam_adaptive=True, norm="batch", epochs=3,
+        energy_l2=0.1, update="sam", sam_rho=0.1, sam_adaptive=True, norm="batch", epochs=3, epsilon=0.2,
     )  # fmt: skip
-    build.check(config)
-    teacher = build.teacher(config, "there")
-    build.check(teacher)
-    assert differences(replace(config, model_dir="there"), teacher) == [
-        "pseudo_labels: 'self' -> ''", "method: 'jeat' -> 'standard'", "input_noise_std: 0.1 -> 0.0",
-        "energy_l2: 0.1 -> 0.0", "positive: 'clean' -> 'method'", "sam_rho: 0.1 -> 0.0", "sam_adaptive: True -> False",
-    ]  # fmt: skip
+    teacher = config.teacher("there")
+    assert (teacher.method, teacher.update, teacher.threat) == (Standard(), None, Linf(0.2))
+    assert teacher.run == dataclasses.replace(config.run, model_dir="there")
+    assert teacher.stream == dataclasses.replace(config.stream, pseudo_labels="")
+    assert (teacher.data, teacher.net, teacher.optimizer) == (config.data, config.net, config.optimizer)
+    changed = differences(config, teacher)
+    assert {"pseudo_labels: 'self' -> ''", "method: 'jeat' -> 'standard'", "update: 'sam' -> 'none'"} <= set(changed)
+    assert from_json(TrainConfig, to_json(teacher)) == teacher
 
 
 def test_decay_of_sgd_is_pytorchs():
@@ -180,43 +264,38 @@ def test_decay_of_sgd_is_pytorchs():
     assert adam.weight_decay == 0.5
 
 
-def test_chain_units():
-    symmetric = replace(TrainConfig(), chain_units="symmetric", chain_step_size=1.0, chain_noise_std=0.01).chain
-    assert build.chain_steps(symmetric) == (0.25, 0.005)
-    proximal = replace(TrainConfig(), chain_units="symmetric", chain_clip_gradient=1.0).chain
-    assert build.chain(proximal).keywords["clip_gradient"] == 2.0
+def test_published_chains_are_converted_to_pixels():
+    symmetric = SGLD.symmetric(step_size=1.0, noise_std=0.01)
+    assert (symmetric.step_size, symmetric.noise_std) == (0.25, 0.005)
+    assert SGLD.symmetric(clip_gradient=1.0).clip_gradient == 2.0
 
 
 def test_literal_is_algorithm_1():
-    config = replace(TrainConfig(), literal=True, chain_clip_pixels=True)
-    assert build.chain_steps(config.chain, literal=True) == (0.5, 1.0)
-    assert build.chain(config.chain, literal=True).keywords["bounds"] is None
-    attack = build.attack(config.method)
-    assert attack.func.__name__ == "fgsm_beside_noise"
-    assert attack.keywords["bounds"] is None
-
-
-@pytest.mark.parametrize("folder", ["digits", "cifar10"])
-def test_literal_is_algorithm_1_whatever_the_preset_says(folder, digits):
-    given = ("--energy_weight=0.5", "--positive=clean", "--class_conditional", "--chain_clip_gradient=1", "--literal")
-    config = parsed(TrainConfig, f"--flagfile={CONFIGS / folder / 'jeat.flags'}", *given)
-    build.check(config)
-    objective = build.objective(config, digits, None)  # no images: chains do not begin at statistics of classes
+    literal = JEAT.literal(Linf(0.1))
+    assert (literal.chain.step_size, literal.chain.noise_std) == (0.5, 1.0)
+    assert literal.chain.bounds() is None
+    assert literal.chain.clip_gradient is None
+    assert literal.attack == FGSMBesideNoise(Linf(0.1))
+    assert (literal.energy_weight, literal.positive, literal.start) == (1.0, "adversarial", Uniform())
+    objective = literal.objective((8, 8, 1), 10, 0)
     assert objective.input_noise_std == 0
     assert objective.negatives.surrogate is marginal_energy
-    sampler = objective.negatives.sampler.keywords
-    assert (sampler["step_size"], sampler["noise_std"]) == (0.5, 1.0)
-    assert sampler["bounds"] is sampler["clip_gradient"] is None
-    settled = build.settled(config)
-    assert build.settled(settled) == settled
-    assert (settled.method.energy_weight, build._positive(settled.method)) == (1.0, perturbed)
-    assert settled.chain.chain_start == "uniform"
+    ends = tf.ones([4, 8, 8, 1])
+    assert np.max(literal.attack(lambda x: tf.reduce_sum(x, [1, 2, 3]), ends, seed=0)) > 1  # pixels are not clipped
+
+
+def test_alpha_couples_step_and_noise():
+    found = parsed(TrainConfig, "--chain_alpha=0.01").method.chain
+    assert (found.step_size, found.noise_std) == (0.005, 0.1)
+    assert JEAT.literal(alpha=0.01).chain == dataclasses.replace(found, clip_pixels=False)
 
 
 def test_positive_phase_by_method():
-    assert build._positive(replace(TrainConfig(), method="robust_jem").method) is clean
-    assert build._positive(replace(TrainConfig(), method="jeat").method) is not clean
-    assert build._positive(replace(TrainConfig(), method="jeat", positive="clean").method) is clean
+    """Its images are those of `test_methods`; here is who chooses which."""
+    assert RobustJEM().positive == "clean"
+    assert JEAT().positive == "adversarial"
+    assert replace(TrainConfig(), method="jeat", positive="clean").method.positive == "clean"
+    assert not hasattr(JEM(), "positive")
 
 
 def test_the_schedule_warms_up_and_decays():

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf import EnergyClassifier, standard
+from jeat_tf import EnergyClassifier
 from jeat_tf.core.energy import energy
 from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
 from jeat_tf.methods.inner import gaussian_noise, unchanged
+from jeat_tf.methods.recipes.standard import Standard
 from tests.conftest import linear_net
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
@@ -24,7 +25,7 @@ def fit(*callbacks, epochs=1, learning_rate=0.1, batch_size=8, model=None, **kwa
     """Four steps an epoch by default; the same weights at the start of each call."""
     if model is None:
         keras.utils.set_random_seed(0)
-        model = EnergyClassifier(linear_net(), standard())
+        model = EnergyClassifier(linear_net(), Standard())
         model.compile(keras.optimizers.SGD(learning_rate))
     settings = {"batch_size": batch_size, "epochs": epochs, "shuffle": False, "verbose": 0} | kwargs
     return model, model.fit(X, LABELS, callbacks=list(callbacks), **settings)
@@ -148,7 +149,7 @@ def test_bad_arguments_are_named():
 def test_one_callback_serves_one_net_after_another():
     changes = EnergyChanges(X, LABELS, shifted, every=4)
     fit(changes)
-    other = EnergyClassifier(linear_net(), standard())
+    other = EnergyClassifier(linear_net(), Standard())
     other.compile(keras.optimizers.SGD(0.0))
     joint = energies(other.net.get_weights(), X + OFFSET)[0] - energies(other.net.get_weights(), X)[0]
     fit(changes, model=other)

@@ -21,8 +21,9 @@ from jeat_tf.figures.neighbour_rows import draw_neighbours, neighbours
 from jeat_tf.figures.reliability import ReliabilityBins, draw_reliability
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.calibration import calibration
-from jeat_tf.samplers.starts import uniform
-from jeat_tf.samplers.walks import Chain, langevin
+from jeat_tf.samplers.start_layer import uniform
+from jeat_tf.samplers.values import SGLD
+from jeat_tf.samplers.walks import langevin
 from tests.conftest import linear_net, seed, tiny_cnn
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
@@ -79,14 +80,14 @@ class TestContours:
 class TestPairedSamples:
     def test_differ_after_a_step_by_the_gradient_of_the_marginal_energy(self):
         net = tiny_cnn()
-        sampler = Chain(langevin(step_size=0.5, noise_std=0.1), 1)
+        sampler = SGLD(1, step_size=0.5, noise_std=0.1, clip_pixels=False)
         images = paired_samples(net, LABELS, start=uniform((8, 8, 1)), sampler=sampler, seed=seed())
         gradient = input_gradient(lambda x: energy(net(x)), images["start"])
         np.testing.assert_allclose(images["E(x, y) - E(x)"] - images["E(x, y)"], 0.5 * gradient, atol=1e-6)
         assert np.abs(images["E(x, y)"] - images["start"]).max() > 0.1
 
     def test_of_no_steps_are_the_starts(self):
-        sampler = Chain(langevin(step_size=0.5, noise_std=0.1), 0)
+        sampler = SGLD(0, step_size=0.5, noise_std=0.1, clip_pixels=False)
         images = paired_samples(tiny_cnn(), LABELS, start=uniform((8, 8, 1)), sampler=sampler, seed=seed())
         assert list(images) == ["start", "E(x, y) - E(x)", "E(x, y)"]
         for array in images.values():

@@ -1,46 +1,54 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from jeat_tf.samplers.sgld import Steps
-from jeat_tf.samplers.stages import (
-    PRESETS,
-    Contrast,
-    Sgld,
-    Targeted,
-    named_preset,
-    needs_classes,
-    parse_stages,
-    stage,
-    steps_at,
-)
-from jeat_tf.samplers.walks import Chain
+from jeat_tf.core.balls import L2, Linf
+from jeat_tf.samplers.stages import RECIPES, Stage, named_recipe, parse_stages
+from jeat_tf.samplers.values import SAMPLERS, SGLD, Annealed, Chain, Contrast, Momentum, Steps, Targeted
 from tests.conftest import seed
 
 
 def test_stages_are_read_in_order_with_their_settings_and_defaults():
-    text = "targeted:epsilon=8/255,num_steps=3; contrast:factor=0.9 ;sgld:clip_pixels=false,energy=marginal"
-    assert parse_stages(text) == [
-        Targeted(epsilon=8 / 255, num_steps=3),
-        Contrast(factor=0.9),
-        Sgld(clip_pixels=False, energy="marginal"),
-    ]
-    assert parse_stages("none") == []
-    assert parse_stages("sgld") == [Sgld()]
+    text = "targeted:epsilon=8/255,steps=3; contrast:factor=0.9 ;sgld:clip_pixels=false,energy=marginal"
+    assert parse_stages(text) == (
+        Stage(Targeted(Linf(8 / 255), steps=3), "cross_entropy"),
+        Stage(Contrast(0.9)),
+        Stage(SGLD(clip_pixels=False), "marginal"),
+    )
+    assert parse_stages("none") == ()
+    assert parse_stages("sgld") == (Stage(SGLD()),)
+    assert parse_stages("sgld:alpha=0.04") == (Stage(SGLD(alpha=0.04)),)
+    assert parse_stages("targeted:norm=l2,epsilon=30") == (Stage(Targeted(L2(30.0)), "cross_entropy"),)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *(Stage(kind(), "marginal") for kind in SAMPLERS.values()),
+        *(stage for recipe in RECIPES.values() for stage in recipe.stages),
+        Stage(SGLD(7, step_size=1 / 3, clip_gradient=2.0, clip_pixels=False)),
+        Stage(Targeted(L2(0.7), step_size=8 / 255), "joint"),
+    ],
+    ids=repr,
+)
+def test_a_stage_is_what_its_words_say(stage):
+    assert parse_stages(stage.words()) == (stage,)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sgdl:num_steps=3", 'unknown stage "sgdl"; did you mean sgld'),
-        ("sgld:steps=3", 'unknown setting "steps" of stage sgld; did you mean step_size or num_steps'),
-        ("sgld:num_steps", "expected sgld:num_steps=value"),
-        ("sgld:num_steps=2.5", "sgld:num_steps to be a whole number"),
-        ("sgld:energy=free", "sgld:energy to be joint or cross_entropy or marginal"),
+        ("sgdl:steps=3", 'unknown stage "sgdl"; did you mean sgld'),
+        ("sgld:num_steps=3", 'unknown setting "num_steps" of stage sgld; did you mean .*steps'),
+        ("sgld:steps", "expected sgld:steps=value"),
+        ("sgld:steps=2.5", "sgld:steps to be a whole number"),
+        ("sgld:energy=free", "energy to be one of joint, cross_entropy, marginal"),
         ("sgld:clip_pixels=yes", "sgld:clip_pixels to be true or false"),
         ("sgld:step_size=big", "expected a number such as 0.03"),
         ("sgld:step_size=nan", "sgld:step_size to be a finite number, received nan"),
         ("sgld:noise_std=inf", "sgld:noise_std to be a finite number, received inf"),
-        ("sgld:num_steps=nan", "sgld:num_steps to be a finite number, received nan"),
+        ("sgld:steps=nan", "sgld:steps to be a finite number, received nan"),
         ("contrast:factor=1e999", "contrast:factor to be a finite number, received 1e999"),
         ("", 'unknown stage ""'),
     ],
@@ -53,7 +61,7 @@ def test_what_cannot_be_read_is_named(text, message):
 @pytest.mark.parametrize(
     "text",
     [
-        "sgld:num_steps=-1",
+        "sgld:steps=-1",
         "sgld:noise_std=-0.1",
         "momentum:decay=1",
         "annealed:step_size=0",
@@ -63,48 +71,50 @@ def test_what_cannot_be_read_is_named(text, message):
 )
 def test_what_cannot_work_is_refused(text):
     with pytest.raises(ValueError, match="expected"):
-        stage(parse_stages(text)[0])
+        parse_stages(text)
 
 
-def test_an_unknown_preset_gets_its_nearest():
+def test_an_unknown_recipe_gets_its_nearest():
     with pytest.raises(ValueError, match="did you mean robust_jem"):
-        named_preset("robust_jme")
+        named_recipe("robust_jme")
 
 
 def test_symmetric_units_are_those_of_images_in_minus_one_to_one():
-    assert Sgld(units="symmetric", step_size=1.0, noise_std=0.01).steps() == Steps(0.25, 0.005)
-    assert Sgld(coupled_alpha=0.04).steps() == Steps(0.02, 0.2)
+    chain = SGLD.symmetric(5, step_size=1.0, noise_std=0.01, clip_gradient=1.0)
+    assert chain == SGLD(5, step_size=0.25, noise_std=0.005, clip_gradient=2.0)
+    assert chain.steps_at(0) == Steps(0.25, 0.005)
 
 
 @pytest.mark.parametrize(
-    ("text", "done", "expected"),
+    ("sampler", "done", "expected"),
     [
-        ("sgld:units=symmetric,step_size=1,noise_std=0.01", 7, (0.25, 0.005)),
-        ("sgld:noise_std=0", 0, None),
-        ("momentum:step_size=0.01,decay=0.9,noise_std=0.002", 3, (0.1, 0.002)),
-        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 0, (1, 0.1)),
-        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 2, (0.1, 0.1)),
-        ("annealed:num_steps=5,step_size=1,last_step_size=0.01,noise_std=0.1,last_noise_std=0.1", 5, (0.01, 0.1)),
-        ("mala:step_size=0.04,temperature=0.1", 1, (0.2, 0.2)),
-        ("hmc", 0, None),
-        ("targeted", 0, None),
-        ("contrast", 0, None),
+        (SGLD.symmetric(step_size=1.0, noise_std=0.01), 7, (0.25, 0.005)),
+        (SGLD(alpha=0.04), 0, (0.02, 0.2)),
+        (SGLD(noise_std=0.0), 0, None),
+        (Momentum(step_size=0.01, decay=0.9, noise_std=0.002), 3, (0.1, 0.002)),
+        (Annealed(5, 1.0, 0.01, 0.1, 0.1), 0, (1, 0.1)),
+        (Annealed(5, 1.0, 0.01, 0.1, 0.1), 2, (0.1, 0.1)),
+        (Annealed(5, 1.0, 0.01, 0.1, 0.1), 5, (0.01, 0.1)),
+        (SAMPLERS["mala"](step_size=0.04, temperature=0.1), 1, (0.2, 0.2)),
+        (SAMPLERS["hmc"](), 0, None),
+        (Targeted(), 0, None),
+        (Contrast(), 0, None),
     ],
+    ids=repr,
 )
-def test_step_and_noise_are_those_of_the_stage_at_that_step(text, done, expected):
-    steps = steps_at(parse_stages(text)[0], done)
+def test_step_and_noise_are_those_of_the_stage_at_that_step(sampler, done, expected):
+    steps = Stage(sampler).steps_at(done)
     assert steps is None if expected is None else steps == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_can_be_run_and_keeps_images_in_range(name, trained_net):
-    preset = named_preset(name)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_run_and_keeps_images_in_range(name, trained_net):
     x = np.full((2, 8, 8, 1), 0.5, np.float32)
-    for settings in parse_stages(preset.stages):
-        surrogate, sampler = stage(settings)
+    for stage in named_recipe(name).stages:
+        sampler = stage.sampler
         if isinstance(sampler, Chain):
-            sampler = sampler._replace(num_steps=2)
-        x = sampler(surrogate(trained_net, np.array([3, 4])), x, seed=seed())
+            sampler = dataclasses.replace(sampler, steps=2)
+        x = sampler(stage.surrogate()(trained_net, np.array([3, 4])), x, seed=seed())
     assert np.all(np.isfinite(x))
     assert np.min(x) >= 0
     assert np.max(x) <= 1
@@ -113,5 +123,5 @@ def test_every_preset_can_be_run_and_keeps_images_in_range(name, trained_net):
 def test_only_stages_towards_a_class_need_one():
     needing = "targeted;sgld;sgld:energy=cross_entropy;momentum"
     free = "contrast;sgld:energy=marginal;mala:energy=marginal"
-    assert all(map(needs_classes, parse_stages(needing)))
-    assert not any(map(needs_classes, parse_stages(free)))
+    assert all(stage.of_classes for stage in parse_stages(needing))
+    assert not any(stage.of_classes for stage in parse_stages(free))

@@ -1,4 +1,4 @@
-import functools
+import dataclasses
 import json
 import os
 import types
@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf import EnergyClassifier, Persistent, coupled, jeat, sgld, standard
+from jeat_tf import EnergyClassifier
 from jeat_tf.core.balls import Linf
+from jeat_tf.methods.base import raising
 from jeat_tf.methods.guard import DivergenceError, Guard
-from jeat_tf.methods.inner import Curriculum, Fresh
-from jeat_tf.methods.recipes import dat, pgd_at
+from jeat_tf.methods.inner import Persistent
+from jeat_tf.methods.objective import joint, perturbed
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.recipes.standard import Standard
 from jeat_tf.methods.updates import Free
-from jeat_tf.samplers.starts import uniform
 from tests.conftest import tiny_cnn
-from tests.test_methods import LABELS, X, attack, persistent
+from tests.test_methods import LABELS, METHODS, X, attack, contrast, persistent
 
 
-def compiled(objective=None, optimizer=None, net=None, **kwargs):
-    model = EnergyClassifier(net or tiny_cnn(), objective or standard(), **kwargs)
+def compiled(method=None, optimizer=None, net=None, **kwargs):
+    model = EnergyClassifier(net or tiny_cnn(), method or Standard(), **kwargs)
     model.compile(optimizer or keras.optimizers.Adam(1e-3))
     return model
 
@@ -133,7 +136,8 @@ def poisoned():
         tf.py_function(lambda: runs.append(1), [], [])
         return negatives.sampler(energy_fn, x, seed=seed)
 
-    model = compiled(jeat(attack(), Persistent(negatives.buffer, sampler)))
+    watched = Persistent(negatives.buffer, sampler)
+    model = compiled(joint(watched, perturb=raising("joint_energy", attack()), positive=perturbed))
     guard = Guard(every=2)
     poison = at(9, lambda: model.net.set_weights([w * np.nan for w in model.net.get_weights()]))
     history = model.fit(X, LABELS, batch_size=2, epochs=2, verbose=0, callbacks=[poison, guard]).history
@@ -161,11 +165,10 @@ class TestRecovery:
         assert traces == 1
 
     def test_all_that_belongs_to_the_state_is_restored(self):
-        update = Free(Linf(0.1), batch_size=16, image_shape=(8, 8, 1))
-        negatives = Fresh(uniform((8, 8, 1)), attack(), 10, Curriculum(5))
-        for objective in (jeat(attack(), persistent()), dat(attack(), negatives)):
-            model = compiled(objective, update=update, net=tiny_cnn(norm=True))
-            held = [layer for layer in (model.net, model.replay_buffer, model.curriculum, update) if layer is not None]
+        for method in (METHODS["jeat"], METHODS["dat"]):
+            model = compiled(method, update=Free(Linf(0.1), batch_size=16), net=tiny_cnn(norm=True))
+            layers = (model.net, model.replay_buffer, model.curriculum, model.update)
+            held = [layer for layer in layers if layer is not None]
             moments = [v for v in model.optimizer.variables if "momentum" in v.path or "velocity" in v.path]
             state = [*moments, *(weight for layer in held for weight in layer.weights)]
             good = values(state)
@@ -207,8 +210,9 @@ class TestRecovery:
 
     def test_the_literal_coupled_chain_cannot_be_saved_and_ends_cleanly(self):
         """Noise of standard deviation one on images of width one: longer chains and smaller steps do not help."""
-        chain = functools.partial(sgld, num_steps=20, **coupled(1.0)._asdict())
-        model = compiled(jeat(attack(), Persistent(persistent().buffer, chain)), keras.optimizers.Adam(1e-2))
+        literal = JEAT.literal(Linf(0.1), alpha=1.0)
+        method = dataclasses.replace(literal, attack=attack(), buffer_size=40)
+        model = compiled(method, keras.optimizers.Adam(1e-2))
         with pytest.raises(DivergenceError, match=r"after 2 recoveries"):
             model.fit(X, LABELS, batch_size=16, epochs=100, verbose=0, callbacks=[Guard(recoveries=2)])
         assert int(model.step) < 200
@@ -225,7 +229,7 @@ class TestMeasures:
         assert [event["learning_rate"] for event in guard.events] == pytest.approx([0.5e-3, 0.25e-3])
 
     def test_a_schedule_of_the_adjustments_is_halved(self):
-        model = EnergyClassifier(tiny_cnn(), standard())
+        model = EnergyClassifier(tiny_cnn(), Standard())
         decay = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5)
         model.compile(keras.optimizers.SGD(model.adjustments.schedule(decay)))
         guard = begun(model)
@@ -239,12 +243,12 @@ class TestMeasures:
         begun(compiled(optimizer=keras.optimizers.SGD(decay)), recoveries=0)
 
     def test_energies_are_penalised_from_then_on(self):
-        guard = begun(compiled(jeat(attack(), persistent(), energy_l2=0.5)), energy_l2=0.1)
+        guard = begun(compiled(JEAT(attack=attack(), **contrast(energy_l2=0.5))), energy_l2=0.1)
         feed(guard, {"loss": np.nan}, 2)
         assert [event["energy_l2"] for event in guard.events] == pytest.approx([0.6, 0.7])
 
     def test_methods_without_negatives_keep_their_rounds(self):
-        guard = begun(compiled(pgd_at(attack())), energy_l2=0.1)
+        guard = begun(compiled(PGDAT(attack())), energy_l2=0.1)
         feed(guard, {"loss": np.nan})
         assert (guard.events[0]["chain_rounds"], guard.events[0]["energy_l2"]) == (1, 0.0)
 
@@ -345,7 +349,7 @@ class TestGoingOn:
 def test_replicas_are_restored_alike():
     strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
     with strategy.scope():
-        model = compiled(jeat(attack(), persistent()))
+        model = compiled(METHODS["jeat"])
     guard = begun(model)
     good = values(model.net.weights)
     model.net.set_weights([w * np.nan for w in good])

@@ -27,7 +27,7 @@ def settings(**changes):
         "seeds": "0",
         "train_flags": "--epochs=1 --robust_every=0 --images_every=0",
         "judge_flags": "--epochs=1 --robust_every=0 --images_every=0",
-        "sample_flags": "--num=20 --batch_size=10 --shard_size=10 --stages=sgld:num_steps=3",
+        "sample_flags": "--num=20 --batch_size=10 --shard_size=10 --stages=sgld:steps=3",
         "sample_shards": 2,
         "evaluate_flags": "--attacks=clean,fgsm --num_images=50 --audit_images=0",
         "evaluate_shards": 2,

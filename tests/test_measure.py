@@ -33,7 +33,7 @@ def judge(trained_net, tmp_path_factory):
 @pytest.fixture(scope="module")
 def samples(energy_run, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("samples"))
-    start = {"start": "class_gaussian", "stages": "sgld:num_steps=2", "readings": 1}
+    start = {"start": "class_gaussian", "stages": "sgld:steps=2", "readings": 1}
     sample(replace(SampleConfig(), model=energy_run, num=150, batch_size=50, shard_size=50, output_dir=folder, **start))
     return folder
 
@@ -106,7 +106,7 @@ def test_both_fresh_chains_and_the_buffer_carry_their_protocol(measured):
     reports = measured[0]["generation"]
     fresh, buffer = reports["fresh_chains"]["protocol"], reports["replay_buffer"]["protocol"]
     assert (fresh["n"], fresh["samples"], fresh["start"], fresh["steps"]) == (150, "fresh chains", "class_gaussian", 2)
-    assert fresh["stages"][0].startswith("sgld:energy=joint,num_steps=2,")
+    assert fresh["stages"][0].startswith("sgld:energy=joint,steps=2,")
     assert (buffer["n"], buffer["samples"]) == (100, "replay buffer")
     assert fresh["feature_sha256"] == buffer["feature_sha256"]
     assert fresh["reference_count"] == 1400
@@ -196,7 +196,7 @@ def test_samples_of_another_net_or_data_set_are_refused(run, energy_run, samples
 
 def test_chains_that_left_the_pixels_are_clipped_and_said_to_be(energy_run, judge, tmp_path):
     folder = str(tmp_path / "samples")
-    stages = "sgld:num_steps=2,noise_std=0.5,clip_pixels=false"
+    stages = "sgld:steps=2,noise_std=0.5,clip_pixels=false"
     settings = {"start": "class_gaussian", "stages": stages, "num": 20, "readings": 1, "output_dir": folder}
     sample(replace(SampleConfig(), model=energy_run, **settings))
     assert min(shard.images.min() for shard in SampleFolder(folder).shards()) < 0

@@ -6,104 +6,109 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks.pgd import pgd
-from jeat_tf.attacks.surrogates import joint_energy, training
-from jeat_tf.core.balls import L2, Linf
+from jeat_tf.attacks.surrogates import cross_entropy, joint_energy, training
+from jeat_tf.attacks.values import PGD
+from jeat_tf.core.balls import Linf
 from jeat_tf.core.energy import energy
-from jeat_tf.core.norms import gaussian_start
+from jeat_tf.methods.base import Method
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.inner import (
     Curriculum,
     Fresh,
     Persistent,
-    SplitPersistent,
+    attacked,
     dequantized,
     gaussian_noise,
     kl_attacked,
 )
-from jeat_tf.methods.objective import adversarial, clean, joint, perturbed
-from jeat_tf.methods.recipes import (
-    dat,
-    flow,
-    igebm,
-    jeat,
-    jem,
-    noise,
-    pgd_at,
-    pre_jeat,
-    robust_jem,
-    standard,
-    trades,
-    weat,
-)
-from jeat_tf.methods.updates import Free, awp, descend, sam
+from jeat_tf.methods.objective import adversarial, discriminated, joint, perturbed
+from jeat_tf.methods.recipes import methods
+from jeat_tf.methods.recipes.dat import DAT
+from jeat_tf.methods.recipes.flow import Flow
+from jeat_tf.methods.recipes.igebm import IGEBM
+from jeat_tf.methods.recipes.jeat import JEAT
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.noise import Noise
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.recipes.pre_jeat import PreJEAT
+from jeat_tf.methods.recipes.robust_jem import RobustJEM
+from jeat_tf.methods.recipes.standard import Standard
+from jeat_tf.methods.recipes.trades import TRADES
+from jeat_tf.methods.recipes.weat import WEAT
+from jeat_tf.methods.steps import FreeStep, awp, descend, sam
+from jeat_tf.methods.updates import AWP, SAM, Free
 from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.layers import ActNorm
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
-from jeat_tf.samplers.sgld import sgld, split_sgld
-from jeat_tf.samplers.starts import uniform
+from jeat_tf.samplers.starts import Uniform
+from jeat_tf.samplers.values import SGLD, NormalizedDescent, SplitSGLD
 from tests.conftest import seed, tiny_cnn
 
-X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
+SHAPE = (8, 8, 1)
+X = np.random.default_rng(0).random((32, *SHAPE), np.float32)
 LABELS = np.arange(32) % 10
 
 
-def attack(epsilon=0.1, num_steps=2):
-    ball = Linf(epsilon)
-    return functools.partial(pgd, ball=ball, start=ball.random_start, step_size=epsilon / 2, num_steps=num_steps)
+def attack(epsilon=0.1, steps=2, start="random"):
+    return PGD(Linf(epsilon), steps, epsilon / 2, start)
 
 
-def kl_attack(epsilon=0.1, num_steps=2):
-    return functools.partial(pgd, ball=Linf(epsilon), start=gaussian_start, step_size=epsilon / 2, num_steps=num_steps)
+def kl_attack(epsilon=0.1, steps=2):
+    return attack(epsilon, steps, "gaussian")
 
 
-def chain(**kwargs):
-    return functools.partial(sgld, **{"step_size": 0.25, "noise_std": 0.005, "num_steps": 2} | kwargs)
+def chain(**settings):
+    return SGLD(**{"steps": 2, "clip_pixels": False} | settings)
 
 
-def in_parts(sampler, inner_steps):
-    return functools.partial(split_sgld, inner_steps=inner_steps, **sampler.keywords)
+def contrast(**settings):
+    """Settings of a contrastive method whose chains are short and whose buffer is small."""
+    return {"chain": chain(), "buffer_size": 40, "input_noise_std": 0.0} | settings
 
 
-def persistent(kind=Persistent, sampler=None, **kwargs):
-    buffer = ReplayBuffer(40, uniform((8, 8, 1)), image_shape=(8, 8, 1), num_classes=10)
-    return kind(buffer, sampler or chain(), **kwargs)
+def objective(method):
+    """What a method minimises, for images of this file."""
+    return method.objective(SHAPE, 10, 0) if isinstance(method, Method) else method
+
+
+def persistent(sampler=None, **settings):
+    buffer = ReplayBuffer(40, Uniform(), image_shape=SHAPE, num_classes=10)
+    return Persistent(buffer, sampler or chain(), **settings)
 
 
 def fresh(max_steps=5):
-    climb = functools.partial(pgd, ball=L2(float("inf")), step_size=0.1)
-    return Fresh(uniform((8, 8, 1)), climb, 10, Curriculum(max_steps, patience=2))
+    return Fresh(Uniform().layer(SHAPE, 10), NormalizedDescent(max_steps), 10, Curriculum(max_steps, patience=2))
 
 
 METHODS = {
-    "standard": standard,
-    "noise": lambda: noise(0.1),
-    "pgd_at": lambda: pgd_at(attack()),
-    "trades": lambda: trades(kl_attack()),
-    "weat": lambda: weat(kl_attack()),
-    "pre_jeat": lambda: pre_jeat(attack()),
-    "jem": lambda: jem(persistent(), input_noise_std=0.01),
-    "jeat": lambda: jeat(attack(), persistent()),
-    "robust_jem": lambda: robust_jem(attack(), persistent()),
-    "dat": lambda: dat(attack(), fresh()),
-    "igebm": lambda: igebm(persistent(surrogate=joint_energy)),
-    "flow": lambda: flow(num_values=17),
+    "standard": Standard(),
+    "noise": Noise(0.1),
+    "pgd_at": PGDAT(attack()),
+    "trades": TRADES(kl_attack()),
+    "weat": WEAT(kl_attack()),
+    "pre_jeat": PreJEAT(attack()),
+    "jem": JEM(**contrast(input_noise_std=0.01)),
+    "jeat": JEAT(attack=attack(), **contrast()),
+    "robust_jem": RobustJEM(attack=attack(), **contrast()),
+    "dat": DAT(attack(), chain=NormalizedDescent(5)),
+    "igebm": IGEBM(**contrast()),
+    "flow": Flow(17),
 }
-UPDATES = {"descend": lambda: descend, "awp": lambda: awp(0.01), "sam": lambda: sam(0.05), "free": lambda: free(0.1)}
+UPDATES = {"descend": None, "awp": AWP(0.01), "sam": SAM(0.05), "free": Free(Linf(0.1), batch_size=16)}
 
 
 def free(epsilon):
-    return Free(Linf(epsilon), batch_size=16, image_shape=(8, 8, 1))
+    return FreeStep(Linf(epsilon), batch_size=16, image_shape=SHAPE)
 
 
-def trained(objective, steps=2, update=descend):
+def trained(method, steps=2, update=descend):
     """The net's weights after a few steps, run eagerly, from equal weights on equal batches."""
     keras.utils.set_random_seed(0)
-    net, optimizer = tiny_cnn(), keras.optimizers.SGD(0.1)
+    net, optimizer, minimised = tiny_cnn(), keras.optimizers.SGD(0.1), objective(method)
     optimizer.build(net.trainable_variables)
     for i in range(steps):
         rows = slice(16 * (i % 2), 16 * (i % 2 + 1))
-        update(net, objective, optimizer, tf.constant(X[rows]), tf.constant(LABELS[rows]), seed(i))
+        update(net, minimised, optimizer, tf.constant(X[rows]), tf.constant(LABELS[rows]), seed(i))
     return net.get_weights()
 
 
@@ -112,21 +117,26 @@ def assert_same(a, b, **kwargs):
         np.testing.assert_allclose(left, right, **kwargs)
 
 
+def test_every_method_is_here():
+    assert set(METHODS) == set(methods())
+    assert all(type(method) is methods()[name] for name, method in METHODS.items())
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name):
     keras.utils.set_random_seed(0)
-    objective, traces = METHODS[name](), []
+    traces = []
 
     def update(*args):
         traces.append(1)
         return descend(*args)
 
-    model = EnergyClassifier(tiny_cnn(), objective, update)
+    model = EnergyClassifier(tiny_cnn(), METHODS[name], update)
     before = model.net.get_weights()
     model.compile("adam", metrics=["accuracy"])
     history = model.fit(X, LABELS, batch_size=16, epochs=3, verbose=0).history
     assert all(np.any(a != b) for a, b in zip(before, model.net.get_weights(), strict=True))
-    assert {"loss", "accuracy", "gradient_norm", *objective.terms} <= set(history)
+    assert {"loss", "accuracy", "gradient_norm", *model.objective.terms} <= set(history)
     assert all(np.isfinite(values).all() for values in history.values())
     assert history["loss"][0] != 0
     assert len(traces) == 1
@@ -135,7 +145,7 @@ def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name)
 def test_equal_seeds_give_equal_weights_and_others_do_not():
     def fitted(seed):
         keras.utils.set_random_seed(0)
-        model = EnergyClassifier(tiny_cnn(), METHODS["jeat"](), seed=seed)
+        model = EnergyClassifier(tiny_cnn(), METHODS["jeat"], seed=seed)
         model.compile(keras.optimizers.SGD(0.1))
         model.fit(X, LABELS, batch_size=16, shuffle=False, verbose=0)
         return model.net.get_weights()
@@ -147,84 +157,81 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
 
 @functools.cache
 def standard_weights():
-    return trained(standard())
+    return trained(Standard())
 
 
 class TestLimits:
     """Each method with its own ingredient switched off is the method it should be."""
 
     def test_zero_epsilon_is_standard_training(self):
-        for recipe in (pgd_at, pre_jeat):
-            assert_same(trained(recipe(attack(epsilon=0.0))), standard_weights(), rtol=1e-6, atol=1e-7)
+        for method in (PGDAT(attack(epsilon=0.0)), PreJEAT(attack(epsilon=0.0))):
+            assert_same(trained(method), standard_weights(), rtol=1e-6, atol=1e-7)
 
     def test_zero_noise_is_standard_training(self):
-        assert_same(trained(noise(0.0)), standard_weights(), rtol=0)
+        assert_same(trained(Noise(0.0)), standard_weights(), rtol=0)
 
     def test_zero_attack_steps_and_no_start_is_standard_training(self):
-        idle = functools.partial(pgd, ball=Linf(0.1), step_size=0.1, num_steps=0)
-        assert_same(trained(pgd_at(idle)), standard_weights(), rtol=0)
+        assert_same(trained(PGDAT(PGD(Linf(0.1), 0, start="image"))), standard_weights(), rtol=0)
 
     def test_zero_beta_and_zero_epsilon_make_trades_standard_training(self):
-        assert_same(trained(trades(kl_attack(), beta=0.0)), standard_weights(), rtol=0)
-        assert_same(trained(trades(kl_attack(epsilon=0.0))), standard_weights(), rtol=1e-5, atol=1e-6)
+        assert_same(trained(TRADES(kl_attack(), beta=0.0)), standard_weights(), rtol=0)
+        assert_same(trained(TRADES(kl_attack(epsilon=0.0))), standard_weights(), rtol=1e-5, atol=1e-6)
 
-    def test_weat_with_equal_weights_is_trades(self):
-        assert_same(trained(weat(kl_attack(), weigh=tf.ones_like)), trained(trades(kl_attack())), rtol=1e-6, atol=1e-7)
+    def test_weat_with_equal_weights_is_trades(self, monkeypatch):
+        monkeypatch.setattr("jeat_tf.methods.recipes.weat.weight", tf.ones_like)
+        assert_same(trained(WEAT(kl_attack())), trained(TRADES(kl_attack())), rtol=1e-6, atol=1e-7)
 
-    def test_weat_on_perturbed_images_without_divergence_is_adversarial_training(self):
-        objective = weat(kl_attack(), beta=0.0, classified=perturbed, weigh=tf.ones_like)
-        assert_same(trained(objective), trained(adversarial(kl_attacked(kl_attack()))), rtol=1e-6, atol=1e-7)
+    def test_weat_on_perturbed_images_without_divergence_is_adversarial_training(self, monkeypatch):
+        monkeypatch.setattr("jeat_tf.methods.recipes.weat.weight", tf.ones_like)
+        method = WEAT(kl_attack(), beta=0.0, classified="adversarial")
+        assert_same(trained(method), trained(adversarial(kl_attacked(kl_attack()))), rtol=1e-6, atol=1e-7)
 
     @pytest.mark.parametrize("name", ["standard", "trades", "jeat"])
     def test_zero_gamma_and_zero_rho_are_plain_descent(self, name):
-        expected = trained(METHODS[name]())
+        expected = trained(METHODS[name])
         for update in (awp(0.0), awp(0.5, from_step=100), sam(0.0), sam(0.0, adaptive=True)):
-            assert_same(trained(METHODS[name](), update=update), expected, rtol=0)
+            assert_same(trained(METHODS[name], update=update), expected, rtol=0)
 
     def test_free_with_zero_epsilon_is_standard_training(self):
-        assert_same(trained(standard(), update=free(0.0)), standard_weights(), rtol=0)
+        assert_same(trained(Standard(), update=free(0.0)), standard_weights(), rtol=0)
 
     def test_free_with_one_replay_begins_with_a_standard_step(self):
         """delta is zero before the first gradient; with m = 1 each delta is the answer to the batch before."""
-        assert_same(trained(standard(), steps=1, update=free(0.1)), trained(standard(), steps=1), rtol=0)
+        assert_same(trained(Standard(), steps=1, update=free(0.1)), trained(Standard(), steps=1), rtol=0)
 
     def test_zero_energy_weight_is_the_discriminative_half(self):
-        assert_same(trained(jem(persistent(), energy_weight=0.0)), standard_weights(), rtol=1e-5, atol=1e-7)
-        adversarial_weights = trained(pgd_at(attack()))
-        assert_same(trained(dat(attack(), fresh(), energy_weight=0.0)), adversarial_weights, rtol=1e-5, atol=1e-7)
+        assert_same(trained(JEM(**contrast(energy_weight=0.0))), standard_weights(), rtol=1e-5, atol=1e-7)
+        without = DAT(attack(), chain=NormalizedDescent(5), energy_weight=0.0)
+        assert_same(trained(without), trained(PGDAT(attack())), rtol=1e-5, atol=1e-7)
 
     def test_jeat_without_energy_is_pre_jeat(self):
-        assert_same(
-            trained(jeat(attack(), persistent(), energy_weight=0.0)),
-            trained(pre_jeat(attack())),
-            rtol=1e-5,
-            atol=1e-7,
-        )
+        without = JEAT(attack=attack(), **contrast(energy_weight=0.0))
+        assert_same(trained(without), trained(PreJEAT(attack())), rtol=1e-5, atol=1e-7)
 
     def test_jeat_and_robust_jem_without_attack_are_jem(self):
-        expected = trained(jem(persistent()))
-        for recipe in (jeat, robust_jem):
-            assert_same(trained(recipe(attack(epsilon=0.0), persistent())), expected, rtol=1e-5, atol=1e-6)
+        expected = trained(JEM(**contrast()))
+        for kind in (JEAT, RobustJEM):
+            assert_same(trained(kind(attack=attack(epsilon=0.0), **contrast())), expected, rtol=1e-5, atol=1e-6)
 
     def test_energy_l2_of_zero_changes_nothing(self):
-        assert_same(trained(jem(persistent(), energy_l2=0.0)), trained(jem(persistent())), rtol=0)
+        assert_same(trained(JEM(**contrast(energy_l2=0.0))), trained(joint(persistent())), rtol=0)
 
     def test_igebm_is_jem_with_all_its_weight_on_p_of_x_and_y(self):
-        negatives = {"surrogate": joint_energy}
-        expected = trained(joint(persistent(**negatives), class_weight=0.0, energy_weight=0.0, joint_weight=1.0))
-        assert_same(trained(igebm(persistent(**negatives), energy_l2=0.0)), expected, rtol=0)
+        negatives = persistent(surrogate=joint_energy)
+        expected = trained(joint(negatives, class_weight=0.0, energy_weight=0.0, joint_weight=1.0))
+        assert_same(trained(IGEBM(**contrast(energy_l2=0.0))), expected, rtol=0)
 
 
 class TestUpdates:
     def test_awp_takes_the_gradient_at_the_perturbed_kernels(self):
-        net, objective = tiny_cnn(), standard()
+        net, minimised = tiny_cnn(), objective(Standard())
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(net.trainable_variables)
         start = net.get_weights()
 
         def gradients():
             with tf.GradientTape() as tape:
-                loss = objective.loss(net, objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())).loss
+                loss = minimised.loss(net, minimised.prepare(net, tf.constant(X), tf.constant(LABELS), seed())).loss
             return [g.numpy() for g in tape.gradient(loss, net.trainable_variables)]
 
         there = [
@@ -234,7 +241,7 @@ class TestUpdates:
         net.set_weights(there)
         expected = [w - g for w, g in zip(start, gradients(), strict=True)]
         net.set_weights(start)
-        awp(0.1)(net, objective, optimizer, tf.constant(X), tf.constant(LABELS), seed())
+        awp(0.1)(net, minimised, optimizer, tf.constant(X), tf.constant(LABELS), seed())
         assert_same(net.get_weights(), expected, rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("adaptive", [False, True])
@@ -243,10 +250,10 @@ class TestUpdates:
         layer = keras.layers.Dense(10, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.5))
         net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])
         w = layer.kernel.numpy()
-        objective = joint(persistent(), energy_weight=0.0, class_weight=0.0)
+        minimised = joint(persistent(), energy_weight=0.0, class_weight=0.0)
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(net.trainable_variables)
-        sam(0.3, adaptive=adaptive)(net, objective, optimizer, tf.constant(X), tf.constant(LABELS), seed())
+        sam(0.3, adaptive=adaptive)(net, minimised, optimizer, tf.constant(X), tf.constant(LABELS), seed())
         scale = np.abs(w) if adaptive else np.ones_like(w)
         moved = w + 0.3 * scale**2 * w / np.linalg.norm(scale * w)
         np.testing.assert_allclose(layer.kernel.numpy(), w - moved, rtol=1e-4, atol=1e-6)
@@ -256,18 +263,18 @@ class TestUpdates:
         optimizer = keras.optimizers.SGD(0.0)
         optimizer.build(net.trainable_variables)
         batch = tf.constant(X[:16]), tf.constant(LABELS[:16])
-        losses = [float(update(net, standard(), optimizer, *batch, seed()).loss) for _ in range(4)]
+        losses = [float(update(net, objective(Standard()), optimizer, *batch, seed()).loss) for _ in range(4)]
         assert losses[-1] > losses[0]
         assert np.abs(update.delta.numpy()).max() == pytest.approx(0.1)
 
     @pytest.mark.parametrize("name", ["awp", "sam", "free"])
     def test_each_runs_in_fit_and_its_state_is_saved(self, name, tmp_path):
-        model = EnergyClassifier(tiny_cnn(), standard(), UPDATES[name]())
+        model = EnergyClassifier(tiny_cnn(), Standard(), UPDATES[name])
         model.compile("adam")
         history = model.fit(X, LABELS, batch_size=16, epochs=2, verbose=0).history
         assert np.isfinite(history["gradient_norm"]).all()
         model.save_weights(tmp_path / "state.weights.h5")
-        other = EnergyClassifier(tiny_cnn(), standard(), UPDATES[name]())
+        other = EnergyClassifier(tiny_cnn(), Standard(), UPDATES[name])
         other.compile("adam")
         other.load_weights(tmp_path / "state.weights.h5")
         assert int(other.step) == 4
@@ -283,7 +290,7 @@ class TestLayersThatSetTheirWeights:
     def fitted(self, name, **kwargs):
         keras.utils.set_random_seed(0)
         net = small_cnn((8, 8, 1), 10, **kwargs)
-        model = EnergyClassifier(net, standard(), UPDATES[name]())
+        model = EnergyClassifier(net, Standard(), UPDATES[name])
         model.compile(keras.optimizers.SGD(1e-3))
         model.fit(X, LABELS, batch_size=16, epochs=15, verbose=0)
         return net
@@ -303,21 +310,21 @@ class TestLayersThatSetTheirWeights:
 
 class TestDat:
     def test_the_loss_is_binary_cross_entropy_of_minus_energy(self):
-        net, objective = tiny_cnn(), dat(attack(), fresh())
-        batch = objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+        net, minimised = tiny_cnn(), objective(METHODS["dat"])
+        batch = minimised.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
         logits = -np.concatenate([energy(net(batch.x)), energy(net(batch.x_neg))])
         expected = keras.losses.binary_crossentropy(
             np.repeat([1.0, 0.0], 32).astype("float32"), logits.astype("float32"), from_logits=True
         )
-        np.testing.assert_allclose(objective.loss(net, batch).terms["binary"], expected, rtol=1e-5)
+        np.testing.assert_allclose(minimised.loss(net, batch).terms["binary"], expected, rtol=1e-5)
 
     def test_squared_energies_can_be_penalised(self):
         net = tiny_cnn()
-        objective = dat(attack(), fresh(), energy_l2=0.5)
-        batch = objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
-        out = objective.total(net, batch)
+        minimised = discriminated(fresh(), perturb=attacked(cross_entropy, attack()), energy_l2=0.5)
+        batch = minimised.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+        out = minimised.total(net, batch)
         squared = np.mean(energy(net(batch.x)) ** 2) + np.mean(energy(net(batch.x_neg)) ** 2)
-        np.testing.assert_allclose(out.loss, objective.loss(net, batch).loss + 0.5 * squared, rtol=1e-5)
+        np.testing.assert_allclose(out.loss, minimised.loss(net, batch).loss + 0.5 * squared, rtol=1e-5)
 
     def test_negatives_climb_as_far_as_the_curriculum_says(self):
         net, negatives = tiny_cnn(), fresh()
@@ -343,9 +350,9 @@ class TestDat:
 class TestUnlabelled:
     def test_images_without_labels_count_for_p_of_x_alone(self):
         labels = np.where(np.arange(32) < 8, LABELS, -1)
-        net, objective = tiny_cnn(), dataclasses.replace(jem(persistent()), unlabelled=True)
-        batch = objective.prepare(net, tf.constant(X), tf.constant(labels), seed())
-        terms = objective.loss(net, batch).terms
+        net, minimised = tiny_cnn(), dataclasses.replace(objective(JEM(**contrast())), unlabelled=True)
+        batch = minimised.prepare(net, tf.constant(X), tf.constant(labels), seed())
+        terms = minimised.loss(net, batch).terms
         expected = keras.losses.sparse_categorical_crossentropy(LABELS[:8], net(X[:8]), from_logits=True)
         np.testing.assert_allclose(terms["cross_entropy"], np.mean(expected), rtol=1e-5)
         np.testing.assert_allclose(terms["energy_pos"], np.mean(energy(net(X))), rtol=1e-5)
@@ -353,20 +360,20 @@ class TestUnlabelled:
     def test_they_are_attacked_from_the_class_that_the_net_sees(self):
         net = tiny_cnn()
         guess = net(X).numpy().argmax(-1)
-        idle = functools.partial(pgd, ball=Linf(0.1), step_size=0.05, num_steps=2)
-        unknown = dataclasses.replace(pgd_at(idle), unlabelled=True)
+        known = objective(PGDAT(attack(start="image")))
+        unknown = dataclasses.replace(known, unlabelled=True)
         x_adv = unknown.prepare(net, tf.constant(X), tf.constant(np.full(32, -1)), seed()).x_adv
         np.testing.assert_allclose(
-            x_adv, pgd_at(idle).prepare(net, tf.constant(X), tf.constant(guess), seed()).x_adv, atol=1e-6
+            x_adv, known.prepare(net, tf.constant(X), tf.constant(guess), seed()).x_adv, atol=1e-6
         )
 
     def test_fit_takes_them_only_where_the_objective_knows_them(self):
         labels = np.where(np.arange(32) < 8, LABELS, -1)
-        model = EnergyClassifier(tiny_cnn(), standard())
+        model = EnergyClassifier(tiny_cnn(), Standard())
         model.compile("adam")
         with pytest.raises(ValueError, match=r"0\.\.9"):
             model.fit(X, labels, verbose=0)
-        model = EnergyClassifier(tiny_cnn(), dataclasses.replace(standard(), unlabelled=True))
+        model = EnergyClassifier(tiny_cnn(), Standard(), unlabelled=True)
         model.compile(keras.optimizers.SGD(0.0), weighted_metrics=["accuracy"])
         accuracy = np.mean(model.net(X[:8]).numpy().argmax(-1) == LABELS[:8])
         assert model.fit(X, labels, batch_size=32, verbose=0).history["accuracy"][0] == pytest.approx(accuracy)
@@ -380,24 +387,24 @@ def test_dequantised_pixels_fill_the_bins():
 
 
 class TestJoint:
-    def prepared(self, objective, net):
-        return objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+    def prepared(self, minimised, net):
+        return minimised.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
 
     def test_at_weight_one_the_energies_of_x_adv_cancel(self):
-        net, objective = tiny_cnn(), jeat(attack(), persistent())
-        batch = self.prepared(objective, net)
+        net, minimised = tiny_cnn(), objective(METHODS["jeat"])
+        batch = self.prepared(minimised, net)
         expected = tf.reduce_mean(energy(net(batch.x_adv), LABELS)) - tf.reduce_mean(energy(net(batch.x_neg)))
-        np.testing.assert_allclose(objective.loss(net, batch).loss, expected, rtol=1e-4)
+        np.testing.assert_allclose(minimised.loss(net, batch).loss, expected, rtol=1e-4)
 
     def test_the_loss_pulls_data_down_and_pushes_negatives_up(self):
         """The sign of eq. 20, which the paper prints wrong."""
         keras.utils.set_random_seed(1)
         net = tiny_cnn()
-        objective = jem(persistent(), energy_weight=100.0)
-        batch = self.prepared(objective, net)
+        minimised = objective(JEM(**contrast(energy_weight=100.0)))
+        batch = self.prepared(minimised, net)
         gap_before = np.mean(energy(net(batch.x_marginal))) - np.mean(energy(net(batch.x_neg)))
         with tf.GradientTape() as tape:
-            loss = objective.loss(net, batch).loss
+            loss = minimised.loss(net, batch).loss
         keras.optimizers.SGD(1e-4).apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
         gap_after = np.mean(energy(net(batch.x_marginal))) - np.mean(energy(net(batch.x_neg)))
         assert gap_after < gap_before
@@ -406,40 +413,40 @@ class TestJoint:
     def test_the_energy_that_is_trained_is_penalised(self, energy_weight):
         """IGEBM's authors square E(x, y); where E(x) is trained as well, it is E(x) as in JEM's code."""
         net = tiny_cnn()
-        objective = joint(persistent(surrogate=joint_energy), energy_weight=energy_weight, joint_weight=1.0)
-        batch = self.prepared(objective, net)
+        minimised = joint(persistent(surrogate=joint_energy), energy_weight=energy_weight, joint_weight=1.0)
+        batch = self.prepared(minimised, net)
         labels, labels_neg = (None, None) if energy_weight else (LABELS, batch.labels_neg)
         expected = np.mean(energy(net(batch.x), labels) ** 2) + np.mean(energy(net(batch.x_neg), labels_neg) ** 2)
-        np.testing.assert_allclose(objective.loss(net, batch).terms["energy_squared"], expected, rtol=1e-5)
+        np.testing.assert_allclose(minimised.loss(net, batch).terms["energy_squared"], expected, rtol=1e-5)
 
     def test_positive_phase_on_clean_or_perturbed_images(self):
         net = tiny_cnn()
-        for positive in (clean, perturbed):
-            objective = jeat(attack(), persistent(), positive=positive)
-            batch = self.prepared(objective, net)
-            images = batch.x_adv if positive is perturbed else batch.x
+        for positive in ("clean", "adversarial"):
+            minimised = objective(JEAT(attack=attack(), positive=positive, **contrast()))
+            batch = self.prepared(minimised, net)
+            images = batch.x_adv if positive == "adversarial" else batch.x
             np.testing.assert_allclose(
-                objective.loss(net, batch).terms["energy_pos"], np.mean(energy(net(images))), rtol=1e-5
+                minimised.loss(net, batch).terms["energy_pos"], np.mean(energy(net(images))), rtol=1e-5
             )
 
     def test_a_separate_stream_is_the_positive_phase(self):
-        objective = jem(persistent())
+        minimised = objective(JEM(**contrast()))
         net, other = tiny_cnn(), tf.constant(X[::-1] * 0.5)
-        batch = objective.prepare(net, (tf.constant(X), other), tf.constant(LABELS), seed())
+        batch = minimised.prepare(net, (tf.constant(X), other), tf.constant(LABELS), seed())
         np.testing.assert_array_equal(batch.x_marginal, other)
         np.testing.assert_array_equal(batch.x_adv, X)
         np.testing.assert_allclose(
-            objective.loss(net, batch).terms["energy_pos"], np.mean(energy(net(other))), rtol=1e-5
+            minimised.loss(net, batch).terms["energy_pos"], np.mean(energy(net(other))), rtol=1e-5
         )
 
     def test_input_noise_has_its_standard_deviation(self):
-        batch = self.prepared(jem(persistent(), input_noise_std=0.2), tiny_cnn())
+        batch = self.prepared(objective(JEM(**contrast(input_noise_std=0.2))), tiny_cnn())
         assert np.std(batch.x - X) == pytest.approx(0.2, rel=0.05)
 
     def test_perturbations_compose_as_values(self):
         net = tiny_cnn()
-        objective = joint(persistent(), perturb=gaussian_noise(0.1), positive=perturbed)
-        batch = self.prepared(objective, net)
+        minimised = joint(persistent(), perturb=gaussian_noise(0.1), positive=perturbed)
+        batch = self.prepared(minimised, net)
         assert np.std(batch.x_adv - batch.x) == pytest.approx(0.1, rel=0.05)
 
 
@@ -477,8 +484,8 @@ class TestPersistent:
         assert np.all(energy(net(proposal.x_neg), proposal.labels) < energy(net(before), proposal.labels))
 
     def test_two_rounds_are_twice_the_chain(self):
-        once = persistent(sampler=chain(noise_std=0.0, num_steps=4), restart_probability=0.0)
-        twice = persistent(sampler=chain(noise_std=0.0, num_steps=2), restart_probability=0.0)
+        once = persistent(sampler=chain(noise_std=0.0, steps=4), restart_probability=0.0)
+        twice = persistent(sampler=chain(noise_std=0.0, steps=2), restart_probability=0.0)
         net = tiny_cnn()
         np.testing.assert_allclose(
             once.propose(net, 8, seed()).x_neg, twice.propose(net, 8, seed(), rounds=2).x_neg, atol=1e-6
@@ -486,34 +493,35 @@ class TestPersistent:
 
     def test_the_published_split_chain_is_the_proximal_chain_where_the_first_block_is_linear(self):
         """JEM++'s M x N loop (N = 5, inner size 0.2) is M steps of size 1: its inner gradient is constant."""
-        proximal = chain(step_size=1.0, noise_std=0.0, num_steps=4, clip_gradient=0.01, bounds=(0.0, 1.0))
+        proximal = {"step_size": 1.0, "noise_std": 0.0, "steps": 4, "clip_gradient": 0.01}
         net = tiny_cnn()
-        expected = persistent(sampler=proximal).propose(net, 8, seed()).x_neg
-        split = persistent(SplitPersistent, in_parts(proximal, 5)).propose(net, 8, seed()).x_neg
+        expected = persistent(SGLD(**proximal)).propose(net, 8, seed()).x_neg
+        split = persistent(SplitSGLD(**proximal, inner_steps=5)).propose(net, 8, seed()).x_neg
         np.testing.assert_allclose(split, expected, atol=1e-5)
-        assert np.abs(expected - persistent(sampler=chain(num_steps=0)).propose(net, 8, seed()).x_neg).max() > 0.01
+        assert np.abs(expected - persistent(chain(steps=0)).propose(net, 8, seed()).x_neg).max() > 0.01
 
     def test_one_inner_step_is_the_plain_chain_at_any_cut(self):
-        quiet = chain(noise_std=0.0)
+        quiet = {"steps": 2, "noise_std": 0.0, "clip_pixels": False}
         net = tiny_cnn()
-        expected = persistent(sampler=quiet).propose(net, 8, seed()).x_neg
+        expected = persistent(SGLD(**quiet)).propose(net, 8, seed()).x_neg
         activation = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.LeakyReLU))
-        split = persistent(SplitPersistent, in_parts(quiet, 1), layer=activation).propose(net, 8, seed()).x_neg
-        np.testing.assert_allclose(split, expected, atol=1e-6)
+        in_parts = SplitSGLD(**quiet, inner_steps=1, layer=activation)
+        np.testing.assert_allclose(persistent(in_parts).propose(net, 8, seed()).x_neg, expected, atol=1e-6)
 
     def test_a_stem_that_is_not_linear_makes_inner_steps_differ(self):
-        quiet = chain(noise_std=0.0, step_size=50.0)
+        quiet = {"steps": 2, "noise_std": 0.0, "step_size": 50.0, "clip_pixels": False}
         net = tiny_cnn()
         activation = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.LeakyReLU))
-        split = persistent(SplitPersistent, in_parts(quiet, 5), layer=activation).propose(net, 8, seed()).x_neg
-        assert np.abs(split - persistent(sampler=quiet).propose(net, 8, seed()).x_neg).max() > 1e-3
+        in_parts = SplitSGLD(**quiet, inner_steps=5, layer=activation)
+        split = persistent(in_parts).propose(net, 8, seed()).x_neg
+        assert np.abs(split - persistent(SGLD(**quiet)).propose(net, 8, seed()).x_neg).max() > 1e-3
 
 
 class TestBatchNormalisation:
     def test_the_inner_problem_leaves_batch_statistics_alone(self):
         net = tiny_cnn(norm=True)
         before = [w.numpy() for w in net.non_trainable_weights]
-        jeat(attack(), persistent()).prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+        objective(METHODS["jeat"]).prepare(net, tf.constant(X), tf.constant(LABELS), seed())
         assert_same(before, [w.numpy() for w in net.non_trainable_weights], rtol=0)
 
     def test_chains_in_training_mode_move_them(self):
@@ -534,7 +542,7 @@ def test_regularisation_losses_of_the_net_are_minimised_too():
 
 
 def test_xla_runs_the_whole_step():
-    model = EnergyClassifier(tiny_cnn(), jeat(attack(), persistent()))
+    model = EnergyClassifier(tiny_cnn(), METHODS["jeat"])
     model.compile("adam", metrics=["accuracy"], jit_compile=True)
     history = model.fit(X, LABELS, batch_size=16, verbose=0).history
     assert np.isfinite(history["loss"]).all()
@@ -548,12 +556,12 @@ def test_mixed_bfloat16_keeps_energies_and_chains_in_float32():
         net = tiny_cnn()
     finally:
         keras.config.set_dtype_policy(policy)
-    objective = jeat(attack(), persistent())
-    batch = objective.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
+    minimised = objective(METHODS["jeat"])
+    batch = minimised.prepare(net, tf.constant(X), tf.constant(LABELS), seed())
     assert batch.x_adv.dtype == batch.x_neg.dtype == tf.float32
-    out = objective.loss(net, batch)
+    out = minimised.loss(net, batch)
     assert all(value.dtype == tf.float32 for value in (out.loss, *out.terms.values()))
-    model = EnergyClassifier(net, objective)
+    model = EnergyClassifier(net, minimised)
     model.compile("adam")
     assert np.isfinite(model.fit(X, LABELS, verbose=0).history["loss"]).all()
 
@@ -566,7 +574,7 @@ def test_mirrored_replicas_draw_different_noise():
         [d.name for d in devices[:2]], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
     with strategy.scope():
-        model = EnergyClassifier(tiny_cnn(), jeat(attack(), persistent()))
+        model = EnergyClassifier(tiny_cnn(), METHODS["jeat"])
         model.compile("adam")
     data = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(16)
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()

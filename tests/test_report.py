@@ -98,7 +98,7 @@ def density(folder):
     write_json(
         folder / "fisher.json", common | {"joint": pixels, "marginal": pixels, "num_images": 5, "trace": "exact"}
     )
-    how = dict.fromkeys(("n", "reference_count", "splits", "steps"), 10) | {"stages": ["sgld:num_steps=10"]}
+    how = dict.fromkeys(("n", "reference_count", "splits", "steps"), 10) | {"stages": ["sgld:steps=10"]}
     words = ("samples", "classes", "selection", "start", "reference_data", "reference_split", "feature_net", "resize")
     how |= dict.fromkeys(words, "as said") | {"feature_kind": "inception-2015", "feature_sha256": "f" * 64}
     write_json(

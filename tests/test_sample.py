@@ -10,20 +10,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from jeat_tf.attacks.surrogates import joint_energy
-from jeat_tf.config.build import start as build_start
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import stored_buffer
-from jeat_tf.sample.__main__ import _main
+from jeat_tf.sample.command import main
 from jeat_tf.sample.run import sample
-from jeat_tf.samplers.generation import Stage, generate
-from jeat_tf.samplers.stages import Sgld
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.stages import Stage, parse_stages
+from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
+from jeat_tf.samplers.values import SGLD
 
-CHAIN = "sgld:num_steps=13"
+CHAIN = "sgld:steps=13"
 
 
 def config(run, folder, **settings):
@@ -60,7 +60,9 @@ def test_files_and_protocol(once):
     assert {f"samples-0000{i}-of-00003.npz" for i in range(3)} <= set(os.listdir(folder))
     assert report["diagnostics"]["trace"]["step"] == [0, 7, 13]
     assert len(report["diagnostics"]["trace"]["energy"]) == 3
-    assert report["protocol"]["stages"] == [{"stage": "sgld", **vars(Sgld(num_steps=13))}]
+    assert report["protocol"]["start"] == "ClassGaussians()"
+    assert report["protocol"]["stages"] == [Stage(SGLD(13)).words()]
+    assert parse_stages(*report["protocol"]["stages"]) == (Stage(SGLD(13)),)
     assert report["protocol"]["steps"] == 13
 
 
@@ -100,10 +102,10 @@ def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path,
     wild = config(
         run,
         tmp_path / "out",
-        stages="sgld:num_steps=2,noise_std=1e38,step_size=1e38,clip_pixels=false",
+        stages="sgld:steps=2,noise_std=1e38,step_size=1e38,clip_pixels=false",
         judge=str(tmp_path / "judge.keras"),
     )
-    _main(wild)
+    main(wild)
 
     def refuse(text):
         raise AssertionError(f"{text} is not JSON")
@@ -126,7 +128,7 @@ def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path,
 def test_without_classes_no_image_is_said_to_be_as_asked(run, tmp_path, trained_net, capsys):
     trained_net.save(tmp_path / "judge.keras")
     judge = str(tmp_path / "judge.keras")
-    _main(config(run, tmp_path / "out", start="uniform", stages="none", judge=judge))
+    main(config(run, tmp_path / "out", start="uniform", stages="none", judge=judge))
     printed = capsys.readouterr().out
     assert "without classes" in printed
     assert "are the class the net sees" in printed
@@ -134,17 +136,37 @@ def test_without_classes_no_image_is_said_to_be_as_asked(run, tmp_path, trained_
 
 
 def test_a_collapse_is_told(run, tmp_path, capsys):
-    _main(config(run, tmp_path, stages="contrast:factor=0.1"))
+    main(config(run, tmp_path, stages="contrast:factor=0.1"))
     assert "warning: the images of a class have collapsed: their spread is 0." in capsys.readouterr().out
 
 
-def test_they_are_what_generate_draws_in_one_go(run, tmp_path, digits):
-    sample(config(run, tmp_path, num=10, seed=4))
+@pytest.mark.parametrize(
+    ("start", "settings"),
+    [
+        (ClassGaussians(), {}),
+        (Uniform(), {"start": "uniform", "stages": "sgld:energy=cross_entropy,steps=3"}),
+        (ClassComponents(), {"start": "class_pca", "stages": "momentum:steps=3"}),
+        (ClassComponents(0.5), {"start": "class_pca", "start_retained": 0.5, "stages": "none"}),
+        (
+            ClassGaussians(3),
+            {"start": "class_gaussian", "start_rank": 3, "stages": "annealed:steps=3;hmc:steps=2;contrast:factor=0.8"},
+        ),
+        (Mixture(), {"start": "mixture", "stages": "normalized:steps=3"}),
+        (Gaussian(), {"start": "gaussian", "stages": "none"}),
+    ],
+    ids=lambda x: None if isinstance(x, dict) else repr(x),
+)
+def test_they_are_what_generate_draws_in_one_go(start, settings, run, tmp_path, digits):
+    chosen = config(run, tmp_path, num=10, seed=4, **settings)
+    report = sample(chosen)
+    assert report["diagnostics"]["finite"]
+    assert report["protocol"]["start"] == repr(start)
+    layer = start.layer((8, 8, 1), 10)
     images, labels = digits.arrays(split_names(digits, 10, 0)[0])
-    start = build_start("class_gaussian", digits, lambda: (as_floats(images), labels))
+    layer.adapt(as_floats(images), labels)
     net = keras.saving.load_model(f"{run}/net.keras")
-    stages = [Stage(joint_energy, Sgld(num_steps=13).sampler())]
-    one_go = generate(net, tf.range(10), seed=fold_in(tf.constant([4, 6]), 0), start=start, stages=stages)
+    stages = parse_stages(chosen.stages)
+    one_go = generate(net, tf.range(10), seed=fold_in(tf.constant([4, 6]), 0), start=layer, stages=stages)
     np.testing.assert_allclose(drawn(tmp_path)[0], one_go, atol=1e-5)
 
 
@@ -181,7 +203,7 @@ def test_records_hold_the_images_to_eight_bits(once, run, tmp_path):
 
 def test_robust_jems_combined_inference(run, tmp_path):
     """Class Gaussians, targeted PGD, less contrast, and no chain: the images are the attack's, drawn together."""
-    sample(config(run, tmp_path, stages="targeted:num_steps=5,epsilon=0.2;contrast:factor=0.9"))
+    sample(config(run, tmp_path, stages="targeted:steps=5,epsilon=0.2;contrast:factor=0.9"))
     images, labels = drawn(tmp_path)
     assert images.min() >= 0.05 - 1e-6
     assert images.max() <= 0.95 + 1e-6
@@ -189,22 +211,8 @@ def test_robust_jems_combined_inference(run, tmp_path):
     assert np.mean(net(images).numpy().argmax(-1) == labels) > 0.9
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"start": "uniform", "stages": "sgld:energy=cross_entropy,num_steps=3"},
-        {"start": "class_pca", "stages": "momentum:num_steps=3"},
-        {"start": "class_gaussian", "start_rank": 3, "stages": "annealed:num_steps=3;hmc:num_steps=2"},
-        {"start": "gaussian", "stages": "none"},
-    ],
-    ids=lambda s: s["start"],
-)
-def test_choices(settings, run, tmp_path):
-    assert sample(config(run, tmp_path, **settings))["diagnostics"]["finite"]
-
-
 def test_a_chain_with_an_acceptance_step_says_how_often_it_accepts(run, tmp_path):
-    stages = "sgld:num_steps=2;mala:num_steps=4,step_size=1e-6,temperature=1"
+    stages = "sgld:steps=2;mala:steps=4,step_size=1e-6,temperature=1"
     found = sample(config(run, tmp_path, stages=stages))["diagnostics"]
     assert 0.9 < found["accepted_by_stage_2"] <= 1.0
     assert "accepted_by_stage_1" not in found
@@ -217,7 +225,7 @@ def test_classes_in_a_list_are_asked_for_in_turn(run, tmp_path):
 
 @pytest.mark.parametrize("classes", ["", "none"])
 def test_without_classes_the_net_says_what_the_images_are(classes, run, tmp_path):
-    report = sample(config(run, tmp_path, preset="unconditional", stages="", classes=classes))
+    report = sample(config(run, tmp_path, recipe="unconditional", stages="", classes=classes))
     assert report["protocol"]["classes"] == "none"
     images, labels = drawn(tmp_path)
     net = keras.saving.load_model(f"{run}/net.keras")
@@ -238,7 +246,7 @@ def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run,
     """All slots, and not those of the class that stands for none."""
     run = shutil.copytree(energy_run, tmp_path / "run", ignore=shutil.ignore_patterns("logs"))
     settings = json.loads((run / "config.json").read_text())
-    settings["buffer"]["class_conditional"] = True
+    settings["settings"]["method"]["class_conditional"] = True
     (run / "config.json").write_text(json.dumps(settings))
     for classes, known in (("", "balanced"), ("none", "none")):
         folder = tmp_path / f"classes-{classes}"
@@ -286,9 +294,10 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num": 0}, "--num"),
-        ({"readings": -1}, "--readings"),
-        ({"preset": "best"}, 'unknown preset "best"'),
+        ({"num": 0}, "num at least 1"),
+        ({"readings": -1}, "readings at least 0"),
+        ({"recipe": "best"}, 'unknown recipe "best"'),
+        ({"start": "uniform", "start_rank": 3}, "--start_rank has no effect with --start=uniform"),
         ({"start": "uniforn"}, 'unknown start "uniforn"; did you mean uniform'),
         ({"stages": "sgdl"}, 'unknown stage "sgdl"'),
         ({"start": "buffer"}, "expected a run with a replay buffer"),
@@ -297,7 +306,7 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
         ({"classes": "three"}, "balanced, none or a list"),
         ({"classes": "none"}, "--classes=none draws without classes, and sgld needs them"),
         ({"classes": "3", "start": "uniform", "stages": "none"}, "neither the start uniform nor a stage goes by them"),
-        ({"classes": "balanced", "preset": "unconditional", "stages": ""}, "the start mixture nor a stage goes by"),
+        ({"classes": "balanced", "recipe": "unconditional", "stages": ""}, "the start mixture nor a stage goes by"),
     ],
 )
 def test_bad_settings_leave_nothing_behind(settings, message, run, tmp_path):

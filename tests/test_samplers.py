@@ -1,18 +1,41 @@
-import functools
+import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks.surrogates import joint_energy, marginal_energy
+from jeat_tf.attacks.pgd import pgd
+from jeat_tf.attacks.surrogates import marginal_energy
+from jeat_tf.attacks.values import PGD
+from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.loops import input_gradient
-from jeat_tf.samplers.class_statistics import cached, class_components, class_statistics
-from jeat_tf.samplers.generation import Stage, generate
+from jeat_tf.core.norms import gaussian_start
+from jeat_tf.methods.classifier import EnergyClassifier
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.models.parts import split
+from jeat_tf.samplers.class_statistics import class_components, class_statistics
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.metropolis import hmc, mala
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
-from jeat_tf.samplers.sgld import coupled, sgld
-from jeat_tf.samplers.start_layer import class_gaussians, gaussian, given, mixture, uniform
-from tests.conftest import seed, tiny_cnn
+from jeat_tf.samplers.sgld import sgld, split_sgld
+from jeat_tf.samplers.stages import Stage
+from jeat_tf.samplers.start_layer import Given, class_gaussians, gaussian, mixture, uniform
+from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
+from jeat_tf.samplers.values import (
+    HMC,
+    MALA,
+    SAMPLERS,
+    SGLD,
+    Annealed,
+    Contrast,
+    Momentum,
+    NormalizedDescent,
+    SplitSGLD,
+    Targeted,
+)
+from jeat_tf.samplers.walks import annealed, momentum, run
+from tests.conftest import linear_net, seed, tiny_cnn
 
 
 def bowl(x):
@@ -30,7 +53,7 @@ def test_a_coupled_chain_samples_the_density_as_tfp_does():
     import tensorflow_probability as tfp
 
     alpha = 0.2
-    ours = sgld(bowl, tf.zeros([20_000, 1, 1, 1]), seed=seed(), num_steps=100, **coupled(alpha)._asdict())
+    ours = SGLD(100, alpha=alpha, clip_pixels=False)(bowl, tf.zeros([20_000, 1, 1, 1]), seed=seed())
     kernel = tfp.mcmc.UncalibratedLangevin(lambda x: -bowl(x), step_size=alpha)
     theirs = tfp.mcmc.sample_chain(
         1, tf.zeros([20_000, 1, 1, 1]), kernel=kernel, num_burnin_steps=99, trace_fn=None, seed=[0, 1]
@@ -45,8 +68,10 @@ def test_without_noise_it_is_gradient_descent():
     )
 
 
-def test_coupled_is_half_alpha_and_its_root():
-    assert coupled(0.04) == (0.02, 0.2)
+def test_a_true_langevin_step_is_half_alpha_and_its_root():
+    assert SGLD(alpha=0.04) == SGLD(step_size=0.02, noise_std=0.2)
+    with pytest.raises(ValueError, match="alpha above 0"):
+        SGLD(alpha=0.0)
 
 
 def test_bounds_hold_at_every_step():
@@ -154,7 +179,8 @@ class TestWhatIsNoImageOrClassIsRefused:
             describe(images, labels[1:], 2)
 
     def test_by_class_gaussians(self):
-        start = class_gaussians(class_statistics(*two_classes(40), 2))
+        start = ClassGaussians().layer((6, 1, 1), 2)
+        start.adapt(*two_classes(40))
         for labels in ([0, 2], np.array([-1]), tf.constant([5])):
             with pytest.raises(ValueError, match=r"labels in 0\.\.1"):
                 start(labels, seed())
@@ -163,15 +189,15 @@ class TestWhatIsNoImageOrClassIsRefused:
     def test_by_given_images(self):
         images = np.zeros((3, 1, 1, 1), np.float32)
         with pytest.raises(ValueError, match=r"labels among the classes of the images, received \[1, 7\]"):
-            given(images, np.array([0, 2, 2]))(tf.constant([7, 0, 1]), seed())
+            Given(images, np.array([0, 2, 2]))(tf.constant([7, 0, 1]), seed())
         with pytest.raises(ValueError, match="a class for each of them or none, received 3 and 2 classes"):
-            given(images, np.array([0, 2]))
+            Given(images, np.array([0, 2]))
         with pytest.raises(ValueError, match="expected images, .* received 0"):
-            given(images[:0])
-        assert given(images)(tf.constant([7]), seed()).shape == (1, 1, 1, 1)
+            Given(images[:0])
+        assert Given(images)(tf.constant([7]), seed()).shape == (1, 1, 1, 1)
 
     def test_by_generate(self, trained_net):
-        stages = [Stage(joint_energy, lambda fn, x, *, seed: x)]
+        stages = [Stage(lambda fn, x, *, seed: x)]
         for labels in ([12], np.array([3, -1])):
             with pytest.raises(ValueError, match=r"labels in 0\.\.9, one for each of the net's 10 logits"):
                 generate(trained_net, labels, seed=seed(), start=uniform((8, 8, 1)), stages=stages)
@@ -230,32 +256,6 @@ class TestStatistics:
         with pytest.raises(ValueError, match="share of variance"):
             class_components(images, labels, 2, retained=1.5)
 
-    def test_they_are_computed_once_and_again_when_the_file_is_damaged(self, tmp_path):
-        images, labels = two_classes(40)
-        calls = []
-
-        def compute():
-            calls.append(1)
-            return class_statistics(images, labels, 2)
-
-        path = str(tmp_path / "statistics.npz")
-        first, second = cached(path, compute), cached(path, compute)
-        assert len(calls) == 1
-        for a, b in zip(first, second, strict=True):
-            np.testing.assert_array_equal(a, b)
-        with np.load(path) as arrays:
-            changed = dict(arrays) | {"means": arrays["means"] + 1}
-        np.savez(path, **changed)
-        np.testing.assert_array_equal(cached(path, compute).means, first.means)
-        (tmp_path / "statistics.npz").write_bytes(b"no archive")
-        np.testing.assert_array_equal(cached(path, compute).means, first.means)
-        assert len(calls) == 3
-        flipped = bytearray((tmp_path / "statistics.npz").read_bytes())
-        flipped[100] ^= 1  # in the first array
-        (tmp_path / "statistics.npz").write_bytes(flipped)
-        np.testing.assert_array_equal(cached(path, compute).means, first.means)
-        assert len(calls) == 4
-
 
 class TestStarts:
     @pytest.mark.parametrize("rank", [None, 2])
@@ -269,9 +269,9 @@ class TestStarts:
 
     def test_given_images_are_those_of_the_class(self):
         images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
-        drawn = given(images, np.array([0, 1, 2, 0, 1, 2]))(tf.constant([2] * 50), seed())
+        drawn = Given(images, np.array([0, 1, 2, 0, 1, 2]))(tf.constant([2] * 50), seed())
         assert set(np.ravel(drawn).tolist()) == {2.0, 5.0}
-        anyone = given(images)(tf.constant([2] * 200), seed())
+        anyone = Given(images)(tf.constant([2] * 200), seed())
         assert len(np.unique(anyone)) == 6
 
     def test_gaussian_noise_is_about_mid_grey_and_in_range(self):
@@ -288,7 +288,7 @@ def test_uniform_starts_fill_the_range():
 
 class TestReplayBuffer:
     def buffer(self, size=20):
-        return ReplayBuffer(size, uniform((2, 2, 1)), image_shape=(2, 2, 1), num_classes=3)
+        return ReplayBuffer(size, Uniform(), image_shape=(2, 2, 1), num_classes=3)
 
     def test_slots_of_a_draw_are_all_different(self):
         x, slots, labels = self.buffer().draw(20, seed())
@@ -311,11 +311,19 @@ class TestReplayBuffer:
         assert buffer.age.numpy()[5] == 2
         assert buffer.age.numpy().sum() == 2
 
+    def test_it_is_filled_when_its_start_has_seen_data(self):
+        images, labels = two_classes(40)
+        buffer = ReplayBuffer(8, ClassGaussians(), image_shape=(6, 1, 1), num_classes=2, seed=3)
+        assert not buffer.images.numpy().any()
+        buffer.adapt(images, labels)
+        drawn = class_gaussians(class_statistics(images, labels, 2))(tf.range(8) % 2, tf.constant([3, 1]))
+        np.testing.assert_array_equal(buffer.images, drawn)
+
 
 def test_generation_runs_its_stages_in_order_from_its_start(trained_net):
     labels = tf.range(10)
-    plus = Stage(joint_energy, lambda fn, x, *, seed: x + 1)
-    double = Stage(joint_energy, lambda fn, x, *, seed: x * 2)
+    plus = Stage(lambda fn, x, *, seed: x + 1)
+    double = Stage(lambda fn, x, *, seed: x * 2)
     x = generate(
         trained_net, labels, seed=seed(), start=lambda labels, seed: tf.ones([10, 8, 8, 1]), stages=[plus, double]
     )
@@ -324,7 +332,179 @@ def test_generation_runs_its_stages_in_order_from_its_start(trained_net):
 
 def test_generation_lowers_the_energy_of_the_class_asked_for(trained_net):
     labels = tf.range(20) % 10
-    chain = functools.partial(sgld, step_size=0.05, noise_std=0.005, num_steps=30, bounds=(0.0, 1.0))
-    start = uniform((8, 8, 1))
-    x = generate(trained_net, labels, seed=seed(), start=start, stages=[Stage(joint_energy, chain)])
+    stages = [Stage(SGLD(30, step_size=0.05))]
+    x = generate(trained_net, labels, seed=seed(), start=Uniform().layer((8, 8, 1), 10), stages=stages)
     assert np.mean(np.argmax(trained_net(x), -1) == labels) == 1.0
+
+
+IMAGES = tf.random.stateless_uniform([3, 2, 2, 1], seed(5))
+PIXELS = (0.0, 1.0)
+CHAIN = {"step_size": 0.1, "noise_std": 0.05}
+BALL = Linf(0.2)
+STANDS_FOR = {
+    "sgld": (SGLD(7, **CHAIN), lambda e, x, s: sgld(e, x, seed=s, num_steps=7, bounds=PIXELS, **CHAIN)),
+    "sgld, clipped gradient, open pixels": (
+        SGLD(7, clip_gradient=0.3, clip_pixels=False, **CHAIN),
+        lambda e, x, s: sgld(e, x, seed=s, num_steps=7, clip_gradient=0.3, **CHAIN),
+    ),
+    "momentum": (
+        Momentum(7, decay=0.8, **CHAIN),
+        lambda e, x, s: run(momentum(decay=0.8, bounds=PIXELS, **CHAIN), e, x, seed=s, num_steps=7),
+    ),
+    "annealed": (
+        Annealed(7, 0.3, 0.01, 0.1, 0.001),
+        lambda e, x, s: run(
+            annealed(step_sizes=(0.3, 0.01), noise_stds=(0.1, 0.001), num_steps=7, bounds=PIXELS),
+            e, x, seed=s, num_steps=7,
+        ),
+    ),
+    "mala": (
+        MALA(5, step_size=0.02, temperature=0.5),
+        lambda e, x, s: run(mala(0.02, 0.5, PIXELS), e, x, seed=s, num_steps=5),
+    ),
+    "hmc": (
+        HMC(5, step_size=0.1, leapfrog_steps=3, temperature=0.5),
+        lambda e, x, s: run(hmc(0.1, 3, 0.5, PIXELS), e, x, seed=s, num_steps=5),
+    ),
+    "targeted": (
+        Targeted(BALL, 5),
+        lambda e, x, s: pgd(lambda x: -e(x), x, seed=s, ball=BALL, step_size=0.1, num_steps=5),
+    ),
+    "normalized": (
+        NormalizedDescent(5, 0.1),
+        lambda e, x, s: pgd(lambda x: -e(x), x, seed=s, ball=L2(math.inf), step_size=0.1, num_steps=5),
+    ),
+    "contrast": (Contrast(0.9), lambda e, x, s: 0.5 + 0.9 * (x - 0.5)),
+}  # fmt: skip
+
+
+class TestValues:
+    @pytest.mark.parametrize("name", STANDS_FOR)
+    def test_a_call_is_the_function_that_it_stands_for(self, name):
+        value, function = STANDS_FOR[name]
+        x = value(bowl, IMAGES, seed=seed(3))
+        np.testing.assert_array_equal(x, function(bowl, IMAGES, seed(3)))
+        assert np.any(x != IMAGES)
+
+    @pytest.mark.parametrize("name", ["sgld", "momentum", "annealed", "mala", "hmc"])
+    def test_a_chain_is_steps_of_its_walk(self, name):
+        value, _ = STANDS_FOR[name]
+        x = run(value.walk(), bowl, IMAGES, seed=seed(3), num_steps=value.steps)
+        np.testing.assert_array_equal(value(bowl, IMAGES, seed=seed(3)), x)
+
+    @pytest.mark.parametrize("start", ["random", "gaussian", "image"])
+    def test_pgd_is_the_function(self, start):
+        starts = {"random": BALL.random_start, "gaussian": gaussian_start, "image": None}
+        x = PGD(BALL, 5, start=start)(bowl, IMAGES, seed=seed(3))
+        expected = pgd(bowl, IMAGES, seed=seed(3), ball=BALL, step_size=0.1, num_steps=5, start=starts[start])
+        np.testing.assert_array_equal(x, expected)
+
+    def test_a_split_chain_is_the_function(self):
+        stem, head = split(tiny_cnn())
+        energy_fn = marginal_energy(head)
+        x = tf.random.stateless_uniform([2, 8, 8, 1], seed())
+        chain = SplitSGLD(4, step_size=1.0, inner_steps=3).through(stem, energy_fn, x, seed=seed(3))
+        expected = split_sgld(
+            stem, energy_fn, x, seed=seed(3), step_size=1.0, noise_std=0.005, num_steps=4, inner_steps=3, bounds=PIXELS
+        )
+        np.testing.assert_array_equal(chain, expected)
+        assert np.any(chain != x)
+
+    @pytest.mark.parametrize("name", sorted(set(STANDS_FOR) - {"contrast"}))
+    def test_a_whole_number_is_a_seed(self, name):
+        value, _ = STANDS_FOR[name]
+        np.testing.assert_array_equal(value(bowl, IMAGES, seed=3), value(bowl, IMAGES, seed=tf.constant([0, 3])))
+
+    @pytest.mark.parametrize(
+        "sampler", [*(kind() for kind in SAMPLERS.values() if kind is not Contrast), PGD()], ids=repr
+    )
+    def test_a_net_in_place_of_an_energy_is_refused(self, sampler):
+        with pytest.raises(ValueError, match="one number for each image, .*for a net pass"):
+            sampler(linear_net(), tf.zeros([2, 8, 8, 1]), seed=0)
+
+
+class TestNormalizedDescent:
+    def test_it_goes_no_further_than_its_steps_and_down(self):
+        x = tf.random.stateless_uniform([20, 2, 2, 1], seed())
+        end = NormalizedDescent(4, 0.1)(bowl, x, seed=0)
+        moved = np.linalg.norm(np.reshape(end - x, [20, -1]), axis=1)
+        assert np.all(moved <= 0.4 + 1e-6)
+        assert np.max(moved) == pytest.approx(0.4)  # straight towards the bottom
+        assert np.all(bowl(end) < bowl(x))
+
+    def test_the_scale_of_the_energy_does_not_matter(self):
+        ends = [NormalizedDescent(4, 0.1)(lambda x, s=s: s * bowl(x), IMAGES, seed=0) for s in (1e-6, 1.0, 1e6)]
+        for end in ends[1:]:
+            np.testing.assert_allclose(end, ends[0], rtol=1e-5)
+
+    def test_a_tensor_may_say_how_many_steps(self):
+        descent = NormalizedDescent(40, 0.1)
+        for steps in (0, 3):
+            x = descent(bowl, IMAGES, seed=0, steps=tf.constant(steps))
+            np.testing.assert_array_equal(x, NormalizedDescent(steps, 0.1)(bowl, IMAGES, seed=0))
+
+
+DRAWS = {
+    "uniform": (Uniform(), lambda images, labels: uniform((6, 1, 1))),
+    "gaussian": (Gaussian(0.4, 0.1), lambda images, labels: gaussian((6, 1, 1), mean=0.4, std=0.1)),
+    "class Gaussians": (ClassGaussians(), lambda *data: class_gaussians(class_statistics(*data, 2))),
+    "class Gaussians of a rank": (ClassGaussians(2), lambda *data: class_gaussians(class_statistics(*data, 2, rank=2))),
+    "mixture": (Mixture(), lambda *data: mixture(class_statistics(*data, 2))),
+    "mixture of a rank": (Mixture(2), lambda *data: mixture(class_statistics(*data, 2, rank=2))),
+}
+COMPONENTS = {"retained": 0.9, "noise_std": 0.01}
+
+
+class TestStartLayer:
+    @pytest.mark.parametrize("name", DRAWS)
+    def test_it_draws_what_the_function_draws_of_the_same_statistics(self, name):
+        images, labels = two_classes(60)
+        start, function = DRAWS[name]
+        layer = start.layer((6, 1, 1), 2)
+        layer.adapt(images, labels)
+        asked = tf.constant([1, 0, 1])
+        np.testing.assert_array_equal(layer(asked, seed(3)), function(images, labels)(asked, seed(3)))
+
+    def test_components_are_those_of_the_function_and_zeros(self):
+        images, labels = two_classes(60)
+        layer = ClassComponents(max_rank=5, **COMPONENTS).layer((6, 1, 1), 2)
+        layer.adapt(images, labels)
+        found = class_components(images, labels, 2, max_rank=5, **COMPONENTS)
+        rank = found.factors.shape[-1]
+        np.testing.assert_array_equal(layer.means, found.means)
+        np.testing.assert_array_equal(layer.factors.numpy()[..., :rank], found.factors)
+        assert not layer.factors.numpy()[..., rank:].any()
+        x = layer(tf.zeros([4000], tf.int32), 0)
+        of_class = images[labels == 0]
+        np.testing.assert_allclose(np.mean(x, axis=0), of_class.mean(0), atol=0.01)
+
+    def test_what_has_not_seen_data_does_not_draw(self):
+        layer = ClassGaussians().layer((6, 1, 1), 2)
+        assert not layer.adapted
+        with pytest.raises(ValueError, match=r"received ClassGaussians\(\) which has not; call adapt"):
+            layer([0, 1], 0)
+        assert Uniform().layer((6, 1, 1), 2).adapted
+
+    def test_labels_do_not_matter_where_it_does_not_go_by_them(self):
+        assert Uniform().layer((6, 1, 1), 2)([7], 0).shape == (1, 6, 1, 1)
+
+    def test_large_images_get_a_rank_by_themselves(self):
+        layer = ClassGaussians().layer((32, 32, 3), 2)
+        assert layer.factors.shape == (2, 3072, 256)
+        assert layer.stds.shape == (2, 3072)
+
+    @pytest.mark.parametrize("start", [ClassGaussians(), ClassGaussians(3), ClassComponents(), Mixture()], ids=repr)
+    def test_a_model_that_holds_one_saves_what_it_has_learnt(self, start, digit_arrays, tmp_path):
+        def model():
+            return EnergyClassifier(linear_net(), JEM(start=start, buffer_size=20, chain=SGLD(1)))
+
+        first, second = model(), model()
+        first.adapt(*digit_arrays)
+        first.save_weights(tmp_path / "model.weights.h5")
+        assert not second.adapted
+        second.load_weights(tmp_path / "model.weights.h5")
+        assert second.adapted
+        labels = tf.range(10)
+        np.testing.assert_array_equal(second.start(labels, 3), first.start(labels, 3))
+        np.testing.assert_array_equal(second.replay_buffer.images, first.replay_buffer.images)
+        assert first.replay_buffer.images.numpy().any()

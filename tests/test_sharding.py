@@ -29,11 +29,11 @@ from jeat_tf.runs.verdict_parts import merge as merge_state
 from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
 
-FLAGS = "--num=35 --stages=sgld:num_steps=3 --batch_size=5 --shard_size=10 --readings=1"
+FLAGS = "--num=35 --stages=sgld:steps=3 --batch_size=5 --shard_size=10 --readings=1"
 
 
 def config(net, folder, **settings):
-    small = {"num": 35, "stages": "sgld:num_steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
+    small = {"num": 35, "stages": "sgld:steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
     return replace(SampleConfig(), model=net, dataset="digits", output_dir=str(folder), **small | settings)
 
 

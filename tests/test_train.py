@@ -1,4 +1,3 @@
-import functools
 import json
 import os
 import pathlib
@@ -10,22 +9,32 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jeat_tf.config import build
 from jeat_tf.config.flags import parsed
-from jeat_tf.config.store import from_json
+from jeat_tf.config.store import from_json, to_json
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.flat import replace
+from jeat_tf.core.flat import flatten, replace
 from jeat_tf.methods.callbacks import Checkpoints
+from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
+from jeat_tf.methods.updates import Free
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.train.run import _legs, plan, train
 from tests.test_config import PRESETS
 
 # 1,260 images in batches of 300: four steps an epoch.
-SMALL = {"epochs": 2, "batch_size": 300, "chain_steps": 2, "buffer_size": 300, "robust_every": 1, "images_every": 1}
+SMALL = {"epochs": 2, "batch_size": 300, "robust_every": 1, "images_every": 1}
+CHAINS = {"chain_steps": 2, "buffer_size": 300}
 
 
 def small(tmp_path, **settings):
-    return replace(TrainConfig(), **SMALL | {"model_dir": str(tmp_path / "run")} | settings)
+    made = replace(TrainConfig(), **SMALL | {"model_dir": str(tmp_path / "run")} | settings)
+    return where_used(made, **CHAINS | settings)
+
+
+def where_used(config, **settings):
+    """The config with those of the settings that its choices read."""
+    return replace(config, **{name: given for name, given in settings.items() if name in flatten(config)})
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 6, 8])
@@ -70,7 +79,8 @@ class TestARun:
         ):  # fmt: skip
             assert len(scalars[tag]) == 2, tag
         ages = [float(tf.make_ndarray(e.tensor_proto)) for e in scalars["chains/chain/age"]]
-        assert ages == [4.0, 8.0] or ages[0] < ages[1]  # 300 slots, all drawn each step; 5% restart
+        # All 300 slots are drawn at each of four steps an epoch, and 5% of them restart.
+        assert ages == pytest.approx([sum(0.95**k for k in range(steps)) for steps in (4, 8)], rel=0.05)
         for tag in ("images/x_adv", "images/negatives", "images/buffer"):
             width, height, png = tf.make_ndarray(scalars[f"chains/{tag}"][0].tensor_proto)[:3]
             assert tf.io.decode_png(png).shape == (int(height), int(width), 1)
@@ -198,12 +208,9 @@ class TestResume:
 
 
 def _restored(config, folder):
-    from jeat_tf.config import build
-    from jeat_tf.methods.classifier import EnergyClassifier
-
     data = build.dataset(config.data)
-    net = build.net(config.net, data.image_shape, data.num_classes, config.run.precision)
-    model = EnergyClassifier(net, build.objective(config, data, None))
+    net = build.net(config.net, data.image_shape, data.num_classes, precision=config.run.precision)
+    model = EnergyClassifier(net, config.method)
     model.compile(build.optimizer(config.optimizer, 4, 2, model.adjustments), metrics=["accuracy"])
     assert Checkpoints(folder).restore(model) == 8
     return model
@@ -225,7 +232,7 @@ class TestBadInput:
         assert not (tmp_path / "run").exists()
 
     def test_a_net_that_cannot_be_built_leaves_the_folder_free(self, tmp_path):
-        config = small(tmp_path, method="standard", net="wide_resnet", depth=9)
+        config = small(tmp_path, method="standard", net="wide_resnet", depth=11)
         with pytest.raises(ValueError, match="6 n"):
             train(config)
         assert os.listdir(tmp_path / "run") == []
@@ -241,7 +248,7 @@ class TestBadInput:
     def test_a_foreign_config_file(self, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "config.json").write_text('{"model": "gan"}')
-        with pytest.raises(ValueError, match="not the settings of a TrainConfig"):
+        with pytest.raises(ValueError, match=r"config.json .*TrainConfig"):
             train(small(tmp_path))
 
     def test_a_diverging_run_keeps_its_last_good_checkpoint(self, tmp_path):
@@ -249,11 +256,10 @@ class TestBadInput:
         train(replace(config, epochs=1))
         good = (tmp_path / "run" / "last.weights.h5").read_bytes()
         shutil.copytree(tmp_path / "run", tmp_path / "again")
-        settings = json.loads((tmp_path / "again" / "config.json").read_text())
-        settings["run"] |= {"epochs": 3, "max_gradient_norm": 1e-9, "guard": "stop"}
-        (tmp_path / "again" / "config.json").write_text(json.dumps(settings))
+        watched = replace(config, model_dir=str(tmp_path / "again"), max_gradient_norm=1e-9, guard="stop")
+        (tmp_path / "again" / "config.json").write_text(to_json(watched))
         with pytest.raises(DivergenceError, match="step 5"):
-            train(replace(config, model_dir=str(tmp_path / "again"), max_gradient_norm=1e-9, guard="stop"))
+            train(watched)
         assert (tmp_path / "again" / "last.weights.h5").read_bytes() == good
 
 
@@ -322,9 +328,10 @@ def test_every_digits_preset_trains_shrunken(preset, tmp_path):
     config = parsed(TrainConfig, f"--flagfile={preset}")
     shrunken = {"epochs": 1, "robust_every": 0, "images_every": 0, "validation_percent": 0, "monitor": ""}
     shrunken |= {"labelled_percent": 50} if config.stream.labelled_percent < 100 else {}
-    config = replace(config, **SMALL | shrunken)
-    result = train(replace(config, model_dir=str(tmp_path), batch_size=700, buffer_size=700))
-    assert result["steps"] == 2 * max(1, config.update.free_replays)
+    shrunken |= {"batch_size": 700, "model_dir": str(tmp_path), "chain_steps": 2, "buffer_size": 700}
+    config = where_used(config, **shrunken)
+    result = train(config)
+    assert result["steps"] == 2 * (config.update.replays if isinstance(config.update, Free) else 1)
     assert all(np.isfinite(value) for value in result["logs"].values())
 
 
@@ -332,12 +339,12 @@ def test_every_digits_preset_trains_shrunken(preset, tmp_path):
 @pytest.mark.slow
 def test_every_cifar10_preset_trains_shrunken(preset, tmp_path, cifar_like):
     config = parsed(TrainConfig, f"--flagfile={preset}")
-    shrunken = SMALL | {"epochs": 1, "batch_size": 4, "buffer_size": 8, "checkpoint_steps": 0}
+    shrunken = SMALL | {"epochs": 1, "batch_size": 4, "checkpoint_steps": 0}
     shrunken |= {"labelled_percent": 50} if config.stream.labelled_percent < 100 else {}
-    tiny = {"wide_resnet": {"depth": 10, "width": 1}, "glow": {"flow_levels": 1, "flow_steps": 1, "flow_width": 4}}
-    shrunken |= tiny.get(config.net.net, {})
-    config = replace(config, **shrunken, dataset=cifar_like, model_dir=str(tmp_path / "run"), chain_start="uniform")
-    result = train(config)
+    tiny = {"depth": 10, "width": 1, "flow_levels": 1, "flow_steps": 1, "flow_width": 4}
+    tiny |= {"chain_start": "uniform", "chain_steps": 2, "buffer_size": 8}
+    tiny |= {"dataset": cifar_like, "model_dir": str(tmp_path / "run")}
+    result = train(where_used(config, **shrunken | tiny))
     assert all(np.isfinite(value) for value in result["logs"].values())
 
 
@@ -362,24 +369,64 @@ def cifar_like(tmp_path_factory):
     return str(builder.data_path)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"method": "jem", "norm": "batch", "sampling_mode": "training"},
+# Settings -> steps of an epoch; forward passes, gradients of images and of weights of a step, by hand.
+CHOICES = [
+    ({"method": "jem", "norm": "batch", "chain_view": "training"}, 4, (2 + 2, 2, 2)),
+    (
         {
             "method": "pgd_at",
+            "attack_steps": 1,
             "precision": "mixed_bfloat16",
             "optimizer": "sgd",
             "weight_decay": 1e-4,
             "attack_norm": "l2",
         },
+        4,
+        (1 + 1, 1, 1),
+    ),
+    (
         {"method": "standard", "net": "wide_resnet", "depth": 10, "width": 1, "warmup_steps": 2, "schedule": "cosine"},
-        {"method": "jem", "labelled_percent": 50, "separate_marginal": True},
-        {"method": "jem", "class_conditional": True, "joint_weight": 1.0, "energy_l2": 0.1, "split_steps": 2},
-        {"method": "standard", "free_replays": 4, "schedule": "cyclic", "clip_norm": 1.0, "accumulate_steps": 2},
-        {"method": "flow", "net": "glow", "flow_levels": 1, "flow_steps": 1, "flow_width": 4},
-    ],
-    ids=lambda s: "-".join(f"{k}_{v}" for k, v in s.items()),
+        4,
+        (1, 0, 1),
+    ),
+    # Images without labels are classified first, to be attacked from that class; p(x) has a pass of its own.
+    ({"method": "jem", "labelled_percent": 50, "separate_marginal": True}, 4, (1 + 2 + 3, 2, 3)),
+    (
+        {"method": "jem", "class_conditional": True, "joint_weight": 1.0, "energy_l2": 0.1, "chain": "split_sgld"},
+        4,
+        (2 + 2, 2, 2),
+    ),
+    (
+        {
+            "method": "standard",
+            "update": "free",
+            "free_replays": 4,
+            "schedule": "cyclic",
+            "clip_norm": 1.0,
+            "accumulate_steps": 2,
+        },
+        16,
+        (1, 1, 1),
+    ),
+    ({"method": "flow", "net": "glow", "flow_levels": 1, "flow_steps": 1, "flow_width": 4}, 4, (1, 0, 1)),
+    ({"method": "jem", "chain": "momentum", "chain_decay": 0.5, "update": "awp"}, 4, (2 + 4, 2, 4)),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "passes"),
+    CHOICES,
+    ids=lambda s: "-".join(map(str, s.values())) if isinstance(s, dict) else "",
 )
-def test_choices_work_together(settings, tmp_path):
-    functools.partial(train, small(tmp_path, epochs=1, images_every=0, robust_every=0, **settings))()
+def test_choices_work_together(settings, steps, passes, tmp_path):
+    config = small(tmp_path, epochs=1, images_every=0, robust_every=0, **settings)
+    result = train(config)
+    assert result["steps"] == steps
+    assert tuple(result["passes_per_step"].values()) == passes
+    assert all(np.isfinite(value) for value in result["logs"].values())
+    keras.utils.set_random_seed(config.run.seed)
+    untrained = build.net(config.net, (8, 8, 1), 10, precision=config.run.precision).trainable_weights
+    net = load_net(config.run.model_dir)
+    assert all(np.any(a.numpy() != b.numpy()) for a, b in zip(untrained, net.trainable_weights, strict=True))
+    halves = any(layer.compute_dtype == "bfloat16" for layer in net.layers)
+    assert halves == (config.run.precision == "mixed_bfloat16")

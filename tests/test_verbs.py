@@ -68,16 +68,32 @@ def call(verb, *arguments):
 def test_a_refusal_on_the_command_line_is_one_line_and_a_status():
     done = call("train", "--epsilon=8", "--model_dir=/tmp/never")
     assert done.returncode == 1
-    assert "error: expected epsilon in [0, 1] pixel units, received 8" in done.stderr
+    assert "epsilon" in done.stderr
+    assert "write 8/255" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
 def test_help_lists_the_settings():
-    assert "--chain_steps: K, gradient steps of a chain" in call("train", "--help").stdout
+    shown = call("train", "--help").stdout
+    assert "--chain_steps" in shown
+    assert "gradient steps of a chain" in shown
+    assert "--preset=NAME" in shown
 
 
-def test_a_dry_run_prints_settings_that_are_a_flagfile(tmp_path, capsys):
-    direct = parsed(TrainConfig, f"--flagfile={ROOT}/configs/digits/jeat.flags")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--preset=digits/jeat"],
+        ["--preset=cifar10/sada_jem"],
+        ["--method=dat"],
+        ["--method=noise", "--noise_std=0.123456789"],
+        ["--update=awp", "--chain=split_sgld"],
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_prints_settings_that_are_a_flagfile(arguments, tmp_path, capsys):
+    direct = parsed(TrainConfig, *arguments)
     print_settings(direct)
     (tmp_path / "again.flags").write_text(capsys.readouterr().out)
     assert parsed(TrainConfig, f"--flagfile={tmp_path / 'again.flags'}") == direct

@@ -1,11 +1,9 @@
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from jeat_tf.samplers.sgld import sgld
-from jeat_tf.samplers.walks import Chain, annealed, langevin, momentum, projected
+from jeat_tf.samplers.walks import annealed, langevin, momentum, projected, run
 from tests.conftest import seed
 
 WALKS = {
@@ -27,7 +25,7 @@ def images():
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
 def test_a_walk_cut_in_two_is_the_walk_in_one_go(walk):
-    whole = Chain(walk, 12)(bowl, images(), seed=seed())
+    whole = run(walk, bowl, images(), seed=seed(), num_steps=12)
     x, memory = walk.advance(bowl, images(), walk.begin(bowl, images()), seed=seed(), start=0, stop=5)
     x, _ = walk.advance(bowl, x, memory, seed=seed(), start=5, stop=12)
     np.testing.assert_array_equal(x, whole)
@@ -36,18 +34,21 @@ def test_a_walk_cut_in_two_is_the_walk_in_one_go(walk):
 
 def test_sgld_is_the_chain_of_langevin():
     steps = {"step_size": 0.1, "noise_std": 0.05}
-    chain = Chain(langevin(**steps), 7)(bowl, images(), seed=seed())
+    chain = run(langevin(**steps), bowl, images(), seed=seed(), num_steps=7)
     np.testing.assert_array_equal(sgld(bowl, images(), seed=seed(), num_steps=7, **steps), chain)
 
 
 def test_momentum_without_memory_is_langevin():
-    run = functools.partial(lambda walk: Chain(walk, 7)(bowl, images(), seed=seed()))
     same = {"step_size": 0.1, "noise_std": 0.05}
-    np.testing.assert_array_equal(run(momentum(decay=0.0, **same)), run(langevin(**same)))
+    chains = [
+        run(walk, bowl, images(), seed=seed(), num_steps=7) for walk in (momentum(decay=0.0, **same), langevin(**same))
+    ]
+    np.testing.assert_array_equal(*chains)
 
 
 def test_momentum_follows_its_recurrence():
-    x = Chain(momentum(step_size=0.1, noise_std=0.0, decay=0.5), 3)(bowl, images(), seed=seed())
+    walk = momentum(step_size=0.1, noise_std=0.0, decay=0.5)
+    x = run(walk, bowl, images(), seed=seed(), num_steps=3)
     position, velocity = images().numpy(), 0.0
     for _ in range(3):
         velocity = 0.5 * velocity + position
@@ -56,16 +57,16 @@ def test_momentum_follows_its_recurrence():
 
 
 def test_annealed_steps_are_in_equal_ratios():
-    x = Chain(annealed(step_sizes=(0.4, 0.1), noise_stds=(0, 0), num_steps=3), 4)(bowl, images(), seed=seed())
+    walk = annealed(step_sizes=(0.4, 0.1), noise_stds=(0, 0), num_steps=3)
+    x = run(walk, bowl, images(), seed=seed(), num_steps=4)
     np.testing.assert_allclose(x, images() * (1 - 0.4) * (1 - 0.2) * (1 - 0.1) ** 2, rtol=1e-5)
 
 
 def test_annealed_between_equal_values_is_langevin():
     same = annealed(step_sizes=(0.1, 0.1), noise_stds=(0.05, 0.05), num_steps=5)
     plain = langevin(step_size=0.1, noise_std=0.05)
-    np.testing.assert_allclose(
-        Chain(same, 5)(bowl, images(), seed=seed()), Chain(plain, 5)(bowl, images(), seed=seed()), rtol=1e-6
-    )
+    chains = [run(walk, bowl, images(), seed=seed(), num_steps=5) for walk in (same, plain)]
+    np.testing.assert_allclose(*chains, rtol=1e-6)
 
 
 def test_there_is_no_ratio_to_zero():
@@ -76,6 +77,6 @@ def test_there_is_no_ratio_to_zero():
 
 
 def test_a_projected_walk_meets_its_condition():
-    x = Chain(WALKS["projected"], 12)(bowl, images(), seed=seed())
+    x = run(WALKS["projected"], bowl, images(), seed=seed(), num_steps=12)
     assert np.min(x) >= 0.2
     assert np.max(x) <= 0.4

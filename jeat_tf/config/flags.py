@@ -94,7 +94,7 @@ def expanded(kind: type[Config], arguments: tuple[str, ...]) -> tuple[tuple[str,
 
 
 def as_flags(config: Value) -> list[tuple[str, list[str]]]:
-    """All settings as lines of a flagfile, in groups; as comments those of a class from elsewhere, which have no flags."""
+    """All settings as lines of a flagfile, in groups; those of a class from elsewhere have no flags: comments."""
     where, groups, group = owners(type(config)), {}, ""  # type: ignore[var-annotated]
     for name, value in flatten(config).items():
         if value is None:

@@ -6,7 +6,7 @@ from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.balls import BALLS, Ball, Linf
 from jeat_tf.core.units import numbers
 from jeat_tf.core.values import Value, fields, setting, value
-from jeat_tf.methods.base import Attacked, Contrastive, Method
+from jeat_tf.methods.base import Contrastive, Method
 from jeat_tf.methods.recipes import methods
 from jeat_tf.methods.recipes.dat import DAT
 from jeat_tf.methods.recipes.flow import Flow
@@ -147,14 +147,15 @@ class TrainConfig(Value):
     watch: Watch = setting(Watch(), "guard")
 
     def __post_init__(self) -> None:
-        if isinstance(self.method, Attacked):  # they share their flags
-            object.__setattr__(self, "threat", self.method.ball)
+        own = getattr(getattr(self.method, "attack", None), "ball", None)
+        if isinstance(own, Ball):  # they share their flags
+            object.__setattr__(self, "threat", own)
         super().__post_init__()
 
     @property
     def ball(self) -> Ball:
         """The ball of the training attack, or where there is none that in which robust accuracy is followed."""
-        return self.method.ball if isinstance(self.method, Attacked) else self.threat
+        return self.threat
 
     @property
     def unlabelled(self) -> bool:

@@ -352,8 +352,7 @@ def _called_shapes(net: keras.Model) -> tuple[Any, Any]:
     shape = (net.get_build_config() or {}).get("input_shape")
     if shape is None:
         raise ValueError("expected a net that knows the shape of its images; call it on a batch of images first")
-    outputs = keras.backend.compute_output_spec(net, keras.KerasTensor((None, *shape[1:])))
-    return shape, outputs.shape
+    return shape, net.compute_output_spec(keras.KerasTensor((None, *shape[1:]))).shape
 
 
 def _objective(method: Any, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Objective:

@@ -1,6 +1,7 @@
 from . import (
     attacks,
     config,
+    convert,
     core,
     data,
     draw,
@@ -98,6 +99,7 @@ __all__ = [
     "config",
     "consistent",
     "contrast",
+    "convert",
     "core",
     "counterfactual",
     "coupled",

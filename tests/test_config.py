@@ -21,12 +21,13 @@ from jeat_tf.config import (
     to_json,
 )
 from jeat_tf.config.cli import parsed
+from jeat_tf.convert.settings import ConvertConfig
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.objective import clean, perturbed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
-KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig]
+KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig, ConvertConfig]
 
 
 @pytest.mark.parametrize("kind", KINDS)

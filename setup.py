@@ -42,6 +42,7 @@ setup(
         "scikit-learn>=1.5",
         "matplotlib>=3.8",
         "pillow>=10",
+        "safetensors>=0.4",
         "tqdm>=4.66",
     ],
     extras_require={

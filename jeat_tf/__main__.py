@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "measure robustness, calibration, OOD detection and generated images",
     "sample": "draw images from a net",
     "draw": "draw the papers' figures",
+    "convert": "turn a PyTorch checkpoint into a Keras net",
     "report": "turn runs into tables and one page",
 }
 LISTS = ("methods", "presets", "attacks", "samplers", "starts", "nets")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from jeat_tf.attacks.surrogates import marginal_energy
 from jeat_tf.attacks.values import FGSMBesideNoise
 from jeat_tf.config import build
+from jeat_tf.config.convert import ConvertConfig
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -31,7 +32,7 @@ from jeat_tf.samplers.values import SGLD, Sampler
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
-KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig]
+KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig, ConvertConfig]
 
 
 @pytest.mark.parametrize("kind", KINDS)

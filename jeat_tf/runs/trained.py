@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from jeat_tf.config import build
-from jeat_tf.core.files import sha256
-from jeat_tf.models.files import load_net, net_file, weights_sha256
-from jeat_tf.config.store import read_settings
 from jeat_tf.config.shared import Data
+from jeat_tf.config.store import read_settings
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import sha256
 from jeat_tf.data.datasets import ImageData
+from jeat_tf.models.files import load_net, net_file, weights_sha256
 
 
 class Trained(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jeat_tf.core.files import changes, write_arrays
 from jeat_tf.attacks.ensemble import Standing
+from jeat_tf.core.files import changes, write_arrays
 
 _SAVE_EVERY = 5.0  # seconds
 

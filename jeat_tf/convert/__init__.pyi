@@ -1,0 +1,18 @@
+from .build import Converted, to_keras
+from .layouts import LAYOUTS, Layout
+from .run import convert
+from .settings import ConvertConfig
+from .state import Check, State, parsed_state, read_state
+
+__all__ = [
+    "LAYOUTS",
+    "Check",
+    "ConvertConfig",
+    "Converted",
+    "Layout",
+    "State",
+    "convert",
+    "parsed_state",
+    "read_state",
+    "to_keras",
+]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jeat_tf.convert import LAYOUTS, Check, ConvertConfig, State, convert, parsed_state, read_state, to_keras
+from jeat_tf.config.convert import ConvertConfig
+from jeat_tf.convert import LAYOUTS, Check, State, convert, parsed_state, read_state, to_keras
 from jeat_tf.convert.layouts import NORMALIZATIONS
 from jeat_tf.convert.recognise import fitting
 from jeat_tf.convert.state import EXPORT

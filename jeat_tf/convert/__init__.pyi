@@ -1,13 +1,11 @@
 from .build import Converted, to_keras
 from .layouts import LAYOUTS, Layout
 from .run import convert
-from .settings import ConvertConfig
 from .state import Check, State, parsed_state, read_state
 
 __all__ = [
     "LAYOUTS",
     "Check",
-    "ConvertConfig",
     "Converted",
     "Layout",
     "State",

@@ -469,7 +469,7 @@ class TestPipeline:
             ({"seeds": "1,1"}, "different numbers"),
             ({"seeds": "-1,1"}, "different numbers from 0"),
             ({"judge_flags": "--epoch=1"}, "TrainConfig: .*epoch"),
-            ({"judge_flags": "--epochs=0"}, "expected --epochs >= 1"),
+            ({"judge_flags": "--epochs=0"}, "expected epochs at least 1"),
             ({"evaluate_flags": "--attacks=clean,nosuch"}, "nosuch"),
             ({"evaluate_flags": "--epsilon=300"}, "looks like a 0-255 value"),
             ({"evaluate_flags": "--num_images=50", "evaluate_shards": 51}, "expected --evaluate_shards <= 50"),

@@ -220,7 +220,7 @@ class TestWhatItReads:
             ({"epsilon": "abc"}, "such as 0.03 or 8/255"),
             ({"norm": "l2"}, "an l2 radius has no default"),
             ({"num_images": 1000}, "0..397"),
-            ({"batch_size": 0}, "--batch_size >= 1"),
+            ({"batch_size": 0}, "batch_size at least 1"),
             ({"split": "tset"}, "no split"),
         ],
     )

@@ -105,7 +105,12 @@ def test_scores_are_named_after_the_net_that_they_look_through(measured, samples
 def test_both_fresh_chains_and_the_buffer_carry_their_protocol(measured):
     reports = measured[0]["generation"]
     fresh, buffer = reports["fresh_chains"]["protocol"], reports["replay_buffer"]["protocol"]
-    assert (fresh["n"], fresh["samples"], fresh["start"], fresh["steps"]) == (150, "fresh chains", "class_gaussian", 2)
+    assert (fresh["n"], fresh["samples"], fresh["start"], fresh["steps"]) == (
+        150,
+        "fresh chains",
+        "ClassGaussians()",
+        2,
+    )
     assert fresh["stages"][0].startswith("sgld:energy=joint,steps=2,")
     assert (buffer["n"], buffer["samples"]) == (100, "replay buffer")
     assert fresh["feature_sha256"] == buffer["feature_sha256"]

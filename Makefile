@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup setup-dev demo pipeline test test-slow check format bench clean
+.PHONY: setup setup-dev demo pipeline test test-slow check docs wheel-check format bench clean
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
@@ -52,6 +52,15 @@ check: setup-dev
 	$(BIN)/lint-imports
 	$(PYTEST)
 
+# The site is built offline; a broken link or a docstring that names no argument is an error.
+docs: setup-dev
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+# What a user of the wheel gets, in an environment and a folder of its own.
+wheel-check: setup-dev
+	PYTHON=$(abspath $(BIN)/python) bash .ci/wheel_check.sh
+
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -60,4 +69,4 @@ bench: setup
 	$(BIN)/python benchmarks/train_step.py
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -67,7 +67,8 @@ def open_labelled(
         [N, H, W, C], and labels int[N].
       split: TFDS split; not used for a file.
       count: how many; 0: all.
-      data_dir, download: see `open_dataset`.
+      data_dir: see `open_dataset`.
+      download: see `open_dataset`.
 
     Raises:
       ValueError: no such data set or split, an unreadable file, bad images or labels, or fewer than `count` images.

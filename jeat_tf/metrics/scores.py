@@ -164,7 +164,8 @@ def frechet_distance(a: FeatureStatistics | np.ndarray, b: FeatureStatistics | n
     upwards, by about c / n for n images and a c of its own for each net (`bias_note`, `frechet_infinity`).
 
     Args:
-      a, b: statistics, or features float[N, D].
+      a: statistics, or features float[N, D].
+      b: the same of the other set.
 
     Raises:
       ValueError: fewer than two images, another width, another feature net, or features that are not finite.

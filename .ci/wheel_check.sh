@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it in an empty environment, and uses it from an empty folder as a stranger would.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$root"
+"$work/venv/bin/python" -m pip install --quiet --no-compile -c "$root/constraints.txt" "$work"/jeat_tf-*.whl
+cd "$work"
+"$work/venv/bin/python" -m pip check
+"$work/venv/bin/jeat_tf" --version
+"$work/venv/bin/jeat_tf" list presets
+"$work/venv/bin/jeat_tf" train --preset=digits/jeat --epochs=1 --robust_every=0 --model_dir=run
+"$work/venv/bin/jeat_tf" evaluate --model=run --attacks=clean,pgd10 --num_images=50
+"$work/venv/bin/python" "$root/examples/quickstart.py"
+echo "wheel: $(ls "$work"/*.whl | xargs -n 1 basename) works"

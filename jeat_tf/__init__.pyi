@@ -11,6 +11,7 @@ from . import (
 from .core.balls import L2, Linf
 from .core.energy import JointEnergy, MarginalEnergy, energy, energy_model
 from .core.version import __version__
+from .figures.show import show
 from .methods.classifier import EnergyClassifier
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "metrics",
     "models",
     "samplers",
+    "show",
 ]

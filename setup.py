@@ -53,7 +53,7 @@ setup(
         "beam": ["apache-beam>=2.70,<3"],
         # ml-metadata 1.21, which it needs, has Linux wheels for glibc >= 2.39 alone (Debian 13, Ubuntu 24.04).
         "tfx": ["tfx>=1.21,<1.22"],
-        "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27,<2"],
+        "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27,<2", "mkdocs-jupyter>=0.25"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "mypy>=1.15", "import-linter>=2.3"],
     },
 )

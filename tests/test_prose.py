@@ -1,12 +1,13 @@
 """Documents read as plain English: short sentences and lines, the field's words, pictures that say what they show."""
 
+import json
 import pathlib
 import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")])
 # Pages that are not yet rewritten.
 PENDING = {"results"}
 PAGES = [page for page in PAGES if page.stem not in PENDING or page.parent != ROOT / "docs"]
@@ -27,6 +28,15 @@ UNCLEAR = {
     r"\bbut for\b": "except",
     r"\bof use\b": "useful",
 }
+
+
+def text_of(page: pathlib.Path) -> str:
+    """Markdown of a page, or of a notebook's cells."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
 
 
 def _named(page: pathlib.Path) -> str:
@@ -68,13 +78,13 @@ def test_the_splitter_knows_code_tables_and_items():
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_sentences_are_short(page):
-    long = [s for s in sentences(page.read_text(encoding="utf-8")) if len(s.split()) > MAX_WORDS]
+    long = [s for s in sentences(text_of(page)) if len(s.split()) > MAX_WORDS]
     assert not long, f"{_named(page)}: more than {MAX_WORDS} words:\n" + "\n".join(long)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_lines_are_short(page):
-    lines = page.read_text(encoding="utf-8").splitlines()
+    lines = text_of(page).splitlines()
     long = [
         f"{_named(page)}:{number}"
         for number, line in enumerate(lines, 1)
@@ -85,14 +95,14 @@ def test_lines_are_short(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_words_are_plain(page):
-    prose = "\n".join(paragraphs(page.read_text(encoding="utf-8")))
+    prose = "\n".join(paragraphs(text_of(page)))
     found = [f"{m[0]!r}: write {better!r}" for bad, better in UNCLEAR.items() for m in re.finditer(bad, prose)]
     assert not found, f"{_named(page)}: {found}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_links_and_pictures_exist(page):
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    text = re.sub(r"^```.*?^```", "", text_of(page), flags=re.S | re.M)
     for image, alt, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", text):
         assert not image or len(alt.split()) >= 3, f"{_named(page)}: {target} needs an alternative text"
         if re.match(r"[a-z]+:", target) or target.startswith("#"):

@@ -43,13 +43,14 @@ def show(
     rows = math.ceil(count / columns)
     scale = max(1, round(width / columns / pixels))
     gap = max(2, scale // 2)
-    font = ImageFont.load_default(size=max(11, min(20, pixels * scale // 3)))
+    points = max(11, min(20, pixels * scale // 3))
+    font = ImageFont.load_default(size=points)
     words = None if numbers is None else [names[n] if names else str(n) for n in numbers]
     in_rows = words is not None and all(
         len(set(words[row * columns : (row + 1) * columns])) == 1 for row in range(rows)
     )
-    line = round(1.4 * font.size) if words is not None and not in_rows else 0
-    left = round(max(font.getlength(word) for word in words) + font.size) if words is not None and in_rows else 0
+    line = round(1.4 * points) if words is not None and not in_rows else 0
+    left = round(max(font.getlength(word) for word in words) + points) if words is not None and in_rows else 0
     tile = np.array([height * scale + gap + line, pixels * scale + gap])
     size = (left + int(tile[1]) * columns + gap, int(tile[0]) * rows + gap)
     canvas = Image.new("L" if channels == 1 else "RGB", size, _GROUND if channels == 1 else (_GROUND,) * 3)

@@ -19,7 +19,7 @@ from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.command import main
 from jeat_tf.sample.run import sample
 from jeat_tf.samplers.generation import generate
-from jeat_tf.samplers.stages import Stage, parse_stages
+from jeat_tf.samplers.stages import RECIPES, Stage, parse_stages
 from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
 from jeat_tf.samplers.values import SGLD
 
@@ -27,7 +27,15 @@ CHAIN = "sgld:steps=13"
 
 
 def config(run, folder, **settings):
-    small = {"num": 25, "stages": CHAIN, "batch_size": 10, "shard_size": 10, "readings": 2, "output_dir": str(folder)}
+    small = {
+        "recipe": "chain",
+        "num": 25,
+        "stages": CHAIN,
+        "batch_size": 10,
+        "shard_size": 10,
+        "readings": 2,
+        "output_dir": str(folder),
+    }
     return replace(SampleConfig(), model=run, **small | settings)
 
 
@@ -47,6 +55,17 @@ def once(run, tmp_path_factory):
 def copied(once, tmp_path):
     """A copy of these samples, to be changed."""
     return shutil.copytree(once[1], tmp_path / "copied")
+
+
+def test_a_net_is_drawn_as_the_paper_of_its_method_draws(run, tmp_path):
+    """Eq. 16 from uniform noise for adversarial training; steps of one length for a net of an unknown method."""
+    own = sample(config(run, tmp_path / "own", recipe="", stages="", num=10, readings=0))["protocol"]
+    assert own["start"] == "Uniform()"
+    assert own["stages"] == [Stage(SGLD(200), "cross_entropy").words()]
+    assert own["rule"] == "of the method pgd_at: JEAT eq. 16: down E(x, y) - E(x)"
+    shutil.copy(f"{run}/net.keras", tmp_path / "bare.keras")
+    bare = config(str(tmp_path / "bare.keras"), tmp_path / "bare", recipe="", stages="", num=10, readings=0)
+    assert sample(replace(bare, dataset="digits"))["protocol"]["rule"] == RECIPES["normalized"].source
 
 
 def test_files_and_protocol(once):
@@ -305,6 +324,7 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
         ({"classes": "10"}, r"classes in 0\.\.9, those of the net, received \[10\]"),
         ({"classes": "three"}, "balanced, none or a list"),
         ({"classes": "none"}, "--classes=none draws without classes, and sgld needs them"),
+        ({"classes": "none", "recipe": "dat", "stages": ""}, "normalized needs them; use --recipe=unconditional"),
         ({"classes": "3", "start": "uniform", "stages": "none"}, "neither the start uniform nor a stage goes by them"),
         ({"classes": "balanced", "recipe": "unconditional", "stages": ""}, "the start mixture nor a stage goes by"),
     ],

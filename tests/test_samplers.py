@@ -34,7 +34,7 @@ from jeat_tf.samplers.values import (
     SplitSGLD,
     Targeted,
 )
-from jeat_tf.samplers.walks import annealed, momentum, run
+from jeat_tf.samplers.walks import annealed, momentum, normalized, run
 from tests.conftest import linear_net, seed, tiny_cnn
 
 
@@ -372,7 +372,7 @@ STANDS_FOR = {
     ),
     "normalized": (
         NormalizedDescent(5, 0.1),
-        lambda e, x, s: pgd(lambda x: -e(x), x, seed=s, ball=L2(math.inf), step_size=0.1, num_steps=5),
+        lambda e, x, s: run(normalized(step_size=0.1, bounds=PIXELS), e, x, seed=s, num_steps=5),
     ),
     "contrast": (Contrast(0.9), lambda e, x, s: 0.5 + 0.9 * (x - 0.5)),
 }  # fmt: skip
@@ -386,7 +386,7 @@ class TestValues:
         np.testing.assert_array_equal(x, function(bowl, IMAGES, seed(3)))
         assert np.any(x != IMAGES)
 
-    @pytest.mark.parametrize("name", ["sgld", "momentum", "annealed", "mala", "hmc"])
+    @pytest.mark.parametrize("name", ["sgld", "momentum", "annealed", "mala", "hmc", "normalized"])
     def test_a_chain_is_steps_of_its_walk(self, name):
         value, _ = STANDS_FOR[name]
         x = run(value.walk(), bowl, IMAGES, seed=seed(3), num_steps=value.steps)
@@ -424,6 +424,11 @@ class TestValues:
 
 
 class TestNormalizedDescent:
+    def test_it_is_pgd_without_a_ball(self):
+        x = tf.random.stateless_uniform([20, 2, 2, 1], seed())
+        free = pgd(lambda x: -bowl(x), x, seed=seed(), ball=L2(math.inf), step_size=0.1, num_steps=5)
+        np.testing.assert_allclose(NormalizedDescent(5, 0.1)(bowl, x, seed=0), free, atol=1e-6)
+
     def test_it_goes_no_further_than_its_steps_and_down(self):
         x = tf.random.stateless_uniform([20, 2, 2, 1], seed())
         end = NormalizedDescent(4, 0.1)(bowl, x, seed=0)

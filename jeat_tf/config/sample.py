@@ -12,7 +12,9 @@ class SampleConfig(Value):
     data: Data = setting(Data(dataset=""), "data")
     model: str = setting("", "folder of a training run, or a .keras file", identity=False)
     recipe: str = setting(
-        "chain", "start and stages by name, as docs/sampling.md lists them; --start and --stages override either"
+        "",
+        "start and stages by name, as docs/sampling.md lists them; empty: as the paper of the run's method draws, or "
+        "normalized for a net without a run; --start and --stages override either",
     )
     start: str = setting(
         "",

@@ -19,9 +19,10 @@ from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.presets import training_of
 from jeat_tf.methods.steps import FreeStep, Step, descend
 from jeat_tf.methods.updates import Update
+from jeat_tf.models.flow import flow_samples
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import Stage
-from jeat_tf.samplers.starts import Start
+from jeat_tf.samplers.starts import Exact, Start
 
 _WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
 _DEFAULT_BATCH = 32  # of Keras' fit on arrays
@@ -293,6 +294,8 @@ class EnergyClassifier(keras.Model):
     def _start(self, start: Start | Draw) -> Draw:
         if not isinstance(start, Start):
             return start
+        if isinstance(start, Exact):
+            return flow_samples(self.net)
         own = self.start is not None and self.start.start == start
         return self.start if own and self.start is not None else start.layer(self.image_shape, self.num_classes)
 

@@ -10,6 +10,7 @@ from jeat_tf.attacks.surrogates import inference
 from jeat_tf.core.checks import check_labels
 from jeat_tf.core.seeds import as_seed, fold_in
 from jeat_tf.core.types import Draw, Images, Labels, Seed, View
+from jeat_tf.models.flow import Bijection
 from jeat_tf.samplers.stages import Stage
 
 
@@ -37,8 +38,10 @@ def generate(
       view: how the net is called.
 
     Raises:
-      ValueError: labels that are not classes of the net; checked in eager mode alone.
+      ValueError: stages that the net cannot have (`check_rule`), or labels that are not classes of the net, which is
+        checked in eager mode alone.
     """
+    check_rule(net, stages)
     seed = as_seed(seed)
     labels = labels if tf.is_tensor(labels) else tf.constant(np.asarray(labels))
     if tf.executing_eagerly():
@@ -49,3 +52,19 @@ def generate(
         fn = stage.surrogate()(view(net), labels)
         x = stage.sampler(fn, x, seed=fold_in(seed, i))
     return x
+
+
+def check_rule(net: Any, stages: Sequence[Stage]) -> None:
+    """Refuses a drawing rule that the net cannot have: JEAT eq. 16 for a flow.
+
+    Eq. 16 lowers E(x, y) - E(x) = -log p(y | x), which leaves out the density that a flow was trained for.
+
+    Raises:
+      ValueError: the net is a flow, and a stage lowers E(x, y) - E(x).
+    """
+    flow = any(isinstance(layer, Bijection) for layer in getattr(net, "layers", ()))
+    if flow and any(stage.energy == "cross_entropy" and stage.of_classes for stage in stages):
+        raise ValueError(
+            "expected a drawing rule of p(x given y) for a flow, received stages down E(x, y) - E(x) (JEAT eq. 16), "
+            "which leaves out its density; take --recipe=exact, its exact samples, or energy=joint (eq. 17)"
+        )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.flat import flatten, owners, read, replace
 from jeat_tf.core.values import Value, nearest, setting, value
-from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Mixture, Start, Uniform
-from jeat_tf.samplers.values import SAMPLERS, SGLD, Contrast, Momentum, Sampler, Steps, Targeted
+from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Exact, Mixture, Start, Uniform
+from jeat_tf.samplers.values import SAMPLERS, SGLD, Contrast, Momentum, NormalizedDescent, Sampler, Steps, Targeted
 
 if TYPE_CHECKING:
     from jeat_tf.core.types import Surrogate
@@ -76,21 +76,35 @@ class Recipe(NamedTuple):
 
 
 _PROXIMAL = SGLD.symmetric(50, noise_std=0.0, clip_gradient=1.0)
+_FREE = SGLD.symmetric(50, noise_std=0.0, clip_gradient=1.0, clip_pixels=False)  # contrast leaves it room in its place
 RECIPES = {
     "chain": Recipe(ClassGaussians(), (Stage(SGLD(50)),), "JEAT eq. 17 from class Gaussians; JEM's step and noise"),
     "eq17": Recipe(Uniform(), (Stage(SGLD(200)),), "JEAT eq. 17: down E(x, y) from uniform noise"),
     "eq16": Recipe(Uniform(), (Stage(SGLD(200), "cross_entropy"),), "JEAT eq. 16: down E(x, y) - E(x)"),
+    "normalized": Recipe(
+        Uniform(),
+        (Stage(NormalizedDescent(200, 0.1)),),
+        "one rule for all nets: down E(x, y) from uniform noise by steps of one l2 length",
+    ),
     "unconditional": Recipe(Mixture(), (Stage(SGLD(100), "marginal"),), "JEM: down E(x), here from the mixture"),
+    "dat": Recipe(
+        Uniform(), (Stage(NormalizedDescent(33, 0.2)),), "DAT: 33 steps of l2 length 0.2 up f(x)[y], for CIFAR-10"
+    ),
     "robust_jem": Recipe(
         ClassGaussians(),
         (
             Stage(Targeted(Linf(63.75 / 255), steps=15), "cross_entropy"),
             Stage(Contrast(0.9)),
-            Stage(_PROXIMAL),
+            Stage(_FREE),
         ),
         "Robust JEM sec. 3, combined inference; the factor of contrast is ours",
     ),
     "robust_jem_energy": Recipe(ClassGaussians(), (Stage(_PROXIMAL),), "Robust JEM-Energy: the chain alone"),
+    "robust_jem_unconditional": Recipe(
+        Mixture(),
+        (Stage(dataclasses.replace(_PROXIMAL, steps=300), "marginal"),),
+        "Robust JEM, unconditional inference: 300 steps down E(x)",
+    ),
     "robust_classifier": Recipe(
         ClassGaussians(),
         (Stage(Targeted(L2(30.0), steps=60, step_size=0.5), "cross_entropy"),),
@@ -101,6 +115,7 @@ RECIPES = {
         (Stage(Momentum()),),
         "Mirza et al., 2024 (WEAT): class components and momentum, for any robust classifier",
     ),
+    "exact": Recipe(Exact(), (), "Glow: exact samples of a flow"),
 }
 """Ways to draw by name."""
 

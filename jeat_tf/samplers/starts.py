@@ -120,5 +120,21 @@ class ClassComponents(Start):
         )
 
 
+@value
+class Exact(Start):
+    """Exact samples of p(x | y), which only a flow has (Glow, Kingma & Dhariwal, 2018); no chain follows them."""
+
+    word: ClassVar[str] = "flow"
+    of_classes: ClassVar[bool] = True
+
+    def layer(self, image_shape: tuple[int, int, int], num_classes: int) -> "StartLayer":
+        """Refused: the net itself draws.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError("expected a start that draws without a net, received Exact(); use models.flow_samples(net)")
+
+
 STARTS = by_word(Uniform, Gaussian, ClassGaussians, Mixture, ClassComponents)
 """Starts by name."""

@@ -165,7 +165,7 @@ class SplitSGLD(SGLD):
 
 
 @value
-class NormalizedDescent(Sampler):
+class NormalizedDescent(Chain):
     """x <- x - step_size * grad E(x) / |grad E(x)|, inside [0, 1]: every step has the same l2 length.
 
     DAT climbs f(x)[y] so (xuwangyin/DAT: T steps of 0.1), and it suits any net, whatever the scale of its energy.
@@ -176,22 +176,20 @@ class NormalizedDescent(Sampler):
     steps: int = setting(40, _STEPS, at_least=0)
     step_size: float = setting(0.1, "l2 length of a step, in pixels", at_least=0.0)
 
+    def walk(self) -> "Walk":
+        from jeat_tf.samplers.walks import normalized
+
+        return normalized(step_size=self.step_size, bounds=PIXELS)
+
     def __call__(
         self, energy_fn: "EnergyFn", x: "Images", *, seed: "Seed | int", steps: "int | tf.Tensor | None" = None
     ) -> "Images":
         """The last images; `steps` overrides the number of steps, which may be a tensor."""
-        from jeat_tf.attacks.pgd import pgd
-        from jeat_tf.core.balls import L2
         from jeat_tf.core.seeds import as_seed
+        from jeat_tf.samplers.walks import run
 
-        return pgd(
-            lambda x: -energy_fn(x),
-            x,
-            seed=as_seed(seed),
-            ball=L2(math.inf),
-            step_size=self.step_size,
-            num_steps=self.steps if steps is None else steps,
-        )
+        num_steps = self.steps if steps is None else steps
+        return run(self.walk(), energy_fn, x, seed=as_seed(seed), num_steps=num_steps)
 
 
 @value

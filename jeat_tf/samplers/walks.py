@@ -1,12 +1,13 @@
 """Chains as single steps, so that they can be watched on the way, held to a condition, stopped and gone on with."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from jeat_tf.core.loops import advance, input_gradient
-from jeat_tf.core.norms import gaussian_start
+from jeat_tf.core.norms import gaussian_start, l2
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import EnergyFn, Images, Seed
 
@@ -91,6 +92,21 @@ def momentum(
         return shaken(x - step_size * velocity, seed, noise_std, bounds), velocity
 
     return Walk(lambda energy_fn, x: tf.zeros_like(x), step)
+
+
+def normalized(*, step_size: float, bounds: tuple[float, float] | None = None) -> Walk:
+    """x <- x - step_size * grad E(x) / |grad E(x)|: every step has the same l2 length, and there is no noise.
+
+    Args:
+      step_size: l2 length of a step over all values of an image, in pixels.
+      bounds: pixel range kept after each step, which may shorten it.
+    """
+    direction = l2(math.inf).ascent
+
+    def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
+        return shaken(x - step_size * direction(input_gradient(energy_fn, x)), seed, 0.0, bounds), memory
+
+    return Walk(lambda energy_fn, x: (), step)
 
 
 def annealed(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.values import setting, value
 from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive, raising
+from jeat_tf.samplers.stages import RECIPES, Recipe
 from jeat_tf.samplers.values import CHAINS, SGLD, Sampler
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class RobustJEM(Attacked, Contrastive):
         prefix="chain_",
     )
     positive: str = setting("clean", "images whose energy E(x) is lowered", choices=POSITIVES)
+
+    def drawing(self) -> Recipe:
+        """Its combined inference: targeted PGD, less contrast, then the chain."""
+        return RECIPES["robust_jem"]
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import joint, positive

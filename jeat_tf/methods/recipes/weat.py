@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jeat_tf.core.values import setting, value
 from jeat_tf.methods.base import POSITIVES, raising
 from jeat_tf.methods.recipes.trades import TRADES
+from jeat_tf.samplers.stages import RECIPES, Recipe
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,6 +23,10 @@ class WEAT(TRADES):
     word: ClassVar[str] = "weat"
 
     classified: str = setting("clean", "images whose cross-entropy is minimised", choices=POSITIVES)
+
+    def drawing(self) -> Recipe:
+        """Class components and momentum."""
+        return RECIPES["pca_momentum"]
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import consistent, positive

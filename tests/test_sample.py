@@ -150,8 +150,27 @@ def test_without_classes_no_image_is_said_to_be_as_asked(run, tmp_path, trained_
     main(config(run, tmp_path / "out", start="uniform", stages="none", judge=judge))
     printed = capsys.readouterr().out
     assert "without classes" in printed
-    assert "are the class the net sees" in printed
+    assert "judge (class that the net sees" in printed
     assert "asked for" not in printed
+
+
+def test_what_is_wrong_with_the_images_is_told_in_place_of_what_the_net_says_of_its_own(run, tmp_path, capsys):
+    """Two thousand times the step saturates, and leaves class Gaussians worse than they were."""
+    main(config(run, tmp_path, stages="sgld:steps=20,step_size=500"))
+    printed = capsys.readouterr().out
+    assert "warning: the chains saturate: " in printed
+    assert "warning: the chains leave their start worse than it was" in printed
+    assert "net itself" not in printed
+    found = json.loads((tmp_path / "samples.json").read_text())["diagnostics"]["looks"]
+    assert found["saturated"] > 0.9 > found["saturated_of_real"]
+    assert found["distance"] > found["distance_of_start"]
+
+
+def test_copies_of_training_images_are_told(run, tmp_path, digit_arrays, capsys):
+    np.savez(tmp_path / "given.npz", images=digit_arrays[0][:200], labels=digit_arrays[1][:200])
+    given = {"start": "images", "start_images": str(tmp_path / "given.npz"), "stages": "none"}
+    main(config(run, tmp_path / "out", **given))
+    assert "near copies of training images" in capsys.readouterr().out
 
 
 def test_a_collapse_is_told(run, tmp_path, capsys):
@@ -304,6 +323,12 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
     assert 0 <= judged["agreement"] <= 1
     assert judged["start_alone"]["agreement"] > 0.6
     assert judged["frechet_classifier_distance"] > 0
+    assert judged["real_images"]["images"] == "60 test images"
+    # Real images are right, near to the data, varied, and no copies: what samples are to be measured by.
+    assert judged["real_images"]["agreement"] > 0.85
+    assert judged["real_images"]["frechet_classifier_distance"] < judged["frechet_classifier_distance"]
+    assert judged["real_images"]["recall"] > 0.4
+    assert judged["real_images"]["copies_of_real"] < 0.1
     for graded in (judged, judged["start_alone"]):
         # As many of each class are asked for.
         assert np.mean(graded["agreement_of_each_class"]) == pytest.approx(graded["agreement"])

@@ -21,6 +21,7 @@ from jeat_tf.runs.samples import FILES, SampleFolder, Shard, Spent, file_batches
 from jeat_tf.runs.trained import check_fit, open_trained, output_folder, run_config
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.sample.diagnostics import (
+    Rated,
     animate,
     buffer_age,
     class_grid,
@@ -29,8 +30,9 @@ from jeat_tf.sample.diagnostics import (
     json_numbers,
     judged,
     seen_by,
+    starts_of,
 )
-from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, training_of
+from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, test_images, training_of
 from jeat_tf.samplers.generation import check_rule
 from jeat_tf.samplers.values import Chain
 
@@ -91,7 +93,9 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         return report
 
     shown = first_images(samples, data.num_classes)
-    found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training)
+    starts = starts_of(config, drawing, labels if judge is not None else labels[: len(shown.labels)])
+    of_shown = starts[: len(shown.labels)]
+    found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown)
     if plan.name == "buffer":
         found |= buffer_age(config)
     report = {**origin, "diagnostics": found, **spent}
@@ -99,7 +103,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         report["judge"] = {
             "net": net_file(config.judge),
             "weights_sha256": weights_sha256(judge),
-            **judged(config, judge, drawing, samples, training()[0]),
+            **judged(config, judge, samples, starts, Rated(*training()), test_images(trained)),
         }
     report = json_numbers(report)
     write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))

@@ -102,6 +102,11 @@ class Run(Value):
         "", "log whose highest value picks best.keras; empty: val_robust_accuracy, else val_accuracy"
     )
     jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT), identity=False)
+    devices: str = setting(
+        "1",
+        "devices that share each batch: a number, or all GPUs; without a GPU, parts of the processor",
+        identity=False,
+    )
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", at_least=0, identity=False)
     energy_changes_every: int = setting(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from jeat_tf.core.checks import check_images, check_labels
 from jeat_tf.core.energy import cross_entropy, energy
+from jeat_tf.core.replicas import gather_rows, mean_over_replicas, this_replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
@@ -254,7 +255,7 @@ class EnergyClassifier(keras.Model):
         known = tf.cast(labels >= 0, tf.float32) if self.objective.unlabelled else None
         self.compute_metrics(x, labels, out.logits, sample_weight=known)
         if self.curriculum is not None:
-            self.curriculum.update(out.terms["auc"])
+            self.curriculum.update(mean_over_replicas(out.terms["auc"]))
         self.step.assign_add(1)
         right = tf.argmax(out.logits, axis=-1, output_type=labels.dtype) == labels
         terms = out.terms | {"accuracy": mean_over_labelled(tf.cast(right, tf.float32), labels)}
@@ -265,10 +266,25 @@ class EnergyClassifier(keras.Model):
         x, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         logits = self.net(x, training=False)
         loss = self._means[0]
-        loss.update_state(tf.reduce_mean(cross_entropy(logits, labels)), sample_weight=tf.shape(labels)[0])
+        number = tf.shape(labels)[0]
+        mean = tf.reduce_mean(cross_entropy(logits, labels))
+        # One of several replicas may get no image of the last batch.
+        loss.update_state(tf.where(number > 0, mean, 0.0), sample_weight=number)
         self.compute_metrics(x, labels, logits)
         of_training = {mean.name for mean in self._means[1:]}
         return {k: v for k, v in self.get_metrics_result().items() if k not in of_training}
+
+    def gather_replicas(self) -> None:
+        """Makes one whole of what the replicas keep in parts: the replay buffer, and the perturbation of `Free`."""
+        parts = [self.replay_buffer.images, self.replay_buffer.age] if self.replay_buffer is not None else []
+        parts += [self.update.delta] if isinstance(self.update, FreeStep) else []
+        for variable in parts:
+            gather_rows(self.distribute_strategy, variable)
+
+    def save_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Keras' `save_weights`, of the state of all replicas; any number of devices can resume it."""
+        self.gather_replicas()
+        super().save_weights(filepath, **kwargs)
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Not available.
@@ -286,10 +302,8 @@ class EnergyClassifier(keras.Model):
 
     def _step_seed(self) -> tf.Tensor:
         seed = fold_in(tf.constant([self.seed, 0]), self.step.value)
-        replicas = tf.distribute.get_replica_context()
-        if replicas is None or replicas.num_replicas_in_sync == 1:
-            return seed
-        return fold_in(seed, replicas.replica_id_in_sync_group)
+        replica = this_replica()
+        return seed if replica.number == 1 else fold_in(seed, replica.index)
 
     def _start(self, start: Start | Draw) -> Draw:
         if not isinstance(start, Start):

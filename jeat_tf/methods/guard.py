@@ -271,6 +271,7 @@ class Guard(keras.callbacks.Callback):
         return [*(variable for variable in model.weights if id(variable) not in kept), *moments]
 
     def _snapshot(self, step: int) -> "_Snapshot":
+        self.model.gather_replicas()
         return _Snapshot(step, [keras.ops.convert_to_numpy(variable) for variable in self._state()])
 
     def _restore(self, snapshot: "_Snapshot") -> None:

@@ -57,6 +57,7 @@ class ChainBoard(Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         with self._writer.as_default(step=epoch):
             if self.model.replay_buffer is not None:
+                self.model.gather_replicas()
                 self._write_statistics()
             if self.images_every and (epoch == 0 or (epoch + 1) % self.images_every == 0):
                 self._write_images()

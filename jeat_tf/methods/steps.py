@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from jeat_tf.core.balls import Ball
+from jeat_tf.core.replicas import apply_means, mean_over_replicas, this_replica
 from jeat_tf.core.types import Batch, Images, Labels, LossOut, Seed
 from jeat_tf.methods.objective import Objective
 
@@ -30,7 +31,7 @@ def descend(
     """
     batch = objective.prepare(net, x, labels, seed)
     out, gradients = _gradients(net, objective, optimizer, batch)
-    optimizer.apply(gradients, net.trainable_variables)
+    apply_means(optimizer, gradients, net.trainable_variables)
     return _with_norm(out, gradients)
 
 
@@ -108,9 +109,11 @@ class FreeStep(keras.layers.Layer):
         labels: Labels,
         seed: Seed,
     ) -> LossOut:
+        first, number = this_replica().rows(self.delta.shape[0], "a batch_size")
         if x.shape[0] is not None:
-            self.check_batch(x.shape[0])
-        x_free = tf.clip_by_value(x + self.delta, 0.0, 1.0)
+            self.check_batch(x.shape[0], number)
+        delta = self.delta.value[first : first + number]
+        x_free = tf.clip_by_value(x + delta, 0.0, 1.0)
         batch = objective.prepare(net, x_free, labels, seed)
         variables = net.trainable_variables
         with tf.GradientTape() as tape:
@@ -118,14 +121,17 @@ class FreeStep(keras.layers.Layer):
             out = objective.total(net, batch)
             scaled = optimizer.scale_loss(out.loss)
         gradients, upwards = tape.gradient(scaled, (variables, batch.x_adv))
-        optimizer.apply(gradients, variables)
-        moved = self.delta + self.ball.epsilon * self.ball.ascent(upwards)
-        self.delta.assign(self.ball.project(moved, tf.zeros_like(moved)))
+        gradients = mean_over_replicas(gradients)
+        apply_means(optimizer, gradients, variables)
+        moved = delta + self.ball.epsilon * self.ball.ascent(upwards)
+        moved = self.ball.project(moved, tf.zeros_like(moved))
+        rows = first + tf.range(number)
+        self.delta.assign(tf.tensor_scatter_nd_update(self.delta.value, rows[:, None], moved))
         return _with_norm(out, gradients)
 
-    def check_batch(self, size: int) -> None:
+    def check_batch(self, size: int, deltas: int | None = None) -> None:
         """Raises ValueError unless there is a delta for each image of a batch of that size."""
-        if size != self.delta.shape[0]:
+        if size != (self.delta.shape[0] if deltas is None else deltas):
             raise ValueError(f"{self._expected()}, received {size}")
 
     def _expected(self) -> str:
@@ -176,7 +182,7 @@ def _sharpness_aware(offsets: Offsets) -> Step:
         out, gradients = _gradients(net, objective, optimizer, batch)
         for variable, weight in zip(variables, weights, strict=True):
             variable.assign(weight)
-        optimizer.apply(gradients, variables)
+        apply_means(optimizer, gradients, variables)
         return _with_norm(out, gradients)
 
     return update
@@ -188,7 +194,7 @@ def _gradients(
     with tf.GradientTape() as tape:
         out = objective.total(net, batch)
         scaled = optimizer.scale_loss(out.loss)
-    return out, tape.gradient(scaled, net.trainable_variables)
+    return out, mean_over_replicas(tape.gradient(scaled, net.trainable_variables))
 
 
 def _with_norm(out: LossOut, gradients: list[tf.Tensor]) -> LossOut:

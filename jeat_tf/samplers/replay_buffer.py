@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.core.replicas import this_replica
 from jeat_tf.core.types import Images, Labels, Seed
 from jeat_tf.samplers.starts import Start
 
@@ -68,19 +69,22 @@ class ReplayBuffer(keras.layers.Layer):
     def draw(self, count: int | tf.Tensor, seed: Seed) -> tuple[Images, tf.Tensor, Labels]:
         """`count` different slots: images float32[count, H, W, C], indices int32[count], classes int32[count].
 
+        Each of several replicas draws from its own part of the slots.
+
         Raises:
           ValueError: count is known when this is traced, and there are fewer slots; InvalidArgumentError, with the same
             words, where it is known only when it runs.
         """
+        first, size = this_replica().rows(self.size, "a buffer_size")
         known = tf.get_static_value(count)
-        message = f"expected at most as many chains as the replay buffer has slots, {self.size}; make it larger"
+        message = f"expected at most as many chains as the replay buffer has slots, {size}; make it larger"
         if known is None:
-            with tf.control_dependencies([tf.debugging.assert_less_equal(count, self.size, message)]):
+            with tf.control_dependencies([tf.debugging.assert_less_equal(count, size, message)]):
                 count = tf.identity(count)
-        elif known > self.size:
+        elif known > size:
             raise ValueError(f"{message}, received {known}")
-        order = tf.random.stateless_uniform([self.size], seed, alg="philox")
-        slots = tf.math.top_k(order, k=count).indices
+        order = tf.random.stateless_uniform([size], seed, alg="philox")
+        slots = first + tf.math.top_k(order, k=count).indices
         return tf.gather(self.images.value, slots), slots, self.labels(slots)
 
     def write(self, slots: tf.Tensor, x: Images, restarted: tf.Tensor) -> None:

@@ -36,6 +36,7 @@ from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.models.flow import initialize_flow
 from jeat_tf.models.nets import Glow
 from jeat_tf.runs.trained import run_config
+from jeat_tf.train.devices import strategy_of
 from jeat_tf.train.images import TrainingImages, steps_in_epoch, stream, training_images
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
@@ -63,6 +64,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
       DivergenceError: the run diverged for good; the last event in `guard.json` says where.
       KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after the step at hand was saved.
     """
+    strategy = strategy_of(config)
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
@@ -73,7 +75,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
         images = images._replace(extra=_pseudo_labelled(config, images, folder))
 
     keras.utils.set_random_seed(config.run.seed)
-    model = _classifier(config, data, images, steps_per_epoch)
+    with strategy.scope():
+        model = _classifier(config, data, images, steps_per_epoch)
     cost = _cost(config, model, data)
     monitor = _monitor(config, model, images)
     guard = _guard(config, folder)

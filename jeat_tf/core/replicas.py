@@ -1,0 +1,76 @@
+"""Training on several devices: what a step has to know of `tf.distribute`.
+
+Each replica works on its part of the batch. Gradients are means over replicas, as in Keras' own `fit`. What belongs to
+images or chains, such as the replay buffer, is divided by rows: replica r of n reads and writes rows r * size / n to
+(r + 1) * size / n of its own copy, and `gather_rows` makes one whole of the parts.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Replica(NamedTuple):
+    """One of the devices that work on a batch together.
+
+    Attributes:
+      index: int or int32[], from 0.
+      number: how many there are.
+    """
+
+    index: Any
+    number: int
+
+    def rows(self, size: int, what: str) -> tuple[Any, int]:
+        """(first row, number of rows) of this replica's part of `size` rows.
+
+        Raises:
+          ValueError: the rows cannot be divided equally.
+        """
+        if size % self.number:
+            raise ValueError(f"expected {what} divisible by {self.number} devices, received {size}")
+        part = size // self.number
+        return self.index * part, part
+
+
+def this_replica() -> Replica:
+    """The replica whose step is being run or traced; the only one outside `tf.distribute`."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return Replica(0, 1)
+    return Replica(context.replica_id_in_sync_group, context.num_replicas_in_sync)
+
+
+def mean_over_replicas(values: Any) -> Any:
+    """The mean of each tensor over all replicas; None stays None. All replicas must call it together."""
+    if this_replica().number == 1:
+        return values
+    context = tf.distribute.get_replica_context()
+    return tf.nest.map_structure(lambda x: None if x is None else context.all_reduce("MEAN", x), values)
+
+
+def apply_means(optimizer: Any, gradients: list, variables: list) -> None:
+    """One optimizer step by gradients that are already means over replicas.
+
+    Keras clips on each replica and then sums over them. So the mean is clipped first, and each replica gives its share,
+    which no bound changes any more.
+    """
+    count = this_replica().number
+    if count > 1:
+        gradients = [None if g is None else g / count for g in optimizer._clip_gradients(gradients)]
+    optimizer.apply(gradients, variables)
+
+
+def gather_rows(strategy: tf.distribute.Strategy, variable: Any) -> None:
+    """Gives every replica's copy of a variable the rows of all replicas; for use between steps."""
+    if strategy.num_replicas_in_sync == 1:
+        return
+    size = int(variable.shape[0])
+
+    def own() -> tf.Tensor:
+        first, number = this_replica().rows(size, "rows")
+        mine = (tf.range(size) >= first) & (tf.range(size) < first + number)
+        value = tf.convert_to_tensor(variable.value)
+        return tf.where(tf.reshape(mine, [size] + [1] * (len(variable.shape) - 1)), value, tf.zeros_like(value))
+
+    variable.assign(strategy.reduce("SUM", strategy.run(tf.function(own, autograph=False)), axis=None))

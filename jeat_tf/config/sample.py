@@ -33,6 +33,19 @@ class SampleConfig(Value):
         "what is done to them, in order, e.g. "
         '"targeted:epsilon=0.25,steps=15;contrast:factor=0.9;sgld:energy=joint,steps=50"; none: nothing',
     )
+    tune: int | None = setting(
+        None,
+        "settings of the chain to try on validation images, in place of --stages: step sizes, numbers of steps and "
+        "energies; the best draws; tuning.json has all of them",
+        at_least=1,
+    )
+    tune_features: str = setting(
+        "", "with --tune: .keras classifier whose features say what is near to real images", identity=False
+    )
+    tune_split: str = setting(
+        "", "with --tune: images to be near to, e.g. train[90%:]; empty: the run's validation images"
+    )
+    tune_images: int = setting(200, "with --tune: images that are drawn to try a setting", at_least=20)
     num: int = setting(1000, "images to draw", at_least=1)
     classes: str = setting(
         "",

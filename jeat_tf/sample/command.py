@@ -23,7 +23,9 @@ def _warnings(report: dict[str, Any]) -> Iterator[str]:
     if diagnostics["collapse"] and diagnostics["collapse"]["alarm"]:
         least = min(diagnostics["collapse"][name] for name in Collapse._fields[:3])
         yield f"the images of a class have collapsed: their spread is {least:.2f} of that of training images"
-    judge = report.get("judge")
+    judge, tuning = report.get("judge"), report.get("tuning")
+    if judge and tuning and judge["weights_sha256"] == tuning["features_sha256"]:
+        yield "the judge is the net that the chain was tuned to please; take another one as --tune_features"
     if judge:
         ends = [rated["frechet_classifier_distance"] for rated in (judge, judge["start_alone"])]
         if None not in ends and ends[0] > ends[1]:

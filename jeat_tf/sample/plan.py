@@ -40,6 +40,11 @@ class Plan(NamedTuple):
     stages: tuple[Stage, ...]
     rule: str
 
+    @property
+    def start_words(self) -> str:
+        """The start, in words."""
+        return self.name if self.start is None else repr(self.start)
+
 
 def plan_of(config: SampleConfig, run: TrainConfig | None) -> Plan:
     """The recipe that is asked for, or else that of the run's method, with the start and stages that are asked for.
@@ -182,7 +187,7 @@ def protocol_of(config: SampleConfig, plan: Plan) -> dict[str, Any]:
         "classes": config.classes,
         "recipe": config.recipe if not (config.start or config.stages) else "",
         "rule": plan.rule,
-        "start": plan.name if plan.start is None else repr(plan.start),
+        "start": plan.start_words,
         "start_images": config.start_images,
         "stages": [stage.words() for stage in plan.stages],
         "steps": sum(stage.steps for stage in plan.stages),

@@ -33,7 +33,9 @@ from jeat_tf.sample.diagnostics import (
     starts_of,
 )
 from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, test_images, training_of
+from jeat_tf.sample.tune import check_tuning, to_be_tuned, tune
 from jeat_tf.samplers.generation import check_rule
+from jeat_tf.samplers.stages import parse_stages
 from jeat_tf.samplers.values import Chain
 
 
@@ -56,6 +58,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     files = file_batches(config.num, config.batch_size, config.shard_size)
     part = part_of(config.shard, len(files), FILES)
     plan = plan_of(config, run_config(config.model))
+    check_tuning(config, plan)
+    plan = to_be_tuned(plan) if config.tune is not None else plan
     trained = open_trained(config.model, config.data)
     net, data = trained.net, trained.data
     check_rule(net, plan.stages)
@@ -66,8 +70,14 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     labels = labels_of(config, data.num_classes)
     training = training_of(trained)
     start = start_of(config, plan, trained, training, labels)
-    folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
+    folder = output_folder(config.model, config.output_dir, "samples")
+    tuning = None
+    if config.tune is not None:
+        tuning = tune(config, trained, start, plan.start_words, labels, folder)
+        tuning.write(writable_folder(folder, "output_dir"))
+        plan = plan._replace(stages=parse_stages(tuning.best.stage), rule=f"tuned, the best of {len(tuning.trials)}")
     protocol = protocol_of(config, plan)
+    writable_folder(folder, "output_dir")
     samples = SampleFolder(folder)
     samples.begin(
         {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
@@ -99,6 +109,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     if plan.name == "buffer":
         found |= buffer_age(config)
     report = {**origin, "diagnostics": found, **spent}
+    if tuning is not None:
+        report["tuning"] = tuning.as_dict()
     if judge is not None:
         report["judge"] = {
             "net": net_file(config.judge),

@@ -54,6 +54,11 @@ def generate(
     return x
 
 
+def is_flow(net: Any) -> bool:
+    """Whether the net is a flow, whose logits are log p(x | y)."""
+    return any(isinstance(layer, Bijection) for layer in getattr(net, "layers", ()))
+
+
 def check_rule(net: Any, stages: Sequence[Stage]) -> None:
     """Refuses a drawing rule that the net cannot have: JEAT eq. 16 for a flow.
 
@@ -62,8 +67,7 @@ def check_rule(net: Any, stages: Sequence[Stage]) -> None:
     Raises:
       ValueError: the net is a flow, and a stage lowers E(x, y) - E(x).
     """
-    flow = any(isinstance(layer, Bijection) for layer in getattr(net, "layers", ()))
-    if flow and any(stage.energy == "cross_entropy" and stage.of_classes for stage in stages):
+    if is_flow(net) and any(stage.energy == "cross_entropy" and stage.of_classes for stage in stages):
         raise ValueError(
             "expected a drawing rule of p(x given y) for a flow, received stages down E(x, y) - E(x) (JEAT eq. 16), "
             "which leaves out its density; take --recipe=exact, its exact samples, or energy=joint (eq. 17)"

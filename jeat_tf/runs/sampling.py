@@ -1,0 +1,105 @@
+"""What tuning a way of drawing tried, as it lies beside the samples in `tuning.json` and in their `samples.json`."""
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+
+from jeat_tf.core.files import write_json
+
+FILE = "tuning.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting of the chain.
+
+    Attributes:
+      stage: the setting, in the words of `--stages`.
+      distance: Frechet classifier distance of its images to the validation images; None where the chains diverged.
+    """
+
+    stage: str
+    distance: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What was tried, on which images, and to whose eyes.
+
+    Attributes:
+      budget: settings that could be tried.
+      images: drawn for each of them.
+      seed: of starts and chains.
+      start: where the chains began.
+      split: the images that the distances are to; never those of the test split.
+      real_images: how many they are.
+      features: file of the classifier whose features were compared.
+      features_sha256: digest of its weights.
+      weights_sha256: of the net that was drawn from.
+      start_distance: distance of the start alone.
+      trials: in the order in which they were tried.
+    """
+
+    budget: int
+    images: int
+    seed: int
+    start: str
+    split: str
+    real_images: int
+    features: str
+    features_sha256: str
+    weights_sha256: str
+    start_distance: float
+    trials: tuple[Trial, ...]
+
+    def __post_init__(self) -> None:
+        if self.budget < 1 or len(self.trials) > self.budget:
+            raise ValueError(
+                f"expected a budget of at least 1 and no more trials than it allows, received a budget of "
+                f"{self.budget} and {len(self.trials)} trials"
+            )
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the smallest distance, the first of equal ones.
+
+        Raises:
+          ValueError: all of them diverged.
+        """
+        best = min(self.trials, key=lambda trial: math.inf if trial.distance is None else trial.distance, default=None)
+        if best is None or best.distance is None:
+            raise ValueError(f"expected a chain that stays finite, received none in {len(self.trials)} trials")
+        return best
+
+    def same(self, other: "Tuning") -> bool:
+        """Whether the other is of the same question, whatever was found."""
+        return dataclasses.replace(self, trials=(), start_distance=0.0, features="") == dataclasses.replace(
+            other, trials=(), start_distance=0.0, features=""
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, for JSON."""
+        return {**dataclasses.asdict(self), "trials": [dataclasses.asdict(trial) for trial in self.trials]}
+
+    def write(self, folder: str) -> None:
+        """Writes tuning.json."""
+        write_json(os.path.join(folder, FILE), self.as_dict())
+
+
+def read_tuning(folder: str) -> Tuning | None:
+    """The tuning of the samples in a folder; None without.
+
+    Raises:
+      ValueError: a damaged file.
+    """
+    path = os.path.join(folder, FILE)
+    if not os.path.exists(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as f:
+            stored = json.load(f)
+        return Tuning(**{**stored, "trials": tuple(Trial(**trial) for trial in stored["trials"])})
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"cannot read {path}: {error}; remove it to tune again") from error

@@ -35,6 +35,7 @@ setup(
         "tf-keras>=2.20,<2.22",
         "tensorboard>=2.20,<2.22",
         "absl-py>=2.1",
+        "filelock>=3.16,<5",
         "h5py>=3.11",
         "jinja2>=3.1",
         "numpy>=2.1",

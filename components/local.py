@@ -53,7 +53,8 @@ def call(
     given = {k: v if isinstance(v, InputArtifacts) else InputArtifact[Any](v) for k, v in inputs.items()}
     component.function(**given, **made, **parameters)
     for path in outputs.values():
-        remove_partial(path)
+        for folder, _, _ in os.walk(path):
+            remove_partial(folder)
     return {name: artifact.properties for name, artifact in made.items()}
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from components.types import Artifact
 from jeat_tf.core.files import sha256, write_json
+from jeat_tf.runs.locks import PREFIX
 
 FILE = "manifest.json"
 FORMAT = 2
@@ -137,4 +138,8 @@ def _record_sha256(path: str, passing: frozenset[str]) -> str:
 
 def _files(folder: str) -> list[str]:
     found = [os.path.join(root, name) for root, _, names in os.walk(folder) for name in names]
-    return sorted(name for name in (os.path.relpath(path, folder) for path in found) if name != FILE)
+    return sorted(
+        name
+        for name in (os.path.relpath(path, folder) for path in found)
+        if name != FILE and not os.path.basename(name).startswith(PREFIX)
+    )

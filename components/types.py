@@ -50,7 +50,7 @@ class Model(Artifact):
     KFP_SCHEMA = "system.Model"
     # A .keras file holds its date; the digest of its weights is among the properties of the manifest.
     RECORDS = ("train.json", "config.json", "history.json")
-    VOLATILE = ("net.keras", "best.keras", "logs/", "last.weights.h5", "teacher/")
+    VOLATILE = ("net.keras", "best.keras", "logs/", "last.", "previous.", "broken-", "teacher/")
 
 
 class Samples(Artifact):

@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run" / "a.npz")], cwd=ROOT, check=False)
     assert killed.returncode == -9
     assert len(os.listdir(tmp_path / "run")) == 2
-    remove_partial(str(tmp_path))
+    remove_partial(str(tmp_path / "run"))
     assert os.listdir(tmp_path / "run") == ["a.npz"]
 
 

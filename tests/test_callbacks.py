@@ -134,7 +134,7 @@ class TestCheckpoints:
         compiled().fit(X, LABELS, verbose=0, callbacks=[Checkpoints(str(tmp_path))])
         path = tmp_path / "last.weights.h5"
         path.write_bytes(path.read_bytes()[:2000])
-        with pytest.raises(ValueError, match=r"cannot read the checkpoint .*last.weights.h5 \(2000 bytes\)"):
+        with pytest.raises(ValueError, match=r"cannot read the checkpoint .*last.weights.h5 \(2,000 bytes"):
             Checkpoints(str(tmp_path)).restore(compiled())
 
     def test_a_checkpoint_of_another_net_is_named(self, tmp_path):
@@ -144,4 +144,4 @@ class TestCheckpoints:
 
     def test_nothing_half_written_stays(self, tmp_path):
         compiled().fit(X, LABELS, verbose=0, callbacks=[Checkpoints(str(tmp_path), monitor="accuracy")])
-        assert sorted(os.listdir(tmp_path)) == ["best.keras", "history.json", "last.weights.h5"]
+        assert sorted(os.listdir(tmp_path)) == ["best.keras", "history.json", "last.json", "last.weights.h5"]

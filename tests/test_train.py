@@ -19,7 +19,8 @@ from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
 from jeat_tf.methods.updates import Free
 from jeat_tf.models.files import load_net, weights_sha256
-from jeat_tf.train.run import _legs, plan, train
+from jeat_tf.train.planning import plan
+from jeat_tf.train.run import _legs, train
 from tests.test_config import PRESETS
 
 # 1,260 images in batches of 300: four steps an epoch.
@@ -52,8 +53,8 @@ class TestARun:
         return config, train(config), pathlib.Path(config.run.model_dir)
 
     def test_leaves_its_files_and_no_others(self, run):
-        files = {"best.keras", "config.json", "history.json", "last.weights.h5", "logs", "net.keras", "train.json"}
-        assert set(os.listdir(run[2])) == files
+        files = {"best.keras", "config.json", "history.json", "last.json", "last.weights.h5", "logs", "net.keras"}
+        assert set(os.listdir(run[2])) == files | {"train.json", ".jeat_tf.lock"}
 
     def test_result_says_what_was_done(self, run):
         config, result, folder = run
@@ -120,7 +121,7 @@ class TestResume:
 
     @pytest.fixture(scope="class")
     def whole(self, tmp_path_factory, data_dir):
-        quiet = {"robust_every": 0, "images_every": 0}
+        quiet = {"robust_every": 0, "images_every": 0, "energy_changes_every": 2}
         settings = {"augment": "crop", "input_noise_std": 0.015, "ema_momentum": 0.9}
         config = small(tmp_path_factory.mktemp("whole"), **settings, **quiet)
         train(config)
@@ -151,9 +152,7 @@ class TestResume:
             np.testing.assert_array_equal(a, b)
         nets = [load_net(c.run.model_dir) for c in (whole, config)]
         assert weights_sha256(nets[0]) == weights_sha256(nets[1])  # of the averages
-        histories = [json.loads(pathlib.Path(c.run.model_dir, "history.json").read_text()) for c in (whole, config)]
-        assert [e["step"] for e in histories[1]] == [4, 8]
-        assert histories[0][1]["val_loss"] == histories[1][1]["val_loss"]
+        assert_same_records(whole, config)
 
     def test_after_a_signal_between_alarms(self, tmp_path, monkeypatch, data_dir):
         """The guard goes on with its windows and its good state, and turns back to where it would have."""
@@ -205,6 +204,16 @@ class TestResume:
             self.weights(whole.run.model_dir, whole), self.weights(config.run.model_dir, config), strict=True
         ):
             np.testing.assert_array_equal(a, b)
+        assert_same_records(whole, config)
+
+
+def assert_same_records(whole, config):
+    """The history, the records of energies and the last logs are those of a run without interruption, to the bit."""
+    for name in ("history.json", "energy_changes.npz"):
+        a, b = (pathlib.Path(c.run.model_dir, name).read_bytes() for c in (whole, config))
+        assert a == b, name
+    a, b = (json.loads(pathlib.Path(c.run.model_dir, "train.json").read_text()) for c in (whole, config))
+    assert a["logs"] == b["logs"]
 
 
 def _restored(config, folder):
@@ -235,14 +244,14 @@ class TestBadInput:
         config = small(tmp_path, method="standard", net="wide_resnet", depth=11)
         with pytest.raises(ValueError, match="6 n"):
             train(config)
-        assert os.listdir(tmp_path / "run") == []
+        assert os.listdir(tmp_path / "run") == [".jeat_tf.lock"]
 
     def test_a_damaged_checkpoint(self, tmp_path):
         config = small(tmp_path, method="standard", epochs=1)
         train(config)
         path = tmp_path / "run" / "last.weights.h5"
         path.write_bytes(path.read_bytes()[:500])
-        with pytest.raises(ValueError, match="cannot read the checkpoint"):
+        with pytest.raises(ValueError, match=r"cannot read the checkpoint .*500 bytes, not readable.*no intact"):
             train(config)
 
     def test_a_foreign_config_file(self, tmp_path):
@@ -292,7 +301,7 @@ def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):
     assert found["passes_per_step"] == {"forward": 4, "input_backward": 3, "weight_backward": 1}
     assert found["basis"] == "median of 9 steps"
     assert found["hours"] * 3600 == pytest.approx(20 * found["seconds_per_step"])
-    monkeypatch.setattr("jeat_tf.train.run._LONGEST_TIMED", 0.0)
+    monkeypatch.setattr("jeat_tf.train.planning._LONGEST_TIMED", 0.0)
     guessed = plan(config)
     assert guessed["basis"] == "FLOPs of a step at the speed of a gradient of 4 images"
     assert 0 < guessed["seconds_per_step"] < 60
@@ -319,7 +328,7 @@ def test_a_plan_knows_of_the_teacher(tmp_path):
 def test_a_log_that_there_will_not_be_cannot_be_monitored(settings, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         train(small(tmp_path, method="standard", **settings))
-    assert os.listdir(tmp_path / "run") == []
+    assert os.listdir(tmp_path / "run") == [".jeat_tf.lock"]
 
 
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "digits"], ids=lambda p: p.stem)

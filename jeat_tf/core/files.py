@@ -1,41 +1,130 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import platform
+import re
+import secrets
+import stat
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from jeat_tf.core.archives import check_unpacked
+
 _PARTIAL = ".partial-"
+_HOST = re.sub(r"[^\w.]", "_", platform.node()) or "host"
+_TOKEN = secrets.token_hex(4)  # tells this process from an earlier one of the same number
+_LEFT = re.compile(
+    rf"{re.escape(_PARTIAL)}.*@(?P<host>[\w.]+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{{8}})-[0-9a-f]{{8}}(\..*)?"
+)
+
+
+class KeptWarning(UserWarning):
+    """A file that only helps was damaged: it was set aside, and the work goes on without it."""
 
 
 @contextlib.contextmanager
 def whole_file(path: str) -> Iterator[str]:
-    """A temporary path beside `path`, with its suffixes, that becomes `path` when the block ends well."""
+    """A temporary path beside `path`, with its suffixes, that becomes `path` when the block ends well.
+
+    The file and its folder are on the disk before and after the name changes, so that a power cut leaves the old file
+    or the new one. The permissions are those that the umask gives. A link at `path` is replaced, not followed.
+
+    Raises:
+      ValueError: a folder is at `path`.
+      OSError: of the disk; it names `path`.
+    """
     folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    stem, dot, suffix = name.partition(".")
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{_PARTIAL}{stem}-", suffix=dot + suffix)
-    os.close(handle)
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise ValueError(f"expected a file at {path}, received a folder; move it away, or choose another name")
+    temporary = os.path.join(folder, _temporary_name(name))
     try:
+        os.makedirs(folder, exist_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
-        os.chmod(temporary, 0o644)
+        _sync(temporary)
         os.replace(temporary, path)
+        with contextlib.suppress(OSError):  # not every file system can
+            _sync(folder)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), path) from error
     finally:
-        if os.path.exists(temporary):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
 
 
+def _temporary_name(name: str) -> str:
+    stem, suffix = name.partition(".")[0][:40], "".join(pathlib.PurePath(name).suffixes[-2:])[-40:]
+    suffix = suffix if suffix.startswith(".") else ""
+    return f"{_PARTIAL}{stem}@{_HOST}-{os.getpid()}-{_TOKEN}-{secrets.token_hex(4)}{suffix}"
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
+
+
 def remove_partial(folder: str) -> None:
-    """Removes what processes that were killed in the middle of `whole_file` left in a folder that nobody writes to."""
-    for path in pathlib.Path(folder).rglob(f"{_PARTIAL}*"):
-        path.unlink()
+    """Removes what processes of this machine that are dead left in a folder in the middle of `whole_file`.
+
+    Folders inside, files of processes that live or of other machines, and other files of such a name stay.
+    """
+    for entry in os.scandir(folder):
+        match = _LEFT.fullmatch(entry.name)
+        if match and entry.is_file(follow_symlinks=False) and match["host"] == _HOST and _dead(match):
+            with contextlib.suppress(OSError):
+                os.remove(entry.path)
+
+
+def _dead(match: re.Match) -> bool:
+    number = int(match["pid"])
+    if number == os.getpid():
+        return match["token"] != _TOKEN
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it lives, and is another user's
+        return False
+    return False
+
+
+def set_aside(path: str) -> str:
+    """Renames a damaged file, so that nothing reads it and nobody loses it; returns its new path."""
+    folder, name = os.path.split(path)
+    number = next(i for i in range(1, 1_000_000) if not os.path.lexists(os.path.join(folder, f"broken-{i}-{name}")))
+    aside = os.path.join(folder, f"broken-{number}-{name}")
+    os.replace(path, aside)
+    return aside
+
+
+def begin_anew(path: str, what: str, reason: object) -> None:
+    """Sets a damaged file that only helps aside, with a `KeptWarning` that says so.
+
+    Args:
+      path: the file.
+      what: it is, in words, and what becomes of it: "the record of energies; it begins anew".
+      reason: why it cannot be used.
+    """
+    aside = set_aside(path)
+    warnings.warn(f"{path}: cannot use {what} ({reason}). The file is kept as {aside}", KeptWarning, stacklevel=3)
 
 
 def write_text(path: str, text: str) -> None:
@@ -50,9 +139,10 @@ def write_json(path: str, value: Any) -> None:
 
 
 def write_arrays(path: str, **arrays: np.ndarray) -> None:
-    """Writes an .npz file as a whole; read it back with `read_arrays`."""
-    with whole_file(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    """Writes an .npz file as a whole, under the name that is given; read it back with `read_arrays`."""
+    # An open file: to a name without its suffix, numpy would add one.
+    with whole_file(path) as temporary, open(temporary, "wb") as f:
+        np.savez_compressed(f, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
@@ -60,9 +150,10 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: it is damaged, is no such file, or holds objects other than arrays.
+      ValueError: it is damaged, is no such file, holds objects other than arrays, or unpacks to far more than it is.
     """
     try:
+        check_unpacked(path)
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
@@ -122,3 +213,18 @@ def changes(was: dict[str, Any], now: dict[str, Any]) -> str:
     """ "key: old -> new" for all that is different, or nothing."""
     changed = [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
     return ", ".join(f"{name}: {was.get(name)!r} -> {now.get(name)!r}" for name in changed)
+
+
+def own_folder(path: str) -> str:
+    """Creates a folder inside an output folder if need be, and returns its path.
+
+    Raises:
+      ValueError: a link or a file is there: nothing is written through links.
+    """
+    if os.path.islink(path) or (os.path.lexists(path) and not stat.S_ISDIR(os.lstat(path).st_mode)):
+        raise ValueError(
+            f"expected a folder at {path}, received a {'link' if os.path.islink(path) else 'file'}; move it away, or "
+            "choose another output folder"
+        )
+    os.makedirs(path, exist_ok=True)
+    return path

@@ -1,10 +1,11 @@
 """What watches a run: its progress, robust accuracy, checkpoints. `guard.py` watches for divergence."""
 
 import contextlib
-import json
 import os
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import cross_entropy
-from jeat_tf.core.files import whole_file, write_json
+from jeat_tf.core import generations
+from jeat_tf.core.files import KeptWarning, begin_anew, sha256, whole_file, write_json
 from jeat_tf.core.types import Attack
+from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked
 
@@ -101,12 +104,24 @@ class RobustAccuracy(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Keeps a run's state so that it can go on bit for bit, the best net, and the history.
 
-    Files, each replaced as a whole: `last.weights.h5` (net, optimizer, step, replay buffer), `best.keras` (net
-    with the highest monitored log), `history.json` (one entry an epoch), and what a guard goes on with. On Ctrl-C or
-    SIGTERM the step at hand is finished and saved, then KeyboardInterrupt is raised.
+    Files, each replaced as a whole: `last.weights.h5` and `previous.weights.h5` (net, optimizer, step, replay buffer)
+    with their manifests `last.json` and `previous.json` (digests, metrics, history), `best.keras` (net with the highest
+    monitored log), `history.json` (one entry an epoch), and what a guard goes on with. On Ctrl-C or SIGTERM the step at
+    hand is finished and saved, then KeyboardInterrupt is raised.
+
+    Attributes:
+      history: the epochs' logs, each with its epoch and step.
     """
 
-    def __init__(self, folder: str, *, monitor: str = "", every_steps: int = 0, guard: Guard | None = None):
+    def __init__(
+        self,
+        folder: str,
+        *,
+        monitor: str = "",
+        every_steps: int = 0,
+        guard: Guard | None = None,
+        energy_changes: EnergyChanges | None = None,
+    ):
         """
         Args:
           folder: where the files go.
@@ -114,37 +129,68 @@ class Checkpoints(keras.callbacks.Callback):
           every_steps: also save every so many steps; 0 saves at epoch ends alone.
           guard: one with a `path`, whose windows and states belong to the run's: beside the state of step t lies
             `guard-<t>.npz`, up to twice as large.
+          energy_changes: one with a `path`, whose record is written with each state. Put it before this callback.
         """
         super().__init__()
         self.folder = folder
         self.monitor = monitor
         self.every_steps = every_steps
         self.guard = guard
+        self.energy_changes = energy_changes
         self.history: list[dict[str, float]] = []
+        self._seconds, self._begun = 0.0, time.monotonic()
+        self._metrics: list[Any] = []
+        self._kept: set[int] = set()
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the last checkpoint into a compiled model, if there is one; returns the step it was at.
+        """Loads the newest intact state into a compiled model, if there is one; returns the step it was at.
+
+        A state that is damaged is set aside, with a warning that says how many steps are done again.
 
         Raises:
-          ValueError: the checkpoint is damaged, or of another net.
+          ValueError: no state is intact, or it is of another net.
         """
-        path = self._path("last.weights.h5")
-        if not os.path.exists(path):
+        found = generations.newest(self.folder)
+        self._begun = time.monotonic()
+        if found.path is None or found.manifest is None:
+            if found.broken:
+                what = "; ".join(f"{path} ({why})" for path, why in found.broken.items())
+                raise ValueError(
+                    f"cannot read the checkpoint {what}: no intact state is in {self.folder}. Nothing was changed. "
+                    "Move these files away to start this run again, or give another folder"
+                )
             return 0
         try:
-            model.load_weights(path)
+            model.load_weights(found.path)
         except Exception as error:
             raise ValueError(
-                f"cannot read the checkpoint {path} ({os.path.getsize(path)} bytes): {error}; it is damaged or of "
-                "another net. Remove it to start this run again"
+                f"cannot use the checkpoint {found.path}: it is whole, and of another net or optimizer than that of "
+                f"the settings ({error}); give another folder"
             ) from error
-        step = model.steps_taken
-        if os.path.exists(self._path("history.json")):
-            with open(self._path("history.json"), encoding="utf-8") as f:
-                self.history = [entry for entry in json.load(f) if entry["step"] <= step]
+        manifest, step = found.manifest, model.steps_taken
+        if aside := generations.settle(self.folder, found):
+            what = "; ".join(f"{path} is damaged: {why}" for path, why in found.broken.items())
+            lost = max(0, found.newest - step)
+            warnings.warn(
+                f"{what}. Going on from the intact state of step {step}; {lost} steps are done again. The damaged file "
+                f"is kept as {', '.join(aside)}",
+                KeptWarning,
+                stacklevel=2,
+            )
+        self._check_files(manifest.files)
+        self.history = list(manifest.history)
+        self._seconds, self._kept = manifest.seconds, {step}
+        self._metrics = manifest.metrics
+        if self.history or os.path.lexists(self._path("history.json")):
+            self._write_history()
         return step
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken in all processes, as far as its states know of them."""
+        return self._seconds + time.monotonic() - self._begun
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -156,13 +202,21 @@ class Checkpoints(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        # Keras has just set the metrics to zero. Of an epoch that was interrupted they hold its first steps.
+        variables = self.model.metrics_variables
+        if self._metrics and len(self._metrics) == len(variables):
+            for variable, value in zip(variables, self._metrics, strict=True):
+                variable.assign(np.asarray(value, variable.dtype))
+        self._metrics = []
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch + 1 == self.params.get("steps"):
             return  # the epoch's end is next: it saves, with its validation and its line of history
         if self.every_steps and self.model.steps_taken % self.every_steps == 0:
-            self._save_state()
+            self._save_state(within_epoch=True)
         if self._signal is not None:
-            self._save_state()
+            self._save_state(within_epoch=True)
             self._stop(self._signal)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -171,13 +225,16 @@ class Checkpoints(keras.callbacks.Callback):
         step = self.model.steps_taken
         self.history.append({"epoch": epoch + 1, "step": step} | logs)
         # The state goes last: a run killed in between repeats this epoch and writes the same files again.
-        write_json(self._path("history.json"), self.history)
+        self._write_history()
         if self.monitor in logs and logs[self.monitor] > max(earlier, default=-np.inf):
             with whole_file(self._path("best.keras")) as temporary, averaged(self.model):
                 self.model.net.save(temporary)
-        self._save_state()
+        self._save_state(within_epoch=False)
         if self._signal is not None:
             self._stop(self._signal)
+
+    def _write_history(self) -> None:
+        write_json(self._path("history.json"), self.history)
 
     def _stop(self, number: int) -> None:
         self.on_train_end()
@@ -186,15 +243,37 @@ class Checkpoints(keras.callbacks.Callback):
             f"{self.folder}, the same command goes on"
         )
 
-    def _save_state(self) -> None:
-        # The guard's file has the step in its name, and goes when the state of another step is whole: whenever a run is
-        # killed, the one that belongs to its state is there.
+    def _save_state(self, *, within_epoch: bool) -> None:
+        # The guard's file has the step in its name, and goes when the state of its step has gone: whenever a run is
+        # killed, those that belong to its states are there.
+        step = self.model.steps_taken
+        files: dict[str, str] = {}
+        if self.energy_changes is not None:
+            self.energy_changes.save()
         if self.guard is not None:
-            self.guard.save_state()
-        with whole_file(self._path("last.weights.h5")) as temporary:
-            self.model.save_weights(temporary)
+            path = self.guard.save_state()
+            files[os.path.basename(path)] = sha256(path)
+        metrics = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
+        generations.commit(
+            self.folder,
+            self.model.save_weights,
+            step=step,
+            metrics=metrics if within_epoch else [],
+            history=self.history,
+            seconds=round(self.seconds, 3),
+            files=files,
+        )
         if self.guard is not None:
-            self.guard.remove_states(but=self.model.steps_taken)
+            self.guard.remove_states(but=self._kept | {step})
+        self._kept = {step}
+
+    def _check_files(self, files: dict[str, str]) -> None:
+        for name, digest in files.items():
+            path = self._path(name)
+            if not os.path.isfile(path):
+                warnings.warn(f"{path} is missing; the guard begins anew", KeptWarning, stacklevel=3)
+            elif sha256(path) != digest:
+                begin_anew(path, "the guard's windows and good states; it begins anew", "not what was written")
 
     def _note(self, number: int, frame: Any) -> None:
         del frame

@@ -215,10 +215,10 @@ class EnergyClassifier(keras.Model):
             )
         super().compile(optimizer, **kwargs)
         self.optimizer.build(self.net.trainable_variables)
-        if kwargs.get("metrics") and not tf.distribute.has_strategy():
-            # Metrics that make their variables inside train_step cause it to be traced twice.
-            self.compute_metrics(None, tf.zeros([1], tf.int64), tf.zeros([1, self.num_classes]))
-            self.reset_metrics()
+        if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
+            # Metrics that make their variables inside train_step cause it to be traced twice, and are not there yet
+            # when a checkpoint of a step within an epoch is restored.
+            self._compile_metrics.build(tf.zeros([1], tf.int64), tf.zeros([1, self.num_classes]))
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Keras' `fit`, after a check of the images and labels (all of an array, the first batch of a dataset).

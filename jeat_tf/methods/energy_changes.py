@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.core.energy import energy
-from jeat_tf.core.files import read_arrays, write_arrays
+from jeat_tf.core.files import begin_anew, read_arrays, write_arrays
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Perturb
 
@@ -62,8 +62,9 @@ class EnergyChanges(keras.callbacks.Callback):
           perturb: makes x_adv, e.g. the run's own `objective.perturb`, or `attacked(cross_entropy, attack)`.
           every: training steps between records; each costs one perturbation and three forward passes.
           seed: of the perturbations.
-          path: an .npz file that keeps the record, written at epoch ends. A run that goes on reads it and goes on with
-            it; of an epoch that was interrupted it has the records made since. Empty writes none.
+          path: an .npz file that keeps the record, written at epoch ends, and with each state if it is given to
+            `Checkpoints`. A run that goes on reads it and goes on with it. If it is damaged it is set aside, and the
+            record begins anew. Empty writes none.
 
         Raises:
           ValueError: not as many labels as images, or `every` below 1.
@@ -89,9 +90,13 @@ class EnergyChanges(keras.callbacks.Callback):
         # Here, where the model is known: a callback may be given to the `fit` of another one.
         self._perturbed = tf.function(self._perturb_and_measure, autograph=False)
         self._measured = tf.function(self._energies, autograph=False)
-        if not self.path or not os.path.exists(self.path):
+        if not self.path or not os.path.lexists(self.path):
             return
-        found = EnergyRecord(**read_arrays(self.path))
+        try:
+            found = _read(self.path)
+        except (OSError, ValueError) as error:
+            begin_anew(self.path, "the record of energy changes; it begins anew", error)
+            return
         if found.delta_x_joint_energy.shape[1] != len(self.images):
             raise ValueError(
                 f"expected a record of {len(self.images)} images in {self.path}, received one of "
@@ -119,8 +124,12 @@ class EnergyChanges(keras.callbacks.Callback):
         if logs is not None and of_epoch.any():
             for name, array in zip(EnergyRecord._fields[2:], record[2:], strict=True):
                 logs[name] = float(array[of_epoch].mean())
+        self.save()
+
+    def save(self) -> None:
+        """Writes the record to `path`, if there is one."""
         if self.path:
-            write_arrays(self.path, **record._asdict())
+            write_arrays(self.path, **self.record._asdict())
 
     def _perturb_and_measure(self, step: tf.Tensor) -> tuple[Images, tf.Tensor, tf.Tensor]:
         """x_adv, its energies minus those of the images, and its energies."""
@@ -132,6 +141,17 @@ class EnergyChanges(keras.callbacks.Callback):
         """float32[2, N]: E(x, y) and E(x)."""
         logits = self.model.net(x, training=False)
         return tf.stack([energy(logits, self.labels), energy(logits)])
+
+
+def _read(path: str) -> EnergyRecord:
+    arrays = read_arrays(path)
+    if set(arrays) != set(EnergyRecord._fields):
+        raise ValueError(f"expected arrays {', '.join(EnergyRecord._fields)}, received {', '.join(arrays) or 'none'}")
+    found = EnergyRecord(**arrays)
+    rows = found.step.shape
+    if len(rows) != 1 or found.epoch.shape != rows or any(a.ndim != 2 or a.shape[:1] != rows for a in found[2:]):
+        raise ValueError(f"its arrays have shapes {', '.join(str(list(array.shape)) for array in found)}")
+    return found
 
 
 def _rows(epoch: list[int], step: list[int], changes: np.ndarray) -> EnergyRecord:

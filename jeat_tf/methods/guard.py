@@ -1,18 +1,19 @@
 """What keeps a run of energies from being lost: alarms, and the way back."""
 
-import glob
 import json
 import math
 import os
 import statistics
 from collections import deque
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.files import read_arrays, whole_file, write_json
+from jeat_tf.core.files import begin_anew, read_arrays, whole_file, write_json
+from jeat_tf.methods import guard_files
 
 
 class DivergenceError(ArithmeticError):
@@ -108,17 +109,17 @@ class Guard(keras.callbacks.Callback):
                 "expected a learning rate that can be changed, received an optimizer with a schedule; make it with "
                 "`model.adjustments.schedule(schedule)`"
             )
-        if self.path and os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as f:
-                self.events = json.load(f)
-        # A stop ended a run, and this one goes on.
-        self.events = [event for event in self.events if event["step"] <= step and not is_stop(event)]
+        told = guard_files.read_events(self.path) if self.path else self.events
         self._forget()
         self._good, self._candidate, self._snapshot_step = None, None, step
-        if self.path and os.path.exists(self._state_path(step)):
-            self._load_state(self._state_path(step))
-        elif self.recoveries:
-            self._good = self._snapshot(step)
+        if not self._loaded(step):
+            self.events = told
+            if self.recoveries:
+                self._good = self._snapshot(step)
+        # A stop ended a run, and this one goes on.
+        self.events = [event for event in self.events if event["step"] <= step and not is_stop(event)]
+        if self.path and self.events and not os.path.exists(self.path):
+            write_json(self.path, self.events)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         alarm = self._look(logs or {})
@@ -142,38 +143,49 @@ class Guard(keras.callbacks.Callback):
             "steps, chains that start at class Gaussians, an uncoupled chain"
         )
 
-    def save_state(self) -> None:
-        """Writes windows and states beside `path`, for a guard that goes on from a checkpoint of this step."""
-        arrays = {"snapshot_step": np.array(self._snapshot_step)}
+    def save_state(self) -> str:
+        """Writes windows, states and events beside `path`, for a guard that goes on from a checkpoint of this step."""
+        arrays = {"snapshot_step": np.array(self._snapshot_step), "events": np.array(json.dumps(self.events))}
         arrays |= {f"window {name}": np.array(window, np.float64) for name, window in self._windows.items()}
         for kind, snapshot in (("good", self._good), ("candidate", self._candidate)):
             if snapshot is not None:
                 arrays |= {f"{kind} {i}": value for i, value in enumerate((np.array(snapshot.step), *snapshot.values))}
-        with whole_file(self._state_path(self.model.steps_taken)) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
+        path = guard_files.state_file(self.path, self.model.steps_taken)
+        with whole_file(path) as temporary, open(temporary, "wb") as f:
+            np.savez(f, allow_pickle=False, **arrays)
+        return path
 
-    def remove_states(self, *, but: int | None = None) -> None:
-        """Removes what `save_state` has written for other steps than that one."""
-        for path in glob.glob(f"{glob.escape(os.path.splitext(self.path)[0])}-*.npz"):
-            if but is None or path != self._state_path(but):
-                os.remove(path)
+    def remove_states(self, *, but: Collection[int] = ()) -> None:
+        """Removes what `save_state` has written for other steps than those."""
+        guard_files.remove_states(self.path, but)
 
-    def _state_path(self, step: int) -> str:
-        return f"{os.path.splitext(self.path)[0]}-{step}.npz"
-
-    def _load_state(self, path: str) -> None:
-        arrays = read_arrays(path)
-
-        def snapshot(kind: str) -> _Snapshot | None:
-            if f"{kind} 0" not in arrays:
-                return None
-            step, *values = (arrays[f"{kind} {i}"] for i in range(1 + len(self._state())))
-            return _Snapshot(int(step), values)
-
-        self._good, self._candidate = snapshot("good"), snapshot("candidate")
-        self._snapshot_step = int(arrays["snapshot_step"])
+    def _loaded(self, step: int) -> bool:
+        """Whether windows, states and events of that step are there and were taken."""
+        path = guard_files.state_file(self.path, step)
+        if not self.path or not os.path.lexists(path):
+            return False
+        try:
+            arrays = read_arrays(path)
+            good, candidate = (self._read_snapshot(arrays, kind) for kind in ("good", "candidate"))
+            snapshot_step, events = int(arrays["snapshot_step"]), json.loads(str(arrays["events"]))
+            windows = {name: arrays[f"window {name}"].tolist() for name in self._windows}
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            begin_anew(path, "the guard's windows and good states; it begins anew", error)
+            return False
+        self._good, self._candidate, self._snapshot_step, self.events = good, candidate, snapshot_step, events
         for name, window in self._windows.items():
-            window.extend(arrays[f"window {name}"].tolist())
+            window.extend(windows[name])
+        return True
+
+    def _read_snapshot(self, arrays: dict[str, np.ndarray], kind: str) -> "_Snapshot | None":
+        if f"{kind} 0" not in arrays:
+            return None
+        state = self._state()
+        step, *values = (arrays[f"{kind} {i}"] for i in range(1 + len(state)))
+        for variable, value in zip(state, values, strict=True):
+            if tuple(variable.shape) != value.shape:
+                raise ValueError(f"expected {variable.name} of shape {list(variable.shape)}, not {list(value.shape)}")
+        return _Snapshot(int(step), values)
 
     def _look(self, logs: dict[str, float]) -> "_Alarm | None":
         """The first alarm of this step, if there is one; the step's values join the windows."""

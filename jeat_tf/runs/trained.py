@@ -13,6 +13,7 @@ from jeat_tf.config.shared import Data
 from jeat_tf.config.store import read_settings
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256
+from jeat_tf.core.generations import newest
 from jeat_tf.data.datasets import ImageData
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 
@@ -90,11 +91,15 @@ def stored_buffer(model: str) -> StoredBuffer | None:
     """The replay buffer in a run's checkpoint; None where the run, or the checkpoint, has none.
 
     Raises:
-      ValueError: the checkpoint is damaged.
+      ValueError: no state is intact.
     """
-    path = os.path.join(_folder(model), "last.weights.h5")
-    if not os.path.isfile(path):
+    found = newest(_folder(model))
+    if found.path is None:
+        if found.broken:
+            what = "; ".join(f"{path} ({why})" for path, why in found.broken.items())
+            raise ValueError(f"cannot read the replay buffer in {what}; it is damaged, train on to write it anew")
         return None
+    path = found.path
     try:
         with h5py.File(path, "r") as f:
             stored = f.get("layers/replay_buffer/vars")

@@ -1,4 +1,5 @@
-from .run import plan, train
+from .planning import plan
+from .run import train
 
 __all__ = [
     "plan",

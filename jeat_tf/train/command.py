@@ -3,7 +3,8 @@
 import os
 
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.train.run import plan, train
+from jeat_tf.train.planning import plan
+from jeat_tf.train.run import train
 
 
 def main(config: TrainConfig) -> None:

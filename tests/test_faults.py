@@ -1,0 +1,230 @@
+"""What goes wrong on shared machines: each fault that was once found, and others of its kind."""
+
+import json
+import os
+import pathlib
+import shutil
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core import generations
+from jeat_tf.core.files import KeptWarning
+from jeat_tf.core.flat import replace
+from jeat_tf.methods.callbacks import Checkpoints
+from jeat_tf.train.run import train
+
+JEM = {
+    **{"method": "jem", "epochs": 2, "batch_size": 300, "chain_steps": 1, "buffer_size": 300, "robust_every": 0},
+    **{"images_every": 0, "energy_changes_every": 2, "checkpoint_steps": 3},
+}
+
+
+def jem(folder, **settings):
+    return replace(TrainConfig(), **JEM | settings, model_dir=str(folder))
+
+
+def killed_at(step, config):
+    """Trains until the step, as far as files know: what follows its last state is lost."""
+
+    def die(self, batch, logs=None):
+        if self.model.steps_taken == step:
+            raise MemoryError
+        original(self, batch, logs)
+
+    original = Checkpoints.on_train_batch_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "on_train_batch_end", die)
+        with pytest.raises(MemoryError):
+            train(config)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data_dir):
+    """A run of eight steps that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(jem(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory, data_dir):
+    """The same run, killed at step seven: its states are those of steps six and four."""
+    folder = tmp_path_factory.mktemp("half") / "run"
+    killed_at(7, jem(folder))
+    return folder
+
+
+def arrays(folder):
+    found = {}
+    with h5py.File(pathlib.Path(folder) / "last.weights.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_same(a, b, *, but=()):
+    """Weights, optimizer, buffer, history, records and result of two runs are equal to the bit."""
+    left, right = arrays(a), arrays(b)
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+    for name in {"history.json", "energy_changes.npz"} - set(but):
+        assert (pathlib.Path(a) / name).read_bytes() == (pathlib.Path(b) / name).read_bytes(), name
+    results = [json.loads((pathlib.Path(folder) / "train.json").read_text()) for folder in (a, b)]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    assert results[0]["logs"] == results[1]["logs"] or "history.json" in but
+
+
+def flipped(path, where):
+    """Flips one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(where * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+class TestCheckpointsThatAreDamaged:
+    @pytest.mark.parametrize("name", ["last.weights.h5", "last.json"])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            *(lambda path, at=at: flipped(path, at) for at in (0.0, 0.31, 0.7, 0.9, 1.0)),
+            lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+            lambda path: path.write_bytes(b""),
+            lambda path: path.write_bytes(os.urandom(5000)),
+            lambda path: path.write_text("[" * 100_000),
+            lambda path: (path.unlink(), path.mkdir()),
+        ],
+        ids=["bit 0", "bit .31", "bit .7", "bit .9", "bit 1", "cut", "empty", "random", "deep", "folder"],
+    )
+    def test_the_state_before_is_found_and_the_loss_is_known(self, name, damage, half, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(half, folder)
+        damage(folder / name)
+        found = generations.newest(str(folder))
+        assert (found.manifest.step, list(found.broken)) == (4, sorted(found.broken))
+        assert str(folder / "last.weights.h5") in found.broken
+        aside = generations.settle(str(folder), found)
+        assert all("broken-1-" in path and os.path.lexists(path) for path in aside)
+        again = generations.newest(str(folder))
+        assert (again.path, again.manifest.step, again.broken) == (str(folder / "last.weights.h5"), 4, {})
+
+    def test_training_goes_on_from_it_and_ends_in_the_same_bits(self, whole, half, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(half, folder)
+        flipped(folder / "last.weights.h5", 0.7)
+        with pytest.warns(KeptWarning, match=r"is damaged: .*arrays that differ: .*step 4; 2 steps are done again"):
+            train(jem(folder))
+        assert_same(whole, folder)
+        assert (folder / "broken-1-last.weights.h5").exists()
+
+    def test_without_any_intact_state_nothing_is_changed(self, half, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(half, folder)
+        for name in ("last", "previous"):
+            flipped(folder / f"{name}.weights.h5", 0.5)
+        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        with pytest.raises(ValueError, match="no intact state"):
+            train(jem(folder))
+        assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+class TestFilesThatOnlyHelp:
+    @pytest.mark.parametrize("name", ["history.json", "energy_changes.npz", "guard.json", "guard-6.npz"])
+    @pytest.mark.parametrize("content", [b"", b"null", b"[1]", b'[{"step": "x"}]', b"PK\3\4" + bytes(100), None])
+    def test_never_end_a_run(self, name, content, half, tmp_path):
+        from jeat_tf.methods.guard_files import read_events
+
+        folder = tmp_path / "run"
+        shutil.copytree(half, folder)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        path.mkdir() if content is None else path.write_bytes(content)
+        if name == "guard.json" and content != b"":
+            with pytest.warns(KeptWarning, match="kept as .*broken-1-guard.json"):
+                assert read_events(str(path)) == []
+        elif name == "energy_changes.npz":
+            from jeat_tf.methods.energy_changes import _read
+
+            with pytest.raises((OSError, ValueError)):
+                _read(str(path))
+
+    def test_a_run_without_any_of_them_ends_in_the_same_weights(self, whole, half, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(half, folder)
+        for name in ("history.json", "energy_changes.npz"):
+            (folder / name).write_bytes(b"[null")
+        for path in folder.glob("guard-*.npz"):
+            path.write_bytes(path.read_bytes()[:-7])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            train(jem(folder))
+        told = [str(each.message) for each in caught if each.category is KeptWarning]
+        assert any("energy_changes.npz" in line for line in told)
+        assert_same(whole, folder, but={"energy_changes.npz", "history.json"})
+        # The history is in the manifest; of the energies the first epoch is lost.
+        histories = [json.loads((each / "history.json").read_text()) for each in (whole, folder)]
+        assert [{k: v for k, v in e.items() if "delta" not in k} for e in histories[0]] == [
+            {k: v for k, v in e.items() if "delta" not in k} for e in histories[1]
+        ]
+
+
+def test_a_result_that_is_missing_is_written_when_the_run_is_complete(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    before = json.loads((folder / "train.json").read_text())
+    (folder / "train.json").unlink()
+    (folder / "net.keras").unlink()
+    train(jem(folder))
+    after = json.loads((folder / "train.json").read_text())
+    same = ("steps", "logs", "weights_sha256", "method", "seed")
+    assert {name: before[name] for name in same} == {name: after[name] for name in same}
+    assert after["seconds_per_step"] == after["seconds"] / 8 > 0
+
+
+class TestCommitPoints:
+    def test_a_kill_between_any_two_renames_leaves_an_intact_state(self, tmp_path, monkeypatch):
+        """Each of the renames of a commit is the last thing that a process does; the next one finds a state."""
+
+        def write(value):
+            def into(path):
+                with h5py.File(path, "w") as file:
+                    file["a"] = np.full(8, value)
+
+            return into
+
+        state = {"metrics": [], "history": [], "seconds": 1.0, "files": {}}
+
+        class Killed(BaseException):
+            pass
+
+        original = os.replace
+        for point in range(12):
+            folder = tmp_path / str(point)
+            folder.mkdir()
+            for step in (1, 2):
+                generations.commit(str(folder), write(step), step=step, **state)
+            calls = iter(range(100))
+
+            def replace_or_die(source, target, calls=calls, point=point):
+                number = next(calls)
+                if number == point // 2:
+                    if point % 2:
+                        original(source, target)
+                    raise Killed
+                original(source, target)
+
+            monkeypatch.setattr(os, "replace", replace_or_die)
+            with pytest.raises(Killed) if point < 8 else warnings.catch_warnings():
+                generations.commit(str(folder), write(3), step=3, **state)
+            monkeypatch.setattr(os, "replace", original)
+            found = generations.newest(str(folder))
+            assert found.broken == {}, point
+            assert found.manifest.step == (3 if point >= 7 else 2), point
+            with h5py.File(found.path) as file:
+                np.testing.assert_array_equal(file["a"][()], found.manifest.step)
+            generations.settle(str(folder), found)
+            generations.commit(str(folder), write(9), step=9, **state)
+            assert generations.newest(str(folder)).manifest.step == 9

@@ -1,25 +1,27 @@
-"""What do the digits presets reach over seeds: accuracy, robustness, and samples as a judge sees them?
+"""What do the digits presets reach over seeds: accuracy, robustness, and images drawn from noise as a judge sees them?
 
-    python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4]
+    python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
 
-Trains each preset of configs/digits for each seed, evaluates it on the test split, and draws 500 fresh chains
-twice: 50 steps from class Gaussians, and 100 steps from uniform noise (a flow is sampled exactly instead). An
-independently trained standard net (configs/digits/judge.flags) grades them: share classified as asked, and Frechet
-distance between its features of the samples and of the training images (a classifier distance, not FID). `start_*`
-grades the class Gaussians before the chain. All in one process; finished cells are not repeated, and a cell that
-fails or diverges is reported and does not stop the others. Writes <runs>/table.json, with every cell that is
-finished, and prints a Markdown table of mean and standard deviation. Small scale: 8x8 images, 1,260 training images, a
-98,000-weight net.
+Trains each preset of configs/digits for each seed and attacks it on the test split. Then it draws 500 images three
+times: from uniform noise by the rule of the method's paper (`sample`'s default); from uniform noise by the chain that
+`sample --tune` chooses, within one budget for all nets; and by the paper's rule from class Gaussians, which hold much
+of the answer. A flow is drawn exactly. An independent standard net (configs/digits/judge.flags) rates the images: share
+classified as asked, Frechet distance between its features of them and of the training images (a classifier distance,
+not FID), precision, recall, saturated pixels, near copies. Tuning looks at validation images through the same net
+trained from another seed. Two rows stand beside the methods: the start alone, and real test images.
+
+A finished part of a cell is not run again, so the same command goes on where it stopped. A cell that fails or diverges
+is reported and does not stop the others. Writes <runs>/table.json and <runs>/table.md, and with --write puts the tables
+between their marks in that file. Small scale: 8x8 images, 1,260 training images.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Callable
 
 import keras
-import numpy as np
 from absl import app, flags
+from digits_table import ACCURACY, put, write
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -30,84 +32,57 @@ from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.sample.run import sample
 from jeat_tf.train.run import train
 
-_PRESETS = pathlib.Path(__file__).parents[1] / "configs" / "digits"
+PRESETS = pathlib.Path(__file__).parents[1] / "configs" / "digits"
 _RUNS = flags.DEFINE_string("runs", "runs/digits", "folder of the runs")
 _METHODS = flags.DEFINE_list("methods", [], "presets; empty: all")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
-_AUDIT = flags.DEFINE_integer("audit_images", 0, "images for evaluate's audit")
-_ACCURACY = ("clean", "fgsm", "pgd20", "energy")
-_SAMPLES = ("start_agreement", "start_frechet", "agreement", "frechet", "noise_agreement", "noise_frechet")
-_COST = ("recoveries", "train_seconds", "forward", "backward")
-_COLUMNS = (*_ACCURACY, *_SAMPLES, *_COST)
+_NUM = flags.DEFINE_integer("num", 500, "images of a drawing")
+_BUDGET = flags.DEFINE_integer("tune", 60, "settings that tuning tries for each net")
+_WRITE = flags.DEFINE_string("write", "", "file with the table's marks; empty: none")
 
 
 def main(_: list[str]) -> None:
-    methods = _METHODS.value or sorted(path.stem for path in _PRESETS.glob("*.flags") if path.stem != "judge")
-    judge = os.path.join(_RUNS.value, "judge")
-    _once(judge, "train.json", lambda: train(_preset("judge", judge)))
+    methods = _METHODS.value or sorted(path.stem for path in PRESETS.glob("*.flags") if path.stem != "judge")
+    judges = [os.path.join(_RUNS.value, name) for name in ("judge", "judge_of_tuning")]
+    for seed, folder in zip((1000, 1001), judges, strict=True):
+        _once(
+            folder, "train.json", lambda seed=seed, folder=folder: train(replace(_preset("judge", folder), seed=seed))
+        )
     failed = []
     for seed in _SEEDS.value:
         for method in methods:
             try:
-                _cell(method, seed, judge)
+                _run(method, int(seed), *judges)
             except (ValueError, ArithmeticError) as error:
                 failed.append(f"{method}, seed {seed}: {error}")
-    table = {m: [_numbers(m, seed) for seed in _SEEDS.value if _finished(m, seed)] for m in methods}
-    with open(os.path.join(_RUNS.value, "table.json"), "w", encoding="utf-8") as f:
-        json.dump(table, f, indent=2)
-    print(f"| method | seeds | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 2)}")
-    for method, cells in table.items():
-        shown = []
-        for column in _COLUMNS:
-            values = [cell[column] for cell in cells if column in cell]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            shown.append(f"{np.mean(values):.3f}{spread}" if values else "-")
-        print(f"| {method} | {len(cells)} | {' | '.join(shown)} |")
+            write(_RUNS.value, methods, _SEEDS.value)
+    print(write(_RUNS.value, methods, _SEEDS.value))
+    if _WRITE.value:
+        put(_WRITE.value, pathlib.Path(_RUNS.value, "table.md").read_text(encoding="utf-8"))
     for line in failed:
         print(f"failed: {line}")
 
 
-def _cell(method: str, seed: str, judge: str) -> None:
-    folder = _folder(method, seed)
-    _once(folder, "train.json", lambda: train(replace(_preset(method, folder), seed=int(seed))))
-    attacks = replace(EvaluateConfig(), model=folder, attacks=",".join(_ACCURACY), audit_images=_AUDIT.value)
+def _run(method: str, seed: int, judge: str, judge_of_tuning: str) -> None:
+    """Does what is not done yet of one cell."""
+    folder = os.path.join(_RUNS.value, f"{method}-{seed}")
+    _once(folder, "train.json", lambda: train(replace(_preset(method, folder), seed=seed)))
+    attacks = replace(EvaluateConfig(), model=folder, attacks=",".join(ACCURACY))
     _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
-    graded = replace(SampleConfig(), model=folder, num=500, judge=judge, seed=int(seed))
-    if method == "flow":
-        exact = replace(graded, start="flow", stages="none")
-        _once(folder, "samples/samples.json", lambda: sample(exact))
-        return
-    _once(folder, "samples/samples.json", lambda: sample(graded))
-    far = replace(graded, start="uniform", stages="sgld:steps=100", output_dir=os.path.join(folder, "from_noise"))
-    _once(folder, "from_noise/samples.json", lambda: sample(far))
-
-
-def _numbers(method: str, seed: str) -> dict[str, float]:
-    folder = _folder(method, seed)
-    run = _read(folder, "train.json")
-    near = _read(folder, "samples/samples.json")["judge"]
-    numbers = {row["attack"]: row["accuracy"] for row in _read(folder, "evaluation/results.json")["results"]}
-    numbers |= {
-        "agreement": near["agreement"],
-        "frechet": near["frechet_classifier_distance"],
-        "recoveries": len(run["guard"]["events"]),
-        "train_seconds": run["seconds"],
-        "forward": run["passes_per_step"]["forward"],
-        "backward": run["passes_per_step"]["input_backward"] + run["passes_per_step"]["weight_backward"],
-    }
-    if method != "flow":
-        far = _read(folder, "from_noise/samples.json")["judge"]
-        numbers |= {
-            "start_agreement": near["start_alone"]["agreement"],
-            "start_frechet": near["start_alone"]["frechet_classifier_distance"],
-            "noise_agreement": far["agreement"],
-            "noise_frechet": far["frechet_classifier_distance"],
-        }
-    return numbers
+    drawn = replace(SampleConfig(), model=folder, num=_NUM.value, judge=judge, seed=seed, readings=4)
+    starts = (
+        {"paper": ""} if method == "flow" else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
+    )
+    features = os.path.join(judge_of_tuning, "net.keras")
+    for rule, start in starts.items():
+        chosen = replace(drawn, start=start, output_dir=os.path.join(folder, rule))
+        if rule == "tuned":
+            chosen = replace(chosen, tune=_BUDGET.value, tune_features=features)
+        _once(folder, f"{rule}/samples.json", lambda chosen=chosen: sample(chosen))
 
 
 def _preset(name: str, folder: str) -> TrainConfig:
-    return replace(parsed(TrainConfig, f"--flagfile={_PRESETS / name}.flags"), model_dir=folder)
+    return replace(parsed(TrainConfig, f"--flagfile={PRESETS / name}.flags"), model_dir=folder)
 
 
 def _once(folder: str, output: str, work: Callable[[], object]) -> None:
@@ -115,20 +90,6 @@ def _once(folder: str, output: str, work: Callable[[], object]) -> None:
         print(f"{folder}: {output}", flush=True)
         keras.backend.clear_session()
         work()
-
-
-def _finished(method: str, seed: str) -> bool:
-    last = "samples" if method == "flow" else "from_noise"
-    return os.path.exists(os.path.join(_folder(method, seed), last, "samples.json"))
-
-
-def _folder(method: str, seed: str) -> str:
-    return os.path.join(_RUNS.value, f"{method}-{seed}")
-
-
-def _read(folder: str, name: str) -> dict:
-    with open(os.path.join(folder, name), encoding="utf-8") as f:
-        return json.load(f)
 
 
 if __name__ == "__main__":

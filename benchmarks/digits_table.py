@@ -1,0 +1,185 @@
+"""The tables of benchmarks/digits.py: what its runs have on disk, checked to be alike, as JSON and Markdown."""
+
+import json
+import os
+import pathlib
+import textwrap
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jeat_tf.core.files import write_text
+
+RULES = {
+    "paper": "Images from uniform noise, by the rule of each method's paper.",
+    "tuned": "Images from uniform noise, by the chain that tuning chose for each net.",
+    "gaussians": "Images from class Gaussians, by the rule of each method's paper.",
+}
+ACCURACY = ("clean", "pgd20", "autoattack")
+RATINGS = ("agreement", "frechet_classifier_distance", "precision", "recall", "saturated", "copies_of_each_other")
+HEADS = {
+    "clean": "clean %",
+    "pgd20": "PGD-20 %",
+    "autoattack": "AutoAttack %",
+    "agreement": "agreement %",
+    "frechet_classifier_distance": "distance",
+    "precision": "precision %",
+    "recall": "recall %",
+    "saturated": "saturated %",
+    "copies_of_each_other": "near copies %",
+}
+NOT_MEASURED = "not measured"
+BEGIN, END = "<!-- digits -->", "<!-- end of digits -->"
+
+
+class Cell(NamedTuple):
+    """What one run measured; a part that is not finished is not there.
+
+    Attributes:
+      run: its folder's name.
+      numbers: column -> number.
+      protocol: part -> what has to be equal for numbers to stand in one table.
+      chosen: the stages that tuning chose; empty where it did not run.
+      controls: rule -> "start_alone" and "real_images" -> ratings.
+    """
+
+    run: str
+    numbers: dict[str, float]
+    protocol: dict[str, str]
+    chosen: str
+    controls: dict[str, dict[str, dict[str, float]]]
+
+
+def read_cell(runs: str, method: str, seed: str) -> Cell:
+    """What is there of one cell."""
+    run = f"{method}-{seed}"
+    cell = Cell(run, {}, {}, "", {})
+    folder = os.path.join(runs, run)
+    chosen = ""
+    if (found := _read(folder, "evaluation/results.json")) is not None:
+        cell.numbers.update({row["attack"]: row["accuracy"] for row in found["results"] if row["attack"] in ACCURACY})
+        cell.protocol["accuracy"] = _words(found, "dataset", "images", "data_sha256", "norm") + "; ".join(
+            f"{row['attack']} {row['epsilon']} {row['protocol']}" for row in found["results"]
+        )
+    for rule in RULES:
+        if (found := _read(folder, f"{rule}/samples.json")) is None:
+            continue
+        judge, how = found["judge"], dict(found["protocol"])
+        cell.numbers.update({f"{rule} {name}": judge[name] for name in RATINGS if judge[name] is not None})
+        cell.protocol[rule] = f"{found['num']} images, judge {judge['weights_sha256'][:12]}, {judge['reference']}, " + (
+            _words(how, "selection", "classes", "start")
+        )
+        if method != "flow":  # which has no start of that kind
+            cell.controls[rule] = {name: judge[name] for name in ("start_alone", "real_images")}
+        if rule == "tuned":
+            tuning = found["tuning"]
+            cell.protocol[rule] += ", " + _words(tuning, "budget", "images", "features_sha256")
+            chosen = "; ".join(how["stages"])
+    return cell._replace(chosen=chosen)
+
+
+def check_alike(cells: Iterable[Cell]) -> None:
+    """Refuses to put runs into one table that were not measured alike.
+
+    Raises:
+      ValueError: two protocols of one part, with the runs of each; a flow's start is its own.
+    """
+    for part in ("accuracy", *RULES):
+        runs: dict[str, list[str]] = {}
+        for cell in cells:
+            if part in cell.protocol and not (part == "paper" and cell.run.startswith("flow-")):
+                runs.setdefault(cell.protocol[part], []).append(cell.run)
+        if len(runs) > 1:
+            each = "; ".join(f"{', '.join(names)}: {protocol}" for protocol, names in runs.items())
+            raise ValueError(
+                f"expected runs that were measured alike in one table, received {len(runs)} protocols of {part} "
+                f"({each}); make the others again, or ask for their tables apart"
+            )
+
+
+def write(runs: str, methods: list[str], seeds: list[str]) -> str:
+    """Writes table.json and table.md of what is finished, and returns the Markdown."""
+    cells = {method: [read_cell(runs, method, seed) for seed in seeds] for method in methods}
+    every = [cell for of_method in cells.values() for cell in of_method]
+    check_alike(every)
+    text = markdown(cells)
+    found = {method: [cell._asdict() for cell in of_method if cell.numbers] for method, of_method in cells.items()}
+    write_text(os.path.join(runs, "table.json"), json.dumps(found, indent=1) + "\n")
+    write_text(os.path.join(runs, "table.md"), text)
+    return text
+
+
+def markdown(cells: dict[str, list[Cell]]) -> str:
+    """Three tables: accuracy, and images by either rule, headed by the two controls."""
+    parts = []
+    names = {"": ACCURACY} | {f"{rule} ": RATINGS for rule in RULES}
+    titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
+    for prefix, columns in names.items():
+        lines = [_row(["preset", "seeds", *(HEADS[name] for name in columns)]), _row(["---"] * (len(columns) + 2))]
+        if prefix:
+            for words, control in (("*real test images*", "real_images"), ("*the start alone*", "start_alone")):
+                rule = prefix.strip()
+                seen = {
+                    cell.run.rpartition("-")[2]: cell.controls[rule][control]
+                    for cell in _all(cells)
+                    if rule in cell.controls
+                }
+                lines.append(_row([words, *_means(list(seen.values()), columns, "")]))
+        missing = []
+        for method, of_method in cells.items():
+            means = _means([cell.numbers for cell in of_method], columns, prefix)
+            if set(means[1:]) == {NOT_MEASURED}:
+                missing.append(f"`{method}`")
+            else:
+                lines.append(_row([f"`{method}`", *means]))
+        parts.append("\n".join([titles[prefix], "", *lines]))
+        if missing:
+            parts.append(textwrap.fill(f"Not measured: {', '.join(missing)}.", 120, break_on_hyphens=False))
+    return "\n\n".join(parts) + "\n"
+
+
+def put(path: str, text: str) -> None:
+    """Puts the table between its marks in a file.
+
+    Raises:
+      ValueError: the file has no such marks.
+    """
+    whole = pathlib.Path(path).read_text(encoding="utf-8")
+    if BEGIN not in whole or END not in whole:
+        raise ValueError(f"expected the marks {BEGIN} and {END} in {path}, received none")
+    head, tail = whole.split(BEGIN)[0], whole.split(END)[1]
+    write_text(path, f"{head}{BEGIN}\n{text}{END}{tail}")
+
+
+def _all(cells: dict[str, list[Cell]]) -> list[Cell]:
+    return [cell for of_method in cells.values() for cell in of_method]
+
+
+def _means(numbers: list[dict[str, Any]], columns: Iterable[str], prefix: str) -> list[str]:
+    """How many seeds, then mean and sample standard deviation of each column; what is not there is not measured."""
+    columns = list(columns)
+    counts = {sum(prefix + name in each for each in numbers) for name in columns}
+    texts = []
+    for name in columns:
+        values = [each[prefix + name] for each in numbers if each.get(prefix + name) is not None]
+        scale, digits = (1, 2) if "distance" in name else (100, 1)
+        spread = f" ± {scale * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+        texts.append(f"{scale * np.mean(values):.{digits}f}{spread}" if values else NOT_MEASURED)
+    return [str(max(counts)), *texts]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _words(found: dict[str, Any], *names: str) -> str:
+    return ", ".join(f"{name} {found[name]}" for name in names)
+
+
+def _read(folder: str, name: str) -> dict[str, Any] | None:
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)

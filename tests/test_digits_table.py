@@ -1,0 +1,68 @@
+"""The tables of benchmarks/digits.py, on records of two runs."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
+import digits_table
+
+RATED = dict.fromkeys(digits_table.RATINGS, 0.5)
+JUDGE = {
+    **RATED,
+    "weights_sha256": "a" * 64,
+    "reference": "1260 training images",
+    "start_alone": RATED | {"agreement": 0.1},
+    "real_images": RATED | {"agreement": 1.0, "frechet_classifier_distance": 0.59},
+}
+
+
+def record(runs, run, *, clean=0.9, distance=7.0, num=500):
+    folder = runs / run
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "paper").mkdir()
+    rows = [{"attack": "clean", "accuracy": clean, "epsilon": 0.1, "protocol": "as they are"}]
+    verdicts = {"dataset": "digits", "images": "all", "data_sha256": "b", "norm": "linf", "results": rows}
+    (folder / "evaluation" / "results.json").write_text(json.dumps(verdicts))
+    samples = {
+        "num": num,
+        "protocol": {"selection": "none", "classes": "balanced", "start": "Uniform()", "stages": []},
+        "judge": {**JUDGE, "frechet_classifier_distance": distance},
+    }
+    (folder / "paper" / "samples.json").write_text(json.dumps(samples))
+
+
+def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_measured(tmp_path):
+    record(tmp_path, "jeat-0", clean=0.9, distance=7.0)
+    record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
+    text = digits_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"])
+    assert "| `jeat` | 2 | 85.0 ± 7.1 | not measured | not measured |" in text
+    assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
+    assert "| `jem`" not in text
+    assert text.count("Not measured: `jem`.") == 2
+    assert text.count("Not measured: `jeat`, `jem`.") == 2  # by the chain that tuning chose, and from class Gaussians
+    rows = text[text.index("by the rule of each") :].splitlines()
+    assert rows[4].startswith("| *real test images* | 2 | 100.0 ± 0.0 | 0.59 ± 0.00 |")
+    assert rows[5].startswith("| *the start alone* | 2 | 10.0 ± 0.0 |")
+    assert (tmp_path / "table.md").read_text() == text
+    assert json.loads((tmp_path / "table.json").read_text())["jeat"][1]["numbers"]["clean"] == 0.8
+
+
+def test_runs_of_mixed_protocols_are_refused_and_named(tmp_path):
+    record(tmp_path, "jeat-0")
+    record(tmp_path, "jem-0", num=100)
+    with pytest.raises(ValueError, match="2 protocols of paper .*jeat-0: 500 images.*jem-0: 100 images"):
+        digits_table.write(str(tmp_path), ["jeat", "jem"], ["0"])
+    assert digits_table.write(str(tmp_path), ["jem"], ["0"])
+
+
+def test_the_table_is_put_between_its_marks_alone(tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text(f"before\n{digits_table.BEGIN}\nold\n{digits_table.END}\nafter\n")
+    digits_table.put(str(page), "new\n")
+    assert page.read_text() == f"before\n{digits_table.BEGIN}\nnew\n{digits_table.END}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="expected the marks"):
+        digits_table.put(str(page), "new\n")

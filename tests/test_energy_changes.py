@@ -140,7 +140,7 @@ def test_a_record_of_other_images_is_refused(tmp_path):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="32 images and 31 labels"):
+    with pytest.raises(ValueError, match="each of 32 images, received 31"):
         EnergyChanges(X, LABELS[1:], shifted)
     with pytest.raises(ValueError, match="every >= 1, received 0"):
         EnergyChanges(X, LABELS, shifted, every=0)

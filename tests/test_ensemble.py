@@ -19,7 +19,6 @@ from jeat_tf.attacks.ensemble import (
     autoattack_plan,
     by_logit,
     by_malt,
-    check_logits,
     clean_logits,
     run_in_order,
 )
@@ -29,6 +28,7 @@ from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.core.balls import L2, Linf
+from jeat_tf.core.logits import check_logits
 from tests.conftest import seed
 from tests.test_searches import Linear
 
@@ -131,7 +131,7 @@ class TestAutoAttack:
             autoattack(oracle, given.pop("x"), given.pop("labels"), seed=seed(), **given)
 
     def test_probabilities_are_refused(self, trained_net, images):
-        with pytest.raises(ValueError, match="remove the softmax"):
+        with pytest.raises(ValueError, match="as_logits"):
             autoattack(lambda x: tf.nn.softmax(trained_net(x)), *images, seed=seed(), ball=BALL)
 
 

@@ -210,7 +210,7 @@ class TestClassifier:
     def test_refuses_probabilities_and_what_is_not_finite(self):
         net = tiny_cnn()
         judge = keras.Model(net.inputs, keras.layers.Softmax()(net.outputs[0]), name="sure")
-        with pytest.raises(ValueError, match="judge sure, received probabilities"):
+        with pytest.raises(ValueError, match=r"judge \(sure\) that gives logits, received one that ends in softmax"):
             classifier(judge).of(IMAGES[..., :1])
         net.layers[-1].bias.assign(np.full(10, np.nan))
         with pytest.raises(ValueError, match="finite logits"):

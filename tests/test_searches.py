@@ -444,7 +444,7 @@ class TestBfloat16:
         ({"x": np.zeros((2, 8, 8), np.float32)}, r"\[B, H, W, C\]"),
         ({"x": np.zeros((2, 8, 8, 1), np.uint8)}, "float images"),
         ({"labels": np.array([0, 4])}, "0..3"),
-        ({"labels": np.array([0])}, "as many labels"),
+        ({"labels": np.array([0])}, "a label for each of"),
         ({"labels": np.array([0.0, 1.0])}, "integer labels"),
         ({"targets": np.array([0, 1])}, "another class"),
         ({"targets": np.array([1, 9])}, "0..3"),

@@ -14,7 +14,8 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.core.balls import Ball
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit, admit_images, check_labels
+from jeat_tf.core.logits import check_logits
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -134,7 +135,7 @@ def autoattack(
     if not ball.epsilon > 0:
         raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
     oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
-    x, labels = np.asarray(x, np.float32), np.asarray(labels)
+    x, labels = admit(x, labels)
     plan = autoattack_plan(attacks, ball)
     logits = clean_logits(oracle, x, labels, batch_size)
     standing = Standing(logits.argmax(axis=-1) == labels, keep=x)
@@ -200,25 +201,11 @@ def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) ->
     parts = []
     for start in range(0, len(x), batch_size):
         batch = x[start : start + batch_size]
-        check_images(batch)
-        parts.append(predictions(oracle, batch))
+        parts.append(predictions(oracle, admit_images(batch)))
     logits = np.concatenate(parts)
-    check_labels(labels, logits.shape[-1])
     check_logits(logits)
+    check_labels(labels, logits.shape[-1])
     return logits
-
-
-def check_logits(logits: np.ndarray) -> None:
-    """Raises ValueError unless float[N, K] are finite, of two classes at least, and not probabilities."""
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"expected logits of shape [B, K] with K >= 2, received shape {list(logits.shape)}")
-    if not np.isfinite(logits).all():
-        raise ValueError("expected finite logits, received NaN or infinity for images as they are")
-    if logits.min() >= 0 and np.abs(logits.sum(axis=-1) - 1).max() < 1e-4:
-        raise ValueError(
-            "expected logits, received probabilities (outputs are not negative and sum to 1): attacks on them look "
-            "weaker than they are, because gradients vanish where softmax saturates; remove the softmax from the net"
-        )
 
 
 def run_in_order(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
@@ -31,6 +30,7 @@ from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import L2, Ball, Linf
+from jeat_tf.core.checks import admit
 from jeat_tf.core.seeds import as_seed
 from jeat_tf.core.values import nearest
 
@@ -66,7 +66,7 @@ class Named(NamedTuple):
                 samples=EOT_SAMPLES if self.name == "autoattack-rand" else 1,
             )
         )
-        images, labels = np.asarray(images), np.asarray(labels)
+        images, labels = admit(images, labels)
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels
         standing = Standing(correct, keep=images)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from jeat_tf.core.logits import check_logits, check_output
 from jeat_tf.core.loops import advance
 from jeat_tf.core.seeds import draw_each
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
@@ -13,6 +14,7 @@ from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 LogitsLoss = Callable[[tf.Tensor, Labels, Labels], tf.Tensor]
 """(logits float32[B, K], labels, targets) -> loss float32[B]; see `losses`."""
 
+_LOOKED_AT = 32  # images whose outputs show whether they are logits
 _NEAR_BOUNDARY = 0.05  # of the largest logit: many times the 2^-8 that bfloat16 rounds by
 
 
@@ -84,9 +86,15 @@ class Oracle:
         self._num_classes = 0
 
     def num_classes(self, x: Images) -> int:
-        """K, asked of the net once with the first of x."""
+        """K, asked of the net once with the first of x, when it is seen too that it gives logits.
+
+        Raises:
+          ValueError: outputs that are not logits.
+        """
         if not self._num_classes:
-            self._num_classes = int(self.compiled(self.logits, "logits")(tf.convert_to_tensor(x[:1])).shape[-1])
+            logits = self.compiled(self.logits, "logits")(tf.convert_to_tensor(x[:_LOOKED_AT])).numpy()
+            check_logits(logits)
+            self._num_classes = logits.shape[-1]
         return self._num_classes
 
     def logits(self, x: Images) -> tf.Tensor:
@@ -117,7 +125,9 @@ class Oracle:
         return call
 
     def _forward(self, x: Images) -> tf.Tensor:
-        return tf.cast(self.logits_fn(x), tf.float32)
+        outputs = self.logits_fn(x)
+        check_output(outputs)
+        return tf.cast(outputs, tf.float32)
 
     def _coarse(self, x: Images) -> tf.Tensor:
         assert self.coarse_fn is not None

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, as_oracle
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit, admit_images, admit_labels
 from jeat_tf.core.loops import advance
 from jeat_tf.core.seeds import fold_in, per_image
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
@@ -162,25 +162,21 @@ def _confirmed(
 
 
 def _rows(oracle: Oracle, x: Images, labels: Labels, seed: Seed, targets: Labels | None, targeted: bool) -> Rows:
-    x, labels = np.asarray(x), np.asarray(labels)
-    check_images(x)
-    check_labels(labels, oracle.num_classes(x))
-    if len(x) != len(labels):
-        raise ValueError(f"expected as many labels as images, received {len(labels)} for {len(x)}")
+    x = admit_images(x)
+    x, labels = admit(x, labels, oracle.num_classes(x))
     none = np.full(len(labels), -1)
     if targets is None and targeted:
         raise ValueError("expected targets with targeted=True, received none")
     if targets is not None:
-        targets = np.asarray(targets)
-        check_labels(targets, oracle.num_classes(x))
+        targets = admit_labels(targets, oracle.num_classes(x))
         if targets.shape != labels.shape or (targets == labels).any():
             raise ValueError("expected one target for each image, of another class than its label")
     return Rows(
-        x=tf.constant(x, tf.float32),
-        labels=tf.constant(labels, tf.int32),
+        x=tf.constant(x),
+        labels=tf.constant(labels),
         targets=tf.constant(none if targets is None else targets, tf.int32),
         goals=tf.constant(targets if targeted else none, tf.int32),
-        seeds=tf.constant(per_image(seed, np.asarray(x, np.float32))),
+        seeds=tf.constant(per_image(seed, x)),
     )
 
 

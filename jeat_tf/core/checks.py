@@ -1,17 +1,94 @@
-"""What images and labels must look like; called where data enters, never inside a step."""
+"""The one gate for images and labels: what enters is checked and cast here, never inside a step."""
+
+import warnings
+from typing import Any
 
 import numpy as np
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def admit(
+    images: Any,
+    labels: Any,
+    num_classes: int | None = None,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    unlabelled: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32[B, H, W, C] in [0, 1] and labels int32[B], from what a caller gives.
+
+    Args:
+      images: of any float type, in [0, 1].
+      labels: of any integer type, [B] or [B, 1].
+      num_classes: K of the net; None where any class may come.
+      image_shape: (H, W, C) of the net; None where any size may come.
+      unlabelled: labels may be -1.
+
+    Raises:
+      ValueError: what `admit_images` and `admit_labels` refuse, or not one label for each image.
+    """
+    images = admit_images(images, image_shape=image_shape)
+    labels = admit_labels(labels, num_classes, unlabelled=unlabelled)
+    if len(images) != len(labels):
+        raise ValueError(f"expected a label for each of {len(images)} images, received {len(labels)}")
+    return images, labels
+
+
+def admit_images(images: Any, *, image_shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+    """Images float32[B, H, W, C] in [0, 1], from floats of any precision.
+
+    Args:
+      images: array, tensor or list.
+      image_shape: (H, W, C) of the net, None where a size is free; None where any size may come.
+
+    Raises:
+      ValueError: another shape, no images, integers, NaN or infinity, or values outside [0, 1].
+    """
+    images = _array(images, "images")
+    check_images(images)
+    if image_shape is not None:
+        check_shape(images.shape[1:], image_shape)
+    return images.astype(np.float32, copy=False)
+
+
+def admit_labels(labels: Any, num_classes: int | None = None, *, unlabelled: bool = False) -> np.ndarray:
+    """Labels int32[B], from integers of any type; [B, 1], as Keras' data sets have them, is squeezed with a warning.
+
+    Raises:
+      ValueError: another shape, such as one-hot labels, no integers, or labels that are not classes.
+    """
+    labels = _array(labels, "labels")
+    if labels.ndim == 2 and labels.shape[1] == 1 and num_classes != 1:
+        warnings.warn(
+            f"labels of shape {list(labels.shape)} are read as [{len(labels)}]; pass labels[:, 0] to avoid this "
+            "warning",
+            stacklevel=3,
+        )
+        labels = labels[:, 0]
+    check_labels(labels, num_classes, unlabelled=unlabelled)
+    return labels.astype(np.int32, copy=False)
 
 
 def check_images(images: np.ndarray) -> None:
     """Raises ValueError unless images are finite floats [B, H, W, C] in [0, 1]."""
     images = np.asarray(images)
     if images.ndim != 4:
-        raise ValueError(f"expected images of shape [B, H, W, C], received shape {list(images.shape)}")
-    if not np.issubdtype(images.dtype, np.floating) and images.dtype.name != "bfloat16":
+        remedy = {2: "; add the missing axes", 3: "; pass images[..., None] for grey images, images[None] for one"}
         raise ValueError(
-            f"expected float images in [0, 1], received {images.dtype} with values up to {images.max()}; "
-            "divide integer images by 255"
+            f"expected images of shape [B, H, W, C], received shape {list(images.shape)}{remedy.get(images.ndim, '')}"
+        )
+    if not images.size:
+        raise ValueError(f"expected at least 1 image, received none: an array of shape {list(images.shape)}")
+    if images.dtype.name not in FLOATS:
+        whole = np.issubdtype(images.dtype, np.integer)
+        raise ValueError(
+            f"expected float images in [0, 1], received {images.dtype}"
+            + (
+                f" with values up to {images.max()}; divide integer images by 255"
+                if whole
+                else "; cast them to float32"
+            )
         )
     if not np.isfinite(images).all():
         raise ValueError("expected finite images, received NaN or infinity")
@@ -19,10 +96,21 @@ def check_images(images: np.ndarray) -> None:
     if low < 0 or high > 1:
         hint = (
             "divide by 255"
-            if high > 2
+            if high > 2 and low >= 0
             else "leave normalisation to a layer inside the net, for instance keras.layers.Rescaling"
         )
         raise ValueError(f"expected images in [0, 1], received values in [{low:g}, {high:g}]; {hint}")
+
+
+def check_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
+    """Raises ValueError unless images (H, W, C) are of the net's shape, in which None is any size."""
+    if len(received) == len(expected) and all(e in (None, r) for r, e in zip(received, expected, strict=True)):
+        return
+    turned = len(received) == len(expected) == 3 and all(
+        e in (None, r) for r, e in zip((*received[1:], received[0]), expected, strict=True)
+    )
+    hint = "; channels go last: pass np.moveaxis(images, 1, -1)" if turned else ""
+    raise ValueError(f"expected images of shape {list(expected)}, as the net takes, received {list(received)}{hint}")
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabelled: bool = False) -> None:
@@ -35,7 +123,8 @@ def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabell
         hint = "; pass labels.argmax(-1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
         raise ValueError(f"expected integer labels of shape [B], received shape {list(labels.shape)}{hint}")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"expected integer labels, received {labels.dtype}")
+        hint = "; pass labels.astype(int)" if _whole(labels) else ""
+        raise ValueError(f"expected integer labels, received {labels.dtype}{hint}")
     if labels.size and (
         labels.min() < (-1 if unlabelled else 0) or (num_classes is not None and labels.max() >= num_classes)
     ):
@@ -43,3 +132,16 @@ def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabell
         reason = "" if num_classes is None else f", one for each of the net's {num_classes} logits"
         wanted += " or -1" if unlabelled else ""
         raise ValueError(f"expected labels {wanted}{reason}, received {labels.min()}..{labels.max()}")
+
+
+def _whole(labels: np.ndarray) -> bool:
+    return labels.dtype.kind in "fb" and bool(np.isfinite(labels).all() and (labels == np.asarray(labels, int)).all())
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    if isinstance(values, dict):
+        raise ValueError(f"expected {what} as an array, received a dict with keys {', '.join(map(str, values))}")
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"expected {what} as one array, received what does not make one: {error}") from error

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from jeat_tf.core.logits import check_head, check_output
 from jeat_tf.core.types import Labels
 
 
@@ -71,7 +72,7 @@ def energy_model(net: keras.Model) -> keras.Model:
       model: images -> {"logits": float[B, K], "energy": float32[B], "joint_energy": float32[B, K]}.
 
     Raises:
-      ValueError: the net has several inputs or outputs, or its output is not [B, K].
+      ValueError: the net has several inputs or outputs, its output is not [B, K], or it ends in a softmax or sigmoid.
     """
     if len(net.inputs) != 1 or len(net.outputs) != 1:
         raise ValueError(
@@ -79,8 +80,8 @@ def energy_model(net: keras.Model) -> keras.Model:
             f"received {len(net.inputs)} inputs and {len(net.outputs)} outputs"
         )
     logits = net.outputs[0]
-    if len(logits.shape) != 2:
-        raise ValueError(f"expected logits of shape [B, K], received an output of shape {logits.shape}")
+    check_output(logits)
+    check_head(net)
     return keras.Model(
         net.inputs[0],
         {

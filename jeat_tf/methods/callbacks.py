@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import cross_entropy
 from jeat_tf.core import generations
+from jeat_tf.core.checks import admit, check_labels, check_shape
 from jeat_tf.core.files import KeptWarning, begin_anew, sha256, whole_file, write_json
+from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.types import Attack
 from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import Guard
@@ -73,22 +75,35 @@ class RobustAccuracy(keras.callbacks.Callback):
     def __init__(self, images: np.ndarray, labels: np.ndarray, attack: Attack, *, every: int = 1):
         """
         Args:
-          images: float32[N, H, W, C] in [0, 1], attacked as one batch.
+          images: float[N, H, W, C] in [0, 1], attacked as one batch.
           labels: int[N].
           attack: raises the cross-entropy, e.g. `functools.partial(pgd, ball=..., num_steps=10, ...)`.
           every: epochs between measurements.
+
+        Raises:
+          ValueError: images or labels that are not what they should be; before the first epoch, a model that gives no
+            logits or has other images.
         """
         super().__init__()
-        self.images, self.labels = tf.constant(images), tf.constant(labels)
+        self.images, self.labels = map(tf.constant, admit(images, labels))
         self.perturb = attacked(cross_entropy, attack)
         self.every = every
         self._measure: Any = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        shape = getattr(self.model, "input_shape", None) or getattr(self.model, "image_shape", None)
+        if isinstance(shape, tuple) and len(shape) in (3, 4):
+            check_shape(self.images.shape[1:], shape[-3:])
+        logits = self.model(self.images[:1], training=False)
+        check_head(self.model)
+        check_logits(logits)
+        check_labels(self.labels, logits.shape[-1])
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is None or (epoch + 1) % self.every:
             return
         if self._measure is None:
-            net = getattr(self.model, "net", None) or self.model  # an ordinary Keras model has no net inside
+            net = self.model  # an EnergyClassifier or an ordinary Keras model: both give logits
 
             @tf.function(autograph=False)
             def measure() -> tf.Tensor:

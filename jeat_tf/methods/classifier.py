@@ -8,19 +8,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit, admit_images, admit_labels
 from jeat_tf.core.energy import cross_entropy, energy
+from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.replicas import gather_rows, mean_over_replicas, this_replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.base import Method
 from jeat_tf.methods.callbacks import Progress
+from jeat_tf.methods.entrances import arrays_of, in_words, refuse_weights
+from jeat_tf.methods.gated import GatedModel, cast_batch
 from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.presets import training_of
 from jeat_tf.methods.steps import FreeStep, Step, descend
 from jeat_tf.methods.updates import Update
 from jeat_tf.models.flow import flow_samples
+from jeat_tf.models.shapes import shapes_of
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import Stage
 from jeat_tf.samplers.starts import Exact, Start
@@ -29,7 +33,7 @@ _WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own
 _DEFAULT_BATCH = 32  # of Keras' fit on arrays
 
 
-class EnergyClassifier(keras.Model):
+class EnergyClassifier(GatedModel):
     """Trains a net, images in [0, 1] -> logits, by a method and an update.
 
     The net stays a plain Keras model: `classifier.net.save("net.keras")` is what evaluation, sampling and
@@ -75,9 +79,10 @@ class EnergyClassifier(keras.Model):
 
         Raises:
           TypeError: not a method, or not an update.
-          ValueError: the net is not built, or its output is not [B, K].
+          ValueError: the net is not built, its output is not [B, K], or it ends in a softmax or sigmoid.
         """
         image_shape, num_classes = shapes_of(net)
+        check_head(net)
         super().__init__(name=f"{net.name}_classifier")
         self.net = net
         self.image_shape, self.num_classes = image_shape, num_classes
@@ -144,7 +149,7 @@ class EnergyClassifier(keras.Model):
         """
         if self.adapted:
             return
-        images, labels = _arrays(x, y)
+        images, labels = arrays_of(*self._entrance(unlabelled=True).admitted(x, y))
         known = labels >= 0
         learner = self.start if self.replay_buffer is None else self.replay_buffer
         assert learner is not None  # a model without a start is adapted
@@ -156,10 +161,12 @@ class EnergyClassifier(keras.Model):
         Raises:
           ValueError: images or labels that are not what they should be.
         """
-        check_images(np.asarray(x))
+        images = admit_images(x, image_shape=self.image_shape)
         if labels is not None:
-            check_labels(np.asarray(labels), self.num_classes)
-        return energy(self.net(tf.cast(x, tf.float32), training=False), labels)
+            images, labels = admit(images, labels, self.num_classes)
+        logits = self.net(images, training=False)
+        check_logits(logits, energies=True)
+        return energy(logits, labels)
 
     def generate(
         self,
@@ -183,8 +190,7 @@ class EnergyClassifier(keras.Model):
         recipe = self.method.drawing() if self.method is not None else Method().drawing()
         first = self._start(recipe.start if start is None else start)
         chains = tuple(recipe.stages if stages is None else stages)
-        labels = np.asarray(list(labels) if isinstance(labels, range) else labels)
-        check_labels(labels, self.num_classes)
+        labels = admit_labels(labels, self.num_classes)
 
         @tf.function(autograph=False)  # one graph for all steps: loops run faster than in eager mode
         def draw() -> tf.Tensor:
@@ -227,17 +233,13 @@ class EnergyClassifier(keras.Model):
           ValueError: images outside [0, 1], not finite or not float; labels out of range or one-hot; weights of
             samples or classes, which objectives do not know; batches that the replay buffer or `Free` cannot serve.
         """
-        for name in ("sample_weight", "class_weight"):
-            if kwargs.get(name) is not None:
-                raise ValueError(f"expected fit() without {name}: the objective weighs all images alike")
-        self._check(x, y, unlabelled=self.objective.unlabelled)
+        refuse_weights("fit", kwargs)
+        x, y = self._entrance(unlabelled=self.objective.unlabelled).admitted(x, y)
+        x = self._look(x)
         self.adapt(x, y)
         self._check_batches(x, kwargs.get("batch_size") or _DEFAULT_BATCH)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, (tuple, list)):
-            self._check(validation[0], validation[1])
-        elif validation is not None:
-            self._check(validation, None)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._validation(kwargs["validation_data"])
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order; Keras warns of its default
             if isinstance(self.update, FreeStep) and not tf.distribute.has_strategy():
@@ -245,10 +247,11 @@ class EnergyClassifier(keras.Model):
         callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
         if not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks):
             callbacks.append(Progress())
-        return super().fit(x, y, callbacks=callbacks, **kwargs)
+        with in_words():
+            return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        x, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, labels = cast_batch(data)
         out = self.update(self.net, self.objective, self.optimizer, x, labels, self._step_seed())
         for mean in self._means:
             mean.update_state(out.loss if mean.name == "loss" else out.terms[mean.name])
@@ -263,7 +266,7 @@ class EnergyClassifier(keras.Model):
         return self.get_metrics_result() | latest
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        x, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, labels = cast_batch(data)
         logits = self.net(x, training=False)
         loss = self._means[0]
         number = tf.shape(labels)[0]
@@ -330,64 +333,8 @@ class EnergyClassifier(keras.Model):
             if isinstance(self.update, FreeStep):
                 self.update.check_batch(size)
 
-    def _check(self, x: Any, y: Any, *, unlabelled: bool = False) -> None:
-        if isinstance(x, tf.data.Dataset):
-            first = next(iter(x.take(1)), None)
-            if first is None:
-                raise ValueError("expected a dataset of (images, labels), received an empty one")
-            if len(first) != 2:
-                raise ValueError(f"expected elements (images, labels), received {len(first)} parts")
-            x, y = first
-        elif not isinstance(x, (np.ndarray, tf.Tensor)):
-            return  # a generator: looking would consume it
-        elif y is None:
-            raise ValueError("expected labels with the images, received y=None")
-        for images in x if isinstance(x, (tuple, list)) else [x]:
-            check_images(np.asarray(images))
-        check_labels(np.asarray(y), self.num_classes, unlabelled=unlabelled)
-
-
-def shapes_of(net: keras.Model) -> tuple[tuple[int, int, int], int]:
-    """(H, W, C) and K of a net.
-
-    Raises:
-      ValueError: a net that is not built, or that is not images -> logits [B, K].
-    """
-    if not getattr(net, "built", False):
-        raise ValueError("expected a built net, received one without weights; call it on a batch of images first")
-    shape, outputs = getattr(net, "input_shape", None), getattr(net, "output_shape", None)
-    if shape is None or outputs is None:  # a subclassed net that has been called
-        shape, outputs = _called_shapes(net)
-    if len(outputs) != 2:
-        raise ValueError(f"expected a net with output [B, K], received output shape {outputs}")
-    if len(shape) != 4 or None in shape[1:]:
-        raise ValueError(f"expected a net of images [B, H, W, C] of one size, received input shape {shape}")
-    return tuple(shape[1:]), outputs[-1]
-
-
-def _called_shapes(net: keras.Model) -> tuple[Any, Any]:
-    shape = (net.get_build_config() or {}).get("input_shape")
-    if shape is None:
-        raise ValueError("expected a net that knows the shape of its images; call it on a batch of images first")
-    return shape, net.compute_output_spec(keras.KerasTensor((None, *shape[1:]))).shape
-
 
 def _objective(method: Any, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Objective:
     if not isinstance(method, Method):
         raise TypeError(f"expected a method such as methods.JEAT(epsilon=8 / 255), received {method!r}")
     return method.objective(image_shape, num_classes, seed)
-
-
-def _arrays(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """All images and labels of arrays, or of a finite dataset."""
-    if not isinstance(x, tf.data.Dataset):
-        if y is None or not isinstance(x, (np.ndarray, tf.Tensor)):
-            raise ValueError(
-                "expected arrays of images and labels, or a tf.data.Dataset of them, to learn where chains begin; call "
-                "adapt(images, labels) before fit"
-            )
-        return np.asarray(x), np.asarray(y)
-    if int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("expected a finite dataset, received an endless one; call adapt(images, labels) before fit")
-    parts = [(np.asarray(images), np.asarray(labels)) for images, labels in x]
-    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])

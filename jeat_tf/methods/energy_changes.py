@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.core.checks import admit
 from jeat_tf.core.energy import energy
 from jeat_tf.core.files import begin_anew, read_arrays, write_arrays
 from jeat_tf.core.seeds import fold_in
@@ -67,14 +68,12 @@ class EnergyChanges(keras.callbacks.Callback):
             record begins anew. Empty writes none.
 
         Raises:
-          ValueError: not as many labels as images, or `every` below 1.
+          ValueError: images or labels that are not what they should be, or `every` below 1.
         """
         super().__init__()
-        if len(images) != len(labels):
-            raise ValueError(f"expected a label for each image, received {len(images)} images and {len(labels)} labels")
         if every < 1:
             raise ValueError(f"expected every >= 1, received {every}")
-        self.images, self.labels = tf.constant(images), tf.constant(labels)
+        self.images, self.labels = map(tf.constant, admit(images, labels))
         self.perturb = perturb
         self.every = every
         self.seed = tf.constant([seed, 9])

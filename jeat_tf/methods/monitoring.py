@@ -8,6 +8,7 @@ from keras.callbacks import Callback
 from tensorboard.plugins.hparams import api as hparams
 
 from jeat_tf.attacks.surrogates import marginal_energy
+from jeat_tf.core.checks import admit
 from jeat_tf.core.image_grid import grid
 from jeat_tf.core.loops import input_gradient
 
@@ -35,14 +36,14 @@ class ChainBoard(Callback):
         """
         Args:
           log_dir: TensorBoard folder of the run.
-          images: float32[N, H, W, C] in [0, 1], shown perturbed.
+          images: float[N, H, W, C] in [0, 1], shown perturbed.
           labels: int[N].
           settings: shown in the HParams tab.
           images_every: epochs between grids; 0 writes none.
         """
         super().__init__()
         self.log_dir = log_dir
-        self.images, self.labels = tf.constant(images[:_SHOWN]), tf.constant(labels[:_SHOWN])
+        self.images, self.labels = map(tf.constant, admit(images[:_SHOWN], labels[:_SHOWN]))
         self.settings = settings or {}
         self.images_every = images_every
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
-from jeat_tf.core.checks import check_labels
+from jeat_tf.core.checks import admit_labels
+from jeat_tf.core.logits import check_logits
 
 
 class Calibration(NamedTuple):
@@ -50,14 +51,14 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, num_bins: int = 15) -
       num_bins: bins of confidence between 0 and 1, and at most as many of equal count.
 
     Raises:
-      ValueError: logits that are not finite [N, K] with N >= 1 and K >= 2, labels that do not fit them, num_bins < 1.
+      ValueError: outputs that are not finite logits [N, K] with N >= 1 and K >= 2 but, for instance, probabilities;
+        labels that do not fit them, num_bins < 1.
     """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    if logits.ndim != 2 or not len(logits) or logits.shape[1] < 2:
-        raise ValueError(f"expected logits [N, K] with N >= 1 and K >= 2, received shape {list(logits.shape)}")
-    if not np.isfinite(logits).all():
-        raise ValueError("expected finite logits, received NaN or infinity")
-    check_labels(labels, logits.shape[1])
+    logits = np.asarray(logits, np.float64)
+    check_logits(logits)
+    if not len(logits):
+        raise ValueError("expected logits [N, K] with N >= 1, received none")
+    labels = admit_labels(labels, logits.shape[1])
     if len(labels) != len(logits):
         raise ValueError(f"expected a label for each of {len(logits)} rows of logits, received {len(labels)}")
     if num_bins < 1:

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.core.checks import FLOATS, admit_labels, check_images
 from jeat_tf.metrics.diversity import class_counts
 from jeat_tf.samplers.values import Steps
 
 _LEAST_READINGS = 4  # below, a correlation along a trace says nothing
+_FAR = 0.1  # of the values beyond 2, all positive: images in 0..255 and no chain
 _COLLAPSED = 0.5  # of the references' spread
 
 
@@ -79,7 +81,7 @@ def drift_to_noise(gradient_norms: np.ndarray, steps: Steps, num_values: int) ->
 
 def saturation(images: np.ndarray) -> np.ndarray:
     """float64[N], share of each image's values that are at or beyond 0 or 1."""
-    images = np.asarray(images)
+    images = _of_chains(images)
     return np.mean((images <= 0) | (images >= 1), axis=tuple(range(1, images.ndim)))
 
 
@@ -123,9 +125,14 @@ def collapse(
     Raises:
       ValueError: images that are not finite or not of the references' shape, no class with at least 2 of both.
     """
-    a, b = (np.asarray(x, np.float64) for x in (images, reference_images))
+    a, labels = _of_chains(images), admit_labels(labels)
+    b, reference_labels = _of_chains(reference_images), admit_labels(reference_labels)
+    a, b = a.astype(np.float64), b.astype(np.float64)
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(f"expected images of shape {list(b.shape[1:])}, received {list(a.shape[1:])}")
+    for x, y in ((a, labels), (b, reference_labels)):
+        if len(x) != len(y):
+            raise ValueError(f"expected a label for each of {len(x)} images, received {len(y)}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("expected finite images, received NaN or infinity; leave out chains that diverged")
     groups = []
@@ -248,6 +255,20 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _of_chains(images: np.ndarray) -> np.ndarray:
+    """Images float[N, H, W, C] of chains, which may leave [0, 1] and have values that are not finite.
+
+    Raises:
+      ValueError: integers, another shape, or whole images in 0..255.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.dtype.name not in FLOATS:
+        check_images(images)
+    if images.size and np.nanmin(images) >= 0 and np.mean(images > 2) > _FAR:
+        raise ValueError(f"expected images in [0, 1], received values up to {np.nanmax(images):g}; divide by 255")
+    return images
 
 
 def _constant(trace: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit_images, admit_labels
 from jeat_tf.core.seeds import fold_in, split
 from jeat_tf.core.types import Seed
 from jeat_tf.metrics.neighbours import ssim
@@ -46,10 +46,8 @@ def within_class_ssim(images: np.ndarray, labels: np.ndarray, *, seed: Seed, num
       ValueError: images that are no pixels in [0, 1], labels that do not fit them, a class with one image,
         num_pairs < 1.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
+    images, labels = admit_images(images), admit_labels(labels)
     _check(len(images), labels, num_pairs)
-    check_images(images)
-    images = images.astype(np.float32)
     return _within_class(lambda a, b: ssim(images[a], images[b]).numpy(), labels, seed, num_pairs)
 
 
@@ -66,7 +64,7 @@ def within_class_distance(features: np.ndarray, labels: np.ndarray, *, seed: See
       ValueError: features that are not finite [N, D], labels that do not fit them, a class with one row,
         num_pairs < 1.
     """
-    features, labels = np.asarray(features, np.float64), np.asarray(labels)
+    features, labels = np.asarray(features, np.float64), admit_labels(labels)
     _check(len(features), labels, num_pairs)
     if features.ndim != 2 or not np.isfinite(features).all():
         raise ValueError(f"expected finite features [N, D], received shape {list(features.shape)} or NaN or infinity")
@@ -86,7 +84,7 @@ def class_counts(predicted: np.ndarray, num_classes: int) -> np.ndarray:
     predicted = np.asarray(predicted)
     if not len(predicted):
         raise ValueError("expected at least 1 predicted label, received none")
-    check_labels(predicted, num_classes)
+    predicted = admit_labels(predicted, num_classes)
     return np.bincount(predicted, minlength=num_classes)
 
 
@@ -116,7 +114,6 @@ def _pairs(count: int, label: int, seed: Seed, num_pairs: int) -> tuple[np.ndarr
 
 
 def _check(count: int, labels: np.ndarray, num_pairs: int) -> None:
-    check_labels(labels)
     if len(labels) != count or count < 2:
         raise ValueError(f"expected at least 2 images and a label for each, received {count} and {len(labels)} labels")
     classes, sizes = np.unique(labels, return_counts=True)

@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.core.checks import admit_images
 from jeat_tf.core.files import whole_file
+from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.models.files import weights_sha256
 
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -161,18 +163,18 @@ def classifier(net: keras.Model) -> FeatureNet:
     dense = [layer for layer in net.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"expected a judge that ends in a dense layer, received {net.name} without one")
+    check_head(net, f"judge ({net.name})")
     both = keras.Model(net.inputs[0], [dense[-1].input, net.outputs[0]])
 
     def apply(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if any(size not in (None, given) for size, given in zip(net.input_shape, np.shape(images), strict=False)) or (
-            np.ndim(images) != 4
-        ):
+        images = admit_images(images)
+        if any(size not in (None, given) for size, given in zip(net.input_shape, images.shape, strict=False)):
             raise ValueError(
-                f"expected a judge for images of shape {list(np.shape(images)[1:])}, received one for "
+                f"expected a judge for images of shape {list(images.shape[1:])}, received one for "
                 f"{list(net.input_shape[1:])}"
             )
         features, logits = both(images, training=False)
-        _check_logits(logits.numpy(), net.name)
+        check_logits(logits, what=f"judge ({net.name})")
         return features.numpy(), tf.nn.softmax(logits).numpy()
 
     return FeatureNet(net.name, "classifier", weights_sha256(net), "none", apply)
@@ -181,17 +183,6 @@ def classifier(net: keras.Model) -> FeatureNet:
 def classifier_features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     """float64[N, D], what the judge's last dense layer reads: `classifier(judge)` without the probabilities."""
     return classifier(judge).of(images, batch_size=256)[0].astype(np.float64)
-
-
-def _check_logits(logits: np.ndarray, name: str) -> None:
-    """Raises ValueError unless a judge's outputs float[B, K] are finite and not probabilities."""
-    if not np.isfinite(logits).all():
-        raise ValueError(f"expected finite logits of the judge {name}, received NaN or infinity")
-    if logits.min() >= 0 and np.abs(logits.sum(axis=-1) - 1).max() < 1e-4:
-        raise ValueError(
-            f"expected logits of the judge {name}, received probabilities (outputs are not negative and sum to 1): a "
-            "second softmax would flatten them and lower its score; remove the softmax from the net"
-        )
 
 
 def resize_tf1(images: np.ndarray, side: int) -> tf.Tensor:

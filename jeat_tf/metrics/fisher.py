@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit, admit_images
 from jeat_tf.core.energy import energy
+from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.core.loops import advance, input_gradient
 from jeat_tf.core.seeds import draw_each, fold_in, per_image
 from jeat_tf.core.types import EnergyFn, Images, Labels, LogitsFn, Seed
@@ -156,19 +157,15 @@ def fisher_score(
 
     Raises:
       ValueError: fewer than two images, images that are no pixels in [0, 1], labels that fit neither them nor the
-        logits, batch_size < 1.
+        logits, a net that does not give logits, batch_size < 1.
     """
-    images = np.asarray(images)
+    images = admit_images(images)
     if len(images) < 2 or batch_size < 1:
         raise ValueError(f"expected at least 2 images and batch_size >= 1, received {len(images)} and {batch_size}")
-    check_images(images)
-    images = images.astype(np.float32)
     logits_fn = inference(net)
+    logits = look_at_outputs(net, images[:batch_size])
     joint = labels is not None
-    classes = np.asarray(labels) if joint else np.zeros(len(images), np.int32)
-    check_labels(classes, int(logits_fn(tf.constant(images[:1])).shape[-1]))
-    if len(classes) != len(images):
-        raise ValueError(f"expected a label for each of {len(images)} images, received {len(classes)}")
+    images, classes = admit(images, labels if joint else np.zeros(len(images), np.int32), logits.shape[-1])
 
     def terms(x: Images, y: Labels, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         known = y if joint else None
@@ -179,7 +176,7 @@ def fisher_score(
     shapes = ([None, *images.shape[1:]], tf.float32), ([None], tf.int32), ([None, 2], tf.int32)
     signature = [tf.TensorSpec(*shape) for shape in shapes]
     compiled = tf.function(terms, signature, autograph=False).get_concrete_function()
-    rows = classes.astype(np.int32), per_image(seed, images)
+    rows = classes, per_image(seed, images)
     parts = [
         compiled(*(tf.constant(values[i : i + batch_size]) for values in (images, *rows)))
         for i in range(0, len(images), batch_size)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from jeat_tf.core.checks import check_images
+from jeat_tf.core.checks import admit_images
 
 
 class Neighbours(NamedTuple):
@@ -167,8 +167,7 @@ def _images(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values)
     if not len(values):
         raise ValueError(f"expected images in {name}, received none")
-    check_images(values)
-    return values.astype(np.float32)
+    return admit_images(values)
 
 
 def _check_sizes(queries: np.ndarray, references: np.ndarray, k: int) -> None:

@@ -8,7 +8,8 @@ import scipy.special
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import inference, marginal_energy
-from jeat_tf.core.checks import check_images
+from jeat_tf.core.checks import admit_images
+from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.core.types import Images, Seed
 
@@ -57,12 +58,12 @@ def ood_scores(net: Any, images: np.ndarray, *, batch_size: int = 256) -> dict[s
       batch_size: images in one call of the net.
 
     Raises:
-      ValueError: no images, images that are no pixels in [0, 1], batch_size < 1.
+      ValueError: no images, images that are no pixels in [0, 1], a net that does not give logits, batch_size < 1.
     """
-    images = np.asarray(images)
-    if not len(images) or batch_size < 1:
-        raise ValueError(f"expected images and batch_size >= 1, received {len(images)} images and {batch_size}")
-    check_images(images)
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, received {batch_size}")
+    images = admit_images(images)
+    check_head(net)
     logits_fn = inference(net)
     energy_fn = marginal_energy(logits_fn)
 
@@ -77,6 +78,7 @@ def ood_scores(net: Any, images: np.ndarray, *, batch_size: int = 256) -> dict[s
     parts = [compiled(tf.constant(images[i : i + batch_size], tf.float32)) for i in starts]
     # In float64 on the host: in float32 all confidences above 1 - 6e-8 would be ties.
     logits = np.concatenate([tf.cast(part[0], tf.float64) for part in parts])
+    check_logits(logits, energies=True)
     norms = np.concatenate([part[1] for part in parts]).astype(np.float64)
     return {
         "log_density": scipy.special.logsumexp(logits, axis=-1),
@@ -160,10 +162,9 @@ def interpolation(images: np.ndarray, seed: Seed) -> np.ndarray:
     Raises:
       ValueError: fewer than two images, or images that are no pixels in [0, 1].
     """
-    images = np.asarray(images)
+    images = admit_images(images)
     if len(images) < 2:
         raise ValueError(f"expected at least 2 images to interpolate between, received {len(images)}")
-    check_images(images)
     order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed, alg="philox").numpy()
     return (images[order] + images[np.roll(order, 1)]) / 2
 

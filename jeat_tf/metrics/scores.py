@@ -9,6 +9,8 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
+from jeat_tf.core.checks import admit, admit_labels
+from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.metrics.feature_statistics import FeatureStatistics, check_same_net, checked_features
 
 _ROWS = 1024  # of one block of a kernel matrix
@@ -61,9 +63,14 @@ class Extrapolation(NamedTuple):
 
 
 def agreement(judge: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images that the judge classifies as the label asked for."""
+    """Share of images that the judge classifies as the label asked for.
+
+    Raises:
+      ValueError: images or labels that are not what they should be, or a judge that gives no logits.
+    """
+    images, labels = admit(images, labels)
     parts = range(0, len(images), 256)
-    logits = np.concatenate([judge(images[i : i + 256], training=False) for i in parts])
+    logits = np.concatenate([look_at_outputs(judge, images[i : i + 256], energies=False, what="judge") for i in parts])
     return float(np.mean(logits.argmax(-1) == labels))
 
 
@@ -315,7 +322,7 @@ def per_class_frechet(
       ValueError: not one label for each image, or a class with fewer than 2 images on a side.
     """
     features, reference = _pair(features, reference)
-    labels, reference_labels = np.asarray(labels), np.asarray(reference_labels)
+    labels, reference_labels = admit_labels(labels), admit_labels(reference_labels)
     for x, y in ((features, labels), (reference, reference_labels)):
         if y.shape != (len(x),):
             raise ValueError(f"expected one label for each of {len(x)} images, received labels {list(y.shape)}")

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit
 from jeat_tf.samplers.starts import FULL_UP_TO, RANK
 
 _JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
@@ -45,6 +45,7 @@ def class_statistics(
       ValueError: images outside [0, 1] or not finite, labels that are not theirs or not in 0..K - 1, a class of fewer
         than two images, or a rank that is not in 1..D.
     """
+    images, labels = admit(images, labels, num_classes)
     flat = _flat(images, labels, num_classes)
     size = flat.shape[1]
     if rank is None and size > FULL_UP_TO:
@@ -92,6 +93,7 @@ def class_components(
     """
     if not 0 < retained <= 1:
         raise ValueError(f"expected a retained share of variance in (0, 1], received {retained:g}")
+    images, labels = admit(images, labels, num_classes)
     flat = _flat(images, labels, num_classes)
     means, factors, stds = [], [], []
     for k in range(num_classes):
@@ -108,13 +110,9 @@ def class_components(
 
 
 def _flat(images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    check_labels(labels, num_classes)
-    if len(labels) != len(images):
-        raise ValueError(f"expected a label for each of {len(images)} images, received {len(labels)}")
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         raise ValueError(f"expected at least 2 images of each class for class Gaussians, received {counts.tolist()}")
-    check_images(images)
     return images.reshape(len(images), -1)
 
 

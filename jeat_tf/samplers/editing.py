@@ -14,7 +14,8 @@ import tensorflow as tf
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite
 from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import Ball
-from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.checks import admit, admit_images
+from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.core.loops import advance
 from jeat_tf.core.seeds import as_seed, fold_in, split
 from jeat_tf.core.types import EnergyFn, Images, Labels, Seed, Surrogate
@@ -22,6 +23,8 @@ from jeat_tf.samplers.metropolis import Acceptance
 from jeat_tf.samplers.start_layer import uniform
 from jeat_tf.samplers.values import Chain
 from jeat_tf.samplers.walks import Memory, Walk, projected, run
+
+_LOOKED_AT = 32  # images whose outputs show whether they are logits
 
 
 def inpaint(
@@ -58,7 +61,7 @@ def inpaint(
     if start is None:
         start = uniform(tuple(images.shape[1:]))(images, start_seed)
     elif tf.executing_eagerly():
-        check_images(start)
+        start = admit_images(start)
         if tuple(start.shape) != tuple(images.shape):
             raise ValueError(f"expected a start of shape {list(images.shape)}, received {list(start.shape)}")
 
@@ -136,7 +139,7 @@ def super_resolve(
     if not isinstance(factor, int) or factor < 2:
         raise ValueError(f"expected a factor that is an integer of 2 and above, received {factor}")
     if tf.executing_eagerly():
-        _check_given(small)
+        small = admit_images(small)
     small = tf.cast(small, tf.float32)
     size = [side * factor for side in small.shape[1:3]]
     enlarged = tf.clip_by_value(tf.image.resize(small, size, "bicubic"), 0.0, 1.0)
@@ -294,18 +297,11 @@ def _with_means(small: Images, factor: int) -> Callable[[Images], Images]:
 
 def _given(net: Any, images: Images, labels: Labels | None) -> tuple[Images, Labels | None]:
     if tf.executing_eagerly():
-        _check_given(images)
+        images = admit_images(images)
+        logits = look_at_outputs(net, images[:_LOOKED_AT])
         if labels is not None:
-            check_labels(labels, int(inference(net)(tf.cast(images[:1], tf.float32)).shape[-1]))
-            if len(labels) != len(images):
-                raise ValueError(f"expected a label for each of {len(images)} images, received {len(labels)}")
+            images, labels = admit(images, labels, logits.shape[-1])
     return tf.cast(images, tf.float32), None if labels is None else tf.cast(labels, tf.int32)
-
-
-def _check_given(images: Images) -> None:
-    if not len(images):
-        raise ValueError("expected at least 1 image, received none")
-    check_images(images)
 
 
 def _held(chain: Chain, hold: Callable[[Images], Images]) -> Walk:

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.checks import check_labels
+from jeat_tf.core.checks import admit_labels, check_labels
+from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.seeds import as_seed, fold_in
 from jeat_tf.core.types import Draw, Images, Labels, Seed, View
 from jeat_tf.models.flow import Bijection
@@ -38,16 +39,20 @@ def generate(
       view: how the net is called.
 
     Raises:
-      ValueError: stages that the net cannot have (`check_rule`), or labels that are not classes of the net, which is
-        checked in eager mode alone.
+      ValueError: stages that the net cannot have (`check_rule`); in eager mode also labels that are not classes of the
+        net, or a net that does not give logits.
     """
     check_rule(net, stages)
     seed = as_seed(seed)
     labels = labels if tf.is_tensor(labels) else tf.constant(np.asarray(labels))
     if tf.executing_eagerly():
-        outputs = getattr(net, "output_shape", None)  # a net that is a plain function does not say
-        check_labels(labels, outputs[-1] if outputs else None)
+        check_head(net)
+        labels = tf.constant(admit_labels(labels))
     x = start(labels, fold_in(seed, 0))
+    if tf.executing_eagerly():
+        logits = view(net)(x)
+        check_logits(logits, energies=True)
+        check_labels(labels, logits.shape[-1])
     for i, stage in enumerate(stages, start=1):
         fn = stage.surrogate()(view(net), labels)
         x = stage.sampler(fn, x, seed=fold_in(seed, i))

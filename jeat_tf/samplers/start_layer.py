@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.checks import check_labels
+from jeat_tf.core.checks import admit, admit_images, check_labels
 from jeat_tf.core.seeds import as_seed, split
 from jeat_tf.core.types import Images, Labels, Seed
 from jeat_tf.samplers.class_statistics import ClassStatistics
@@ -178,12 +178,12 @@ class Given(keras.layers.Layer):
             None: any image, whatever the label.
 
         Raises:
-          ValueError: no images, or not a class for each.
+          ValueError: images or classes that are not what they should be, or not a class for each.
         """
         super().__init__(name="given", dtype="float32", trainable=False)
-        if not len(images) or (classes is not None and len(classes) != len(images)):
-            received = "" if classes is None else f" and {len(classes)} classes"
-            raise ValueError(f"expected images, and a class for each of them or none, received {len(images)}{received}")
+        images = admit_images(images)
+        if classes is not None:
+            images, classes = admit(images, classes)
         self.images, self.classes = tf.constant(images), classes
         self.built = True
 

@@ -1,0 +1,109 @@
+"""A Keras model whose doors check and cast what enters."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.core.logits import look_at_outputs
+from jeat_tf.methods.entrances import Entrance, first, in_words, refuse_weights
+
+_LOOKED_AT = 32  # images whose outputs are looked at, whether they are logits
+
+
+class GatedModel(keras.Model):
+    """A model over a net of images in [0, 1] -> logits, whose `evaluate`, `predict` and batch-wise calls are gated.
+
+    Attributes:
+      net: images float32[B, H, W, C] -> logits [B, K].
+      image_shape, num_classes: (H, W, C) and K.
+    """
+
+    net: keras.Model
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    _looked = False
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Keras' `evaluate`, of images and labels that are checked as those of `fit`.
+
+        Raises:
+          ValueError: what `fit` refuses.
+        """
+        refuse_weights("evaluate", kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):  # the validation of a fit, which has checked it
+            x, y = self._entrance().admitted(x, y)
+            x = self._look(x)
+        with in_words():
+            return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x: Any, **kwargs: Any) -> Any:
+        """Keras' `predict`: logits float32[N, K] of images that are checked as those of `fit`.
+
+        Raises:
+          ValueError: images that `fit` refuses.
+        """
+        images, _ = self._entrance(labelled=False).admitted(x)
+        with in_words():
+            return super().predict(self._look(images), **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`, of a batch that is checked as those of `fit`."""
+        refuse_weights("train_on_batch", kwargs)
+        images, labels = self._entrance(unlabelled=self.objective.unlabelled).batch((x, y))
+        self._look(images)
+        return super().train_on_batch(images, labels, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """Keras' `test_on_batch`, of a batch that is checked as those of `fit`."""
+        refuse_weights("test_on_batch", kwargs)
+        images, labels = self._entrance().batch((x, y))
+        self._look(images)
+        return super().test_on_batch(images, labels, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras' `predict_on_batch`, of images that are checked as those of `fit`."""
+        images, _ = self._entrance(labelled=False).batch((x,))
+        self._look(images)
+        return super().predict_on_batch(images)
+
+    def _entrance(self, *, unlabelled: bool = False, labelled: bool = True) -> Entrance:
+        return Entrance(self.image_shape, self.num_classes, unlabelled, labelled)
+
+    def _validation(self, data: Any) -> Any:
+        """Validation data, checked and cast."""
+        if isinstance(data, (tuple, list)):
+            if len(data) == 3 and data[2] is not None:
+                refuse_weights("fit", {"sample_weight": data[2]})
+            return self._entrance().admitted(*data[:2])
+        return self._entrance().admitted(data)[0]
+
+    def _look(self, x: Any) -> Any:
+        """x itself, after the first images at hand have shown, once, that the net gives logits."""
+        if self._looked:
+            return x
+        if isinstance(x, Iterator):
+            return self._looking(x)
+        batch = first(x) if isinstance(x, tf.data.Dataset) else x[0] if isinstance(x, keras.utils.PyDataset) else x
+        while isinstance(batch, (tuple, list)):
+            batch = batch[0]
+        if isinstance(batch, (np.ndarray, tf.Tensor)):
+            look_at_outputs(self.net, batch[:_LOOKED_AT])
+            self._looked = True
+        return x
+
+    def _looking(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches of a generator, each after a look."""
+        for batch in batches:
+            self._look(batch)
+            yield batch
+
+
+def cast_batch(data: Any) -> tuple[Any, Any]:
+    """Images and labels of a batch in the types that steps compute with, whatever feeds them."""
+    x, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise ValueError("expected (images, labels), received weights of samples: every image counts alike")
+    return tf.nest.map_structure(lambda images: tf.cast(images, tf.float32), x), tf.cast(labels, tf.int32)

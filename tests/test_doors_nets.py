@@ -1,0 +1,324 @@
+"""What enters, and what a net gives: right, or refused with the way out. No door is left without a look."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import jeat_tf as jt
+from jeat_tf.core.checks import admit
+from jeat_tf.core.energy import energy_model
+from jeat_tf.core.logits import check_logits, head_of
+from jeat_tf.methods.callbacks import RobustAccuracy
+from jeat_tf.methods.recipes.standard import Standard
+from jeat_tf.metrics import calibration, chain_diagnostics, diversity, features, fisher, neighbours, ood, scores
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.start_layer import uniform
+from tests.conftest import linear_net, tiny_cnn
+
+RNG = np.random.default_rng(0)
+X = RNG.random((32, 8, 8, 1), np.float32)
+Y = np.arange(32) % 10
+BYTES = (X * 255).astype(np.uint8)
+ATTACK = jt.attacks.PGD(jt.Linf(0.1), steps=1)
+
+
+def classifier(net=None):
+    keras.utils.set_random_seed(0)
+    model = jt.EnergyClassifier(net or linear_net(), Standard())
+    model.compile("sgd", metrics=["accuracy"])
+    return model
+
+
+def ending(head: str, **kwargs) -> keras.Model:
+    net = tiny_cnn()
+    return keras.Model(net.inputs, keras.layers.Activation(head, **kwargs)(net.outputs[0]))
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y, *others):
+        super().__init__()
+        self.parts = (x, y, *others)
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return tuple(part[16 * i : 16 * i + 16] for part in self.parts)
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts).batch(16)
+
+
+def generator(*parts):
+    return (tuple(part[i : i + 16] for part in parts) for i in (0, 16))
+
+
+KINDS = {
+    "arrays": lambda x, y: (x, y),
+    "dataset": lambda x, y: (dataset(x, y),),
+    "PyDataset": lambda x, y: (Batches(x, y),),
+    "generator": lambda x, y: (generator(x, y),),
+}
+
+
+class TestTypes:
+    """Any integer labels and any float images train as int32 and float32 do."""
+
+    @pytest.mark.parametrize(
+        ("kind", "images", "labels"),
+        [
+            ("arrays", "float32", ">i4"),
+            ("arrays", "float64", "uint8"),
+            ("dataset", "float64", "uint8"),
+            ("dataset", "float16", "uint16"),
+            ("PyDataset", "float64", "int8"),
+            ("generator", "float16", "int64"),
+        ],
+    )
+    def test_train_and_measure_alike(self, kind, images, labels):
+        x = X.astype(images)
+        wanted, given = classifier(), classifier()
+        wanted.fit(*KINDS[kind](x.astype(np.float32), Y.astype(np.int32)), verbose=0, shuffle=False)
+        given.fit(*KINDS[kind](x, Y.astype(labels)), verbose=0, shuffle=False)
+        for a, b in zip(wanted.weights, given.weights, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        found = given.evaluate(*KINDS[kind](x, Y.astype(labels)), verbose=0, return_dict=True)
+        logits = given.predict(*KINDS[kind](x, Y)[:1], verbose=0)
+        np.testing.assert_allclose(logits, given.net(x.astype(np.float32)), atol=1e-6)
+        assert found["accuracy"] == pytest.approx(np.mean(logits.argmax(-1) == Y))
+
+    def test_labels_of_one_column_are_read_with_a_word(self):
+        with pytest.warns(UserWarning, match=r"labels\[:, 0\]"):
+            images, labels = admit(X.astype(np.float64), Y[:, None], 10)
+        assert (images.dtype, labels.dtype, labels.shape) == (np.float32, np.int32, (32,))
+        one, other = classifier(), classifier()
+        with pytest.warns(UserWarning, match="read as"):
+            one.fit(dataset(X, Y[:, None]), verbose=0)
+        other.fit(dataset(X, Y), verbose=0)
+        np.testing.assert_array_equal(one.net.get_weights()[0], other.net.get_weights()[0])
+
+    def test_batches_by_name_as_tfds_gives_them(self):
+        by_name = tf.data.Dataset.from_tensor_slices({"image": X, "label": Y, "id": Y}).batch(16)
+        one, other = classifier(), classifier()
+        one.fit(by_name, verbose=0)
+        other.fit(dataset(X, Y), verbose=0)
+        np.testing.assert_array_equal(one.net.get_weights()[0], other.net.get_weights()[0])
+        strange = tf.data.Dataset.from_tensor_slices({"pixels": X, "label": Y}).batch(16)
+        with pytest.raises(ValueError, match='"image" and "label".*received a dict with pixels, label'):
+            classifier().fit(strange, verbose=0)
+        weighted = tf.data.Dataset.from_tensor_slices({"image": X, "label": Y, "weights": Y}).batch(16)
+        with pytest.raises(ValueError, match="no weights"):
+            classifier().fit(weighted, verbose=0)
+
+    def test_robust_accuracy_takes_any_types(self):
+        callback = RobustAccuracy(X.astype(np.float64), Y.astype(np.uint8), ATTACK)
+        history = classifier().fit(X, Y, verbose=0, callbacks=[callback]).history
+        assert 0 <= history["val_robust_accuracy"][0] <= 1
+
+    def test_robust_accuracy_is_of_the_model_and_not_of_a_net_inside(self):
+        class Headed(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(16)])
+                self.top = keras.layers.Dense(10)
+
+            def call(self, x):
+                return self.top(self.net(x))
+
+        model = Headed()
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        callback = RobustAccuracy(X, Y, jt.attacks.PGD(jt.Linf(0.0), steps=1))
+        found = model.fit(X, Y, verbose=0, callbacks=[callback]).history["val_robust_accuracy"][0]
+        assert found == pytest.approx(np.mean(np.argmax(model(X), -1) == Y))
+
+
+REFUSED = {
+    "bytes": (BYTES, Y, "divide integer images by 255"),
+    "0..255": (X * 255, Y, "divide by 255"),
+    "normalised": (X * 2 - 1, Y, "layer inside the net"),
+    "NaN": (np.where(X > 0.5, np.nan, X).astype(np.float32), Y, "NaN"),
+    "NCHW": (np.moveaxis(X.repeat(3, -1), -1, 1), Y, "as the net takes"),
+    "of another size": (X[:, :4], Y, "as the net takes"),
+    "one-hot": (X, np.eye(10, dtype=int)[Y], "argmax"),
+    "classes that are none": (X, Y + 10, "10 logits"),
+    "float labels": (X, Y.astype(np.float32), r"astype\(int\)"),
+}
+
+
+class TestRefused:
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("what", REFUSED)
+    def test_at_fit_and_evaluate(self, kind, what):
+        x, y, message = REFUSED[what]
+        for verb in ("fit", "evaluate"):
+            with pytest.raises(ValueError, match=message):
+                getattr(classifier(), verb)(*KINDS[kind](x, y), verbose=0)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_at_validation_and_predict(self, kind):
+        given = KINDS[kind](BYTES, Y)
+        with pytest.raises(ValueError, match="divide integer images by 255"):
+            classifier().fit(X, Y, validation_data=given if kind == "arrays" else given[0], verbose=0)
+        with pytest.raises(ValueError, match="divide by 255"):
+            classifier().predict(KINDS[kind](X * 255, Y)[0], verbose=0)
+
+    @pytest.mark.parametrize("kind", ["dataset", "PyDataset", "generator"])
+    def test_in_a_later_batch_too(self, kind):
+        late = np.concatenate([X[:16], X[16:] * 255])
+        with pytest.raises(ValueError, match=r"images in \[0, 1\]"):
+            classifier().fit(*KINDS[kind](late, Y), verbose=0)
+        wrong = np.concatenate([Y[:16], Y[16:] + 10])
+        with pytest.raises(ValueError, match=r"labels in 0\.\.9"):
+            classifier().fit(*KINDS[kind](X, wrong), verbose=0)
+
+    def test_batch_by_batch(self):
+        for verb in ("train_on_batch", "test_on_batch"):
+            with pytest.raises(ValueError, match="divide integer images by 255"):
+                getattr(classifier(), verb)(BYTES, Y)
+        with pytest.raises(ValueError, match="divide by 255"):
+            classifier().predict_on_batch(X * 255)
+
+    def test_weights_of_samples_are_never_ignored(self):
+        weights = np.ones(32, np.float32)
+        for call in (
+            lambda m: m.fit(X, Y, sample_weight=weights),
+            lambda m: m.fit(dataset(X, Y, weights)),
+            lambda m: m.fit(Batches(X, Y, weights)),
+            lambda m: m.fit(generator(X, Y, weights)),
+            lambda m: m.fit(X, Y, validation_data=(X, Y, weights)),
+            lambda m: m.fit(X, Y, validation_data=dataset(X, Y, weights)),
+            lambda m: m.evaluate(X, Y, sample_weight=weights),
+            lambda m: m.evaluate(Batches(X, Y, weights)),
+            lambda m: m.train_on_batch(X, Y, sample_weight=weights),
+        ):
+            with pytest.raises(ValueError, match="weight"):
+                call(classifier())
+
+    def test_what_is_no_kind_of_data(self):
+        with pytest.raises(ValueError, match="received int"):
+            classifier().fit(3, Y)
+        with pytest.raises(ValueError, match="no y"):
+            classifier().fit(dataset(X, Y), Y)
+
+
+PROBABILITIES = {"softmax": {}, "sigmoid": {}, "log_softmax": {}, "float16": {"dtype": "float16"}}
+
+
+def of_probabilities(name: str) -> keras.Model:
+    head = name if name in ("softmax", "sigmoid", "log_softmax") else "softmax"
+    return ending(head, **PROBABILITIES[name])
+
+
+class Hidden(keras.Model):
+    """A subclassed net, whose last activation no graph shows."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.flat, self.dense = keras.layers.Flatten(), keras.layers.Dense(10, activation=head)
+
+    def call(self, x, training=False):
+        return self.dense(self.flat(x))
+
+
+class TestLogits:
+    @pytest.mark.parametrize("name", PROBABILITIES)
+    def test_a_head_is_seen_when_a_net_is_given(self, name):
+        net = of_probabilities(name)
+        for call in (
+            lambda: jt.EnergyClassifier(net, Standard()),
+            lambda: energy_model(net),
+            lambda: generate(net, [0, 1], start=uniform((8, 8, 1)), stages=[]),
+            lambda: ood.ood_scores(net, X),
+            lambda: fisher.fisher_score(net, X),
+            lambda: features.classifier(net),
+        ):
+            with pytest.raises(ValueError, match=r"as_logits\(net\)"):
+                call()
+
+    def test_it_is_seen_through_what_follows_and_inside_nested_nets(self):
+        inner = ending("softmax")
+        nested = keras.Sequential([keras.Input((8, 8, 1)), inner, keras.layers.Activation("linear", dtype="float32")])
+        inputs = keras.Input((8, 8, 1))
+        by_operation = keras.Model(inputs, keras.ops.softmax(tiny_cnn()(inputs)))
+        masked = keras.Model(inputs, keras.layers.Softmax()(tiny_cnn()(inputs), mask=np.arange(10)[None] < 5))
+        for net in (nested, by_operation, masked):
+            assert head_of(net).activation == "softmax"
+        assert head_of(tiny_cnn()).activation == "linear"
+        assert head_of(ending("relu")).activation == "linear"
+
+    @pytest.mark.parametrize("head", ["softmax", "log_softmax"])
+    def test_outputs_show_what_a_graph_hides(self, head):
+        net = Hidden(head)
+        net(X[:1])
+        for call in (lambda m: m.fit(X, Y, verbose=0), lambda m: m.evaluate(X, Y), lambda m: m.energy(X)):
+            model = jt.EnergyClassifier(net, Standard())
+            model.compile("sgd")
+            with pytest.raises(ValueError, match=r"as_logits\(net\)"):
+                call(model)
+        with pytest.raises(ValueError, match=r"as_logits\(net\)"):
+            generate(net, [0, 1], start=uniform((8, 8, 1)), stages=[])
+
+    def test_a_hidden_sigmoid_gives_a_word(self):
+        net = Hidden("sigmoid")
+        with pytest.warns(UserWarning, match="sigmoid"):
+            ATTACK.against(net, X, Y)
+
+    @pytest.mark.parametrize("dtype", [np.float16, tf.bfloat16.as_numpy_dtype, np.float32])
+    def test_probabilities_in_any_precision(self, dtype):
+        p = np.asarray(tf.nn.softmax(3 * RNG.normal(size=(20, 1000)))).astype(dtype)
+        with pytest.raises(ValueError, match="probabilities"):
+            check_logits(p)
+        check_logits(np.log(p.astype(np.float32) + 1e-30))  # for verdicts log-probabilities are as good
+        with pytest.raises(ValueError, match="log-probabilities"):
+            check_logits(np.log(p.astype(np.float64) + 1e-300), energies=True)
+
+    def test_outputs_that_are_no_single_tensor(self):
+        model = energy_model(tiny_cnn())
+        with pytest.raises(ValueError, match=r"received logits, energy, joint_energy.*output='logits'"):
+            ATTACK.against(model, X, Y)
+        one = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+        with pytest.raises(ValueError, match="one output for two classes"):
+            ATTACK.against(one, X, Y % 2)
+        with pytest.raises(ValueError, match="one output for two classes"):
+            jt.EnergyClassifier(one, Standard())
+
+    def test_a_calibration_of_probabilities_is_refused(self):
+        with pytest.raises(ValueError, match="probabilities"):
+            calibration.calibration(np.full((4, 5), 0.2), np.zeros(4, int))
+
+
+class TestMeasures:
+    """Every measure takes any float images and any integer labels, and refuses 0..255."""
+
+    CALLS = {
+        "attack": lambda net, x, y: ATTACK.against(net, x, y).unbroken,
+        "ood": lambda net, x, y: ood.ood_scores(net, x)["max_logit"],
+        "fisher": lambda net, x, y: np.array(
+            fisher.fisher_score(net, x[:4], y[:4], trace=fisher.piecewise_linear_trace).score
+        ),
+        "ssim": lambda net, x, y: diversity.within_class_ssim(x, y, seed=[0, 0]).per_class,
+        "nearest": lambda net, x, y: neighbours.nearest_l2(x[:4], x[4:], k=1).distances,
+        "collapse": lambda net, x, y: np.array(chain_diagnostics.collapse(x, y, x, y)[:3]),
+        "agreement": lambda net, x, y: np.array(scores.agreement(net, x, y)),
+        "start": lambda net, x, y: _adapted(x, y),
+        "features": lambda net, x, y: features.classifier(net).of(x)[0],
+    }
+
+    @pytest.mark.parametrize("name", CALLS)
+    def test_types(self, name):
+        net, call = tiny_cnn(), self.CALLS[name]
+        x = X.astype(np.float16)
+        wanted = call(net, x.astype(np.float32), Y.astype(np.int32))
+        np.testing.assert_allclose(call(net, x.astype(np.float64), Y.astype(np.uint8)), wanted, rtol=1e-5)
+        np.testing.assert_allclose(call(net, x, Y.astype(np.int16)), wanted, rtol=1e-5)
+        for bad in (BYTES, X * 255):
+            with pytest.raises(ValueError, match="by 255"):
+                call(net, bad, Y)
+
+
+def _adapted(x, y):
+    layer = jt.samplers.ClassGaussians().layer((8, 8, 1), 10)
+    layer.adapt(x, y)
+    return layer.means.numpy()

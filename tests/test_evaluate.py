@@ -290,7 +290,7 @@ class TestAudit:
         assert row["broken_by"].get("square", 0) > 0
 
     def test_softmax_is_refused(self, run, tmp_path):
-        with pytest.raises(ValueError, match="remove the softmax"):
+        with pytest.raises(ValueError, match="as_logits"):
             self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path)
 
     def test_a_random_net_is_averaged_and_named(self, run, tmp_path):

@@ -273,7 +273,7 @@ def test_published_chains_are_converted_to_pixels():
 
 def test_literal_is_algorithm_1():
     literal = JEAT.literal(Linf(0.1))
-    assert (literal.chain.step_size, literal.chain.noise_std) == (0.5, 1.0)
+    assert (literal.chain.step_size, literal.chain.noise_std) == (0.005, 0.1)
     assert literal.chain.bounds() is None
     assert literal.chain.clip_gradient is None
     assert literal.attack == FGSMBesideNoise(Linf(0.1))

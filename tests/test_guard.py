@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf import EnergyClassifier
+from jeat_tf.attacks.surrogates import joint_energy
 from jeat_tf.core.balls import Linf
-from jeat_tf.methods.base import raising
 from jeat_tf.methods.guard import DivergenceError, Guard
-from jeat_tf.methods.inner import Persistent
+from jeat_tf.methods.inner import Persistent, attacked
 from jeat_tf.methods.objective import joint, perturbed
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.methods.recipes.pgd_at import PGDAT
@@ -137,7 +137,7 @@ def poisoned():
         return negatives.sampler(energy_fn, x, seed=seed)
 
     watched = Persistent(negatives.buffer, sampler)
-    model = compiled(joint(watched, perturb=raising("joint_energy", attack()), positive=perturbed))
+    model = compiled(joint(watched, perturb=attacked(joint_energy, attack()), positive=perturbed))
     guard = Guard(every=2)
     poison = at(9, lambda: model.net.set_weights([w * np.nan for w in model.net.get_weights()]))
     history = model.fit(X, LABELS, batch_size=2, epochs=2, verbose=0, callbacks=[poison, guard]).history

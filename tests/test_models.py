@@ -152,14 +152,15 @@ class TestSpectralNorm:
     def test_training_passes_bring_every_kernel_to_one(self):
         keras.utils.set_random_seed(0)
         net = tiny(spectral_norm=True)
-        assert max(singular_values(net)) > 1.3
+        assert max(singular_values(net)[:-1]) > 1.1
         for _ in range(30):
             net(IMAGES, training=True)
-        np.testing.assert_allclose(singular_values(net), 1.0, rtol=0.05)
+        np.testing.assert_allclose(singular_values(net)[:-1], 1.0, rtol=0.05)  # the logits' is free
 
-    @pytest.mark.parametrize(("make", "count"), [(tiny, 3), (tiny_resnet, 10)])
+    @pytest.mark.parametrize(("make", "count"), [(tiny, 2), (tiny_resnet, 9)])
     def test_every_kernel_is_wrapped_under_its_own_name(self, make, count):
-        wrapped = [layer for layer in make(spectral_norm=True).layers if hasattr(layer, "kernel")]
+        net = make(spectral_norm=True)
+        wrapped = [layer for layer in net.layers if hasattr(layer, "kernel") and layer.name != "logits"]
         assert len(wrapped) == count
         for layer in wrapped:
             assert isinstance(layer, keras.layers.SpectralNormalization)
@@ -184,7 +185,7 @@ class TestSpectralNorm:
         copy = in_bfloat16(net)
         assert copy.layers[2].layer.compute_dtype == "bfloat16"
         np.testing.assert_allclose(copy(IMAGES), net(IMAGES), atol=0.05)
-        assert np.any(copy(IMAGES) != net(IMAGES))
+        assert np.any(tf.cast(copy(IMAGES), tf.float32) != net(IMAGES))
 
     def test_a_saved_net_is_the_same(self, tmp_path):
         net = tiny(spectral_norm=True)
@@ -211,7 +212,7 @@ def test_act_norm_and_spectral_norm_train_in_a_graph(jit_compile):
     losses = [step(tf.constant(IMAGES)).numpy() for _ in range(15)]
     assert losses[-1] < losses[0]
     assert next(w for w in net.weights if w.name == "initialized").numpy() == 1.0
-    np.testing.assert_allclose(singular_values(net), 1.0, rtol=0.1)
+    np.testing.assert_allclose(singular_values(net)[:-1], 1.0, rtol=0.1)
 
 
 class TestSplit:

@@ -457,7 +457,7 @@ DRAWS = {
     "mixture": (Mixture(), lambda *data: mixture(class_statistics(*data, 2))),
     "mixture of a rank": (Mixture(2), lambda *data: mixture(class_statistics(*data, 2, rank=2))),
 }
-COMPONENTS = {"retained": 0.9, "noise_std": 0.01}
+COMPONENTS = {"sigma": None, "retained": 0.9, "noise_std": 0.01}
 
 
 class TestStartLayer:

@@ -32,6 +32,7 @@ from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import L2, Ball, Linf
 from jeat_tf.core.checks import admit
 from jeat_tf.core.seeds import as_seed
+from jeat_tf.core.units import number
 from jeat_tf.core.values import nearest
 
 _FIXED_CONSTANT = 0.2  # as JEAT's tables report C&W
@@ -90,7 +91,8 @@ def named(name: str, ball: Ball) -> Named:
     """The attack of that name.
 
     Args:
-      name: noise, fgsm, fgsm_rs, pgdN, energyN, cw_linfN (N steps; pgdNxR with R restarts), cw_l2, cw_l2_fixed,
+      name: noise, fgsm, fgsm_rs, pgdN, energyN, cw_linfN (N steps; pgdNxR with R restarts;
+        pgdN@2/255 with steps of 2/255), cw_l2, cw_l2_fixed,
         cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-plus, autoattack-rand,
         autoattack-fast.
       ball: where x_adv may be.
@@ -109,13 +111,14 @@ def named(name: str, ball: Ball) -> Named:
         plan = autoattack_plan(version, ball)
         parts = ", ".join(VERSIONS[version])
         return Named(name, ball, plan, f"{parts}, in order, each on the images that stand; targets: {plan.order.name}")
-    match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?", name)
+    match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?(?:@([\d./]+))?", name)
     if match is None or (match[1] == "pgd" and not match[2]):
         known = [*NAMES, "pgd20", "pgd50", "energy20"]
         raise ValueError(f'unknown attack "{name}"; {nearest(name, known)}')
     _, _, default = _ASCENTS[match[1]]
     steps, restarts = int(match[2] or default), int(match[3] or 1)
-    return ascent(name, PGD(ball, steps=steps), restarts, match[1])
+    step_size = number(match[4]) if match[4] else None
+    return ascent(name, PGD(ball, steps=steps, step_size=step_size), restarts, match[1])
 
 
 def ascent(name: str, attack: PGD, restarts: int = 1, kind: str = "pgd") -> Named:

@@ -27,7 +27,8 @@ class Stream(Value):
         "usual: crop and flip for CIFAR, crop for SVHN, else none",
         choices=("usual", "none", "crop", "crop_flip"),
     )
-    separate_marginal: bool = setting(False, "serve p(x) its own stream of images, without augmentation")
+    separate_marginal: bool = setting(False, "serve p(x) its own stream, of all images, labelled or not")
+    augment_marginal: bool = setting(False, "augment that stream too, as JEM does and SADA-JEM does not")
     labelled_percent: int = setting(
         100, "share of the training images, drawn by seed, whose labels are used", at_least=1, at_most=100
     )

@@ -21,6 +21,7 @@ def training_stream(
     first_step: int = 0,
     augment: Augment | None = None,
     separate_marginal: bool = False,
+    augment_marginal: bool = False,
     extra: tuple[np.ndarray, np.ndarray] | None = None,
     extra_share: float = 0.5,
     replays: int = 1,
@@ -37,8 +38,9 @@ def training_stream(
       seed: of order and augmentation.
       first_step: number of batches to pass over.
       augment: applied to each image.
-      separate_marginal: pair each batch with a second, independently shuffled one without augmentation, for
-        p(x) (SADA-JEM): x is then the pair (x, x_marginal).
+      separate_marginal: pair each batch with a second, independently shuffled one of all images, for p(x): x is then
+        the pair (x, x_marginal). Extra images of unknown label are in the second alone.
+      augment_marginal: augment the second as the first (JEM); SADA-JEM does not.
       extra: more images and labels (-1 where unknown), shuffled by themselves: the last `extra_share` of each batch.
       extra_share: at least one image of a batch, and not all.
       replays: times each batch is served in a row (Free adversarial training's m).
@@ -50,7 +52,8 @@ def training_stream(
       ValueError: batch_size is larger than the data set.
     """
     first_batch, replayed = divmod(first_step, replays)
-    own = batch_size if extra is None else own_share(batch_size, extra_share)
+    beside = extra if not (separate_marginal and extra is not None and np.all(extra[1] < 0)) else None
+    own = batch_size if beside is None else own_share(batch_size, extra_share)
 
     def shuffled(
         images: np.ndarray, labels: np.ndarray, size: int, salt: int, augment: Augment | None
@@ -67,15 +70,15 @@ def training_stream(
         )
 
     batches = shuffled(images, labels, own, 7, augment)
-    if extra is not None:
-        others = shuffled(*extra, batch_size - own, 9, augment)
+    if beside is not None:
+        others = shuffled(*beside, batch_size - own, 9, augment)
         batches = tf.data.Dataset.zip(batches, others).map(
             lambda a, b: tuple(tf.concat(both, axis=0) for both in zip(a, b, strict=True))
         )
     if separate_marginal:
         if extra is not None:
             images, labels = np.concatenate([images, extra[0]]), np.concatenate([labels, extra[1]])
-        marginal = shuffled(images, labels, batch_size, 8, None)
+        marginal = shuffled(images, labels, batch_size, 8, augment if augment_marginal else None)
         batches = tf.data.Dataset.zip(batches, marginal).map(lambda a, b: ((a[0], b[0]), a[1]))
     if replays > 1:
         batches = batches.flat_map(lambda *batch: tf.data.Dataset.from_tensors(batch).repeat(replays)).skip(replayed)

@@ -12,8 +12,10 @@ from jeat_tf.samplers.values import CHAINS, SGLD, Sampler
 
 if TYPE_CHECKING:
     from jeat_tf.core.types import Perturb, View
-    from jeat_tf.methods.inner import Negatives
+    from jeat_tf.methods.inner import Persistent
     from jeat_tf.methods.objective import Objective
+
+VIEWS = ("inference", "training")
 
 
 @value
@@ -46,6 +48,11 @@ class Attacked(Method):
 
     attack: PGD = setting(PGD(), "attack that makes x_adv", kinds=ATTACKS, prefix="attack_")
     epsilon: dataclasses.InitVar[float | None] = setting(None, "radius of the attack's ball, in pixels", flag="")
+    attack_view: str = setting(
+        "inference",
+        "how the attack calls the net; training uses, and moves, batch statistics, as the code of Fast and AT-AWP does",
+        choices=VIEWS,
+    )
 
     def __post_init__(self, epsilon: float | None = None) -> None:
         self._check()
@@ -57,6 +64,16 @@ class Attacked(Method):
     def ball(self) -> Ball:
         """Where x_adv may be."""
         return self.attack.ball
+
+    def raising(self, surrogate: str) -> "Perturb":
+        """x_adv that raises the named surrogate: "cross_entropy", "joint_energy" or "kl_divergence"."""
+        from jeat_tf.attacks import surrogates
+        from jeat_tf.methods.inner import attacked, kl_attacked
+
+        view = view_named(self.attack_view)
+        if surrogate == "kl_divergence":
+            return kl_attacked(self.attack, view)
+        return attacked(getattr(surrogates, surrogate), self.attack, view)
 
 
 @value
@@ -73,7 +90,7 @@ class Contrastive(Method):
     chain_view: str = setting(
         "inference",
         "how chains call the net; training uses, and moves, batch statistics, as JEM++ does",
-        choices=("inference", "training"),
+        choices=VIEWS,
     )
     energy_weight: float = setting(1.0, "w, the weight of -log p(x)", at_least=0.0)
     joint_weight: float = setting(0.0, "v, the weight of -log p(x, y); needs class_conditional chains", at_least=0.0)
@@ -90,7 +107,7 @@ class Contrastive(Method):
                 "and needs chains of classes; add class_conditional=True"
             )
 
-    def negatives(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Negatives":
+    def negatives(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Persistent":
         """The chains, the buffer that they live in, and where they begin."""
         from jeat_tf.attacks.surrogates import joint_energy, marginal_energy
         from jeat_tf.methods.inner import Persistent
@@ -98,13 +115,7 @@ class Contrastive(Method):
 
         buffer = ReplayBuffer(self.buffer_size, self.start, image_shape=image_shape, num_classes=num_classes, seed=seed)
         surrogate = joint_energy if self.class_conditional else marginal_energy
-        return Persistent(buffer, self.chain, self.restart_probability, self.view(), surrogate)
-
-    def view(self) -> "View":
-        """How chains call the net."""
-        from jeat_tf.attacks import surrogates
-
-        return surrogates.training if self.chain_view == "training" else surrogates.inference
+        return Persistent(buffer, self.chain, self.restart_probability, view_named(self.chain_view), surrogate)
 
     def drawing(self) -> Recipe:
         """JEAT eq. 17: the chain of training down E(x, y), as many steps as fresh chains need."""
@@ -126,12 +137,11 @@ DRAWN_STEPS = 200  # from uniform noise; training's chains of 20 steps live on i
 POSITIVES = ("clean", "adversarial")
 
 
-def raising(surrogate: str, attack: PGD) -> "Perturb":
-    """x_adv of an attack that raises the named surrogate: "cross_entropy", "joint_energy" or "kl_divergence"."""
+def view_named(name: str) -> "View":
+    """How a net is called: "inference" or "training"."""
     from jeat_tf.attacks import surrogates
-    from jeat_tf.methods.inner import attacked, kl_attacked
 
-    return kl_attacked(attack) if surrogate == "kl_divergence" else attacked(getattr(surrogates, surrogate), attack)
+    return surrogates.training if name == "training" else surrogates.inference
 
 
 def default_attack(steps: int, *, start: str = "random", ball: Ball | None = None) -> PGD:

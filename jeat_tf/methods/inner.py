@@ -13,7 +13,7 @@ from jeat_tf.attacks.surrogates import inference, joint_energy, marginal_energy
 from jeat_tf.core.energy import kl_divergence
 from jeat_tf.core.loops import repeat
 from jeat_tf.core.norms import gaussian_start
-from jeat_tf.core.seeds import split
+from jeat_tf.core.seeds import fold_in, split
 from jeat_tf.core.types import Attack, Images, Labels, Perturb, Sampler, Seed, Surrogate, View
 from jeat_tf.models.parts import split as split_net
 from jeat_tf.samplers.replay_buffer import ReplayBuffer
@@ -128,6 +128,8 @@ class Persistent:
       view: how the chain calls the net; `attacks.training` is JEM++'s way with batch normalisation.
       surrogate: what the chain lowers: `marginal_energy`, or `joint_energy` for chains of p(x | y), y being the
         class of the slot.
+      relabel: chains take new classes in each step, as a batch of images has them (IGEBM's code), and do not keep that
+        of their slot.
     """
 
     buffer: ReplayBuffer
@@ -135,6 +137,7 @@ class Persistent:
     restart_probability: float = 0.05
     view: View = inference
     surrogate: Surrogate = marginal_energy
+    relabel: bool = False
 
     curriculum = None
 
@@ -147,6 +150,9 @@ class Persistent:
         """Runs each chain `rounds` times without changing the buffer."""
         slot_seed, start_seed, restart_seed, chain_seed = split(seed, 4)
         stored, slots, labels = self.buffer.draw(count, slot_seed)
+        if self.relabel:
+            classes = self.buffer.num_classes
+            labels = tf.random.stateless_uniform([count], fold_in(slot_seed, 1), 0, classes, tf.int32, alg="philox")
         restarted = tf.random.stateless_uniform([count], restart_seed, alg="philox") < self.restart_probability
         x = tf.where(restarted[:, None, None, None], self.buffer.start(labels, start_seed), stored)
 
@@ -171,11 +177,13 @@ class Persistent:
 class Curriculum(keras.layers.Layer):
     """A number of steps that grows by one whenever negatives have become easy to tell from data (DAT).
 
-    Saved with the weights of the classifier that holds it.
+    It grows when the mean AUC of the last `patience` steps reaches the threshold, and then looks at as many new steps
+    before it grows again. Saved with the weights of the classifier that holds it.
 
     Attributes:
       steps: int32[], from 1 to max_steps.
-      auc: float32[], running mean since the last growth.
+      aucs: float32[patience], of the last steps, the latest one last.
+      seen: int32[], steps since the last growth.
     """
 
     def __init__(self, max_steps: int, *, threshold: float = 0.8, patience: int = 8):
@@ -183,22 +191,22 @@ class Curriculum(keras.layers.Layer):
         Args:
           max_steps: where growth ends.
           threshold: AUC of energies, data against negatives, from which on the number grows.
-          patience: training steps that the AUC is averaged over, at the least, before it counts.
+          patience: training steps whose AUC is averaged; its authors take 1,000 images in batches of 128.
         """
         super().__init__(name="curriculum", dtype="float32", trainable=False)
         self.max_steps, self.threshold, self.patience = max_steps, threshold, patience
         self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="ones", trainable=False)
-        self.auc = self.add_weight(name="auc", shape=(), initializer="zeros", trainable=False)
+        self.aucs = self.add_weight(name="aucs", shape=(patience,), initializer="zeros", trainable=False)
         self.seen = self.add_weight(name="seen", shape=(), dtype="int32", initializer="zeros", trainable=False)
         self.built = True
 
     def update(self, auc: tf.Tensor) -> None:
         """Takes one training step's AUC into account."""
         seen = self.seen + 1
-        mean = self.auc + (auc - self.auc) / tf.cast(seen, tf.float32)
-        grows = (seen >= self.patience) & (mean >= self.threshold)
+        aucs = tf.concat([self.aucs.value[1:], [auc]], 0)
+        grows = (seen >= self.patience) & (tf.reduce_mean(aucs) >= self.threshold)
         self.steps.assign(tf.minimum(self.max_steps, self.steps + tf.cast(grows, tf.int32)))
-        self.auc.assign(tf.where(grows, 0.0, mean))
+        self.aucs.assign(aucs)
         self.seen.assign(tf.where(grows, 0, seen))
 
 

@@ -181,10 +181,15 @@ def joint(
     """
 
     def loss(net: Any, batch: Batch) -> LossOut:
-        logits = net(batch.x_adv, training=True)
+        # Clean images pass last, as in the code of JEM++ and SADA-JEM: batch statistics are then mostly theirs.
         x_pos = positive(batch)
-        logits_pos = logits if x_pos is batch.x_adv else net(x_pos, training=True)
         logits_neg = net(batch.x_neg, training=True)
+        if x_pos is batch.x_adv:
+            logits = logits_pos = net(x_pos, training=True)
+        elif perturb is unchanged:
+            logits_pos, logits = net(x_pos, training=True), net(batch.x_adv, training=True)
+        else:
+            logits, logits_pos = net(batch.x_adv, training=True), net(x_pos, training=True)
         classification = classification_loss(logits, batch.labels)
         terms = _contrast(energy(logits_pos), energy(logits_neg), x_pos, batch.x_neg)
         value = class_weight * classification + energy_weight * terms["gap"]
@@ -229,10 +234,10 @@ def discriminated(
     """
 
     def loss(net: Any, batch: Batch) -> LossOut:
+        each_neg = energy(net(batch.x_neg, training=True))
         logits = net(batch.x_adv, training=True)
         classification = classification_loss(logits, batch.labels)
-        each_pos = energy(net(batch.x_marginal, training=True))
-        each_neg = energy(net(batch.x_neg, training=True))
+        each_pos = energy(net(batch.x_marginal, training=True))  # last, so that batch statistics are of clean images
         binary = (tf.reduce_mean(tf.nn.softplus(each_pos)) + tf.reduce_mean(tf.nn.softplus(-each_neg))) / 2
         ordered = tf.cast(each_pos[:, None] < each_neg[None], tf.float32)
         ties = tf.cast(each_pos[:, None] == each_neg[None], tf.float32)

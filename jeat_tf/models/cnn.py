@@ -13,6 +13,7 @@ def small_cnn(
     *,
     widths: Sequence[int] = (32, 64, 128),
     norm: str = "none",
+    norm_momentum: float = 0.9,
     activation: str = "leaky_relu",
     head: str = "flatten",
     dropout: float = 0.0,
@@ -27,10 +28,11 @@ def small_cnn(
       num_classes: K.
       widths: channels of each convolution.
       norm: see `nets.NORMS`.
+      norm_momentum: share of running batch statistics that a pass keeps.
       activation: see `nets.ACTIVATIONS`.
       head: "flatten" keeps places apart, "average" pools them (features of the last width).
       dropout: rate before the dense layer.
-      spectral_norm: see `layers.linear`; for all layers, the last too.
+      spectral_norm: see `layers.linear`; for all layers but the last.
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
@@ -40,8 +42,8 @@ def small_cnn(
     inputs, x = images_in(image_shape)
     for i, width in enumerate(widths):
         layer = keras.layers.Conv2D(width, 3, strides=1 if i == 0 else 2, padding="same")
-        x = activate(normalize(linear(x, layer, spectral_norm), norm), activation)
+        x = activate(normalize(linear(x, layer, spectral_norm), norm, norm_momentum), activation)
     x = keras.layers.Flatten()(x) if head == "flatten" else keras.layers.GlobalAveragePooling2D()(x)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
-    return keras.Model(inputs, logits_out(x, num_classes, spectral_norm=spectral_norm), name="small_cnn")
+    return keras.Model(inputs, logits_out(x, num_classes), name="small_cnn")

@@ -48,12 +48,15 @@ class ActNorm(keras.layers.Layer):
         return scale, -mean * scale
 
 
-def normalize(x: keras.KerasTensor, norm: str) -> keras.KerasTensor:
-    """x through the normalisation of that name; "none" is JEM's choice (batch statistics couple images)."""
+def normalize(x: keras.KerasTensor, norm: str, momentum: float = 0.9) -> keras.KerasTensor:
+    """x through the normalisation of that name; "none" is JEM's choice (batch statistics couple images).
+
+    `momentum` is the share of batch normalisation's running statistics that a pass in training mode keeps.
+    """
     if norm == "none":
         return x
     if norm == "batch":
-        return keras.layers.BatchNormalization(momentum=0.9)(x)
+        return keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5)(x)  # PyTorch's epsilon
     if norm == "instance":
         return keras.layers.GroupNormalization(groups=-1)(x)
     if norm == "layer":
@@ -95,8 +98,9 @@ def images_in(image_shape: tuple[int, int, int]) -> tuple[keras.KerasTensor, ker
     return inputs, keras.layers.Rescaling(2.0, -1.0)(inputs)
 
 
-def logits_out(
-    x: keras.KerasTensor, num_classes: int, *, spectral_norm: bool = False, **kwargs: object
-) -> keras.KerasTensor:
-    """Logits in float32 under any precision policy: energies are sums of their exponentials."""
-    return linear(x, keras.layers.Dense(num_classes, dtype="float32", name="logits", **kwargs), spectral_norm)
+def logits_out(x: keras.KerasTensor, num_classes: int, **kwargs: object) -> keras.KerasTensor:
+    """Logits in float32 under any precision policy: energies are sums of their exponentials.
+
+    Without spectral normalisation, as IGEBM's code has it: energies of norm one would be flat.
+    """
+    return keras.layers.Dense(num_classes, dtype="float32", name="logits", **kwargs)(x)

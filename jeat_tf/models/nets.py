@@ -31,6 +31,12 @@ class ConvNet(Net):
     """Settings that all convolutional classifiers share."""
 
     norm: str = setting("none", "normalisation layers", choices=NORMS)
+    norm_momentum: float = setting(
+        0.9,
+        "batch: share of the running statistics that a pass keeps; PyTorch's momentum m is 1 - m here",
+        at_least=0.0,
+        below=1.0,
+    )
     activation: str = setting("leaky_relu", "activation", choices=ACTIVATIONS)
     dropout: float = setting(0.0, _DROPOUT, at_least=0.0, below=1.0)
     spectral_norm: bool = setting(False, "kernels of spectral norm one (IGEBM)")
@@ -51,6 +57,7 @@ class SmallCNN(ConvNet):
             image_shape,
             num_classes,
             norm=self.norm,
+            norm_momentum=self.norm_momentum,
             activation=self.activation,
             head=self.head,
             dropout=self.dropout,
@@ -76,6 +83,7 @@ class WideResNet(ConvNet):
             depth=self.depth,
             width=self.width,
             norm=self.norm,
+            norm_momentum=self.norm_momentum,
             activation=self.activation,
             dropout=self.dropout,
             spectral_norm=self.spectral_norm,
@@ -95,6 +103,7 @@ class PreActResNet18(ConvNet):
             image_shape,
             num_classes,
             norm=self.norm,
+            norm_momentum=self.norm_momentum,
             activation=self.activation,
             dropout=self.dropout,
             spectral_norm=self.spectral_norm,

@@ -33,6 +33,7 @@ def pre_act_resnet(
     stem: int,
     groups: Sequence[Group],
     norm: str,
+    norm_momentum: float,
     activation: str,
     dropout: float,
     spectral_norm: bool,
@@ -49,9 +50,10 @@ def pre_act_resnet(
       stem: channels of the first convolution.
       groups: the residual blocks.
       norm: see `nets.NORMS`; "none" gives the convolutions biases and a smaller initialisation.
+      norm_momentum: share of running batch statistics that a pass keeps.
       activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
-      spectral_norm: see `layers.linear`; for all layers, the last too.
+      spectral_norm: see `layers.linear`; for all layers but the last.
       name: of the net.
 
     Returns:
@@ -75,11 +77,11 @@ def pre_act_resnet(
         return linear(x, layer, spectral_norm)
 
     def block(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
-        residual = activate(normalize(x, norm), activation)
+        residual = activate(normalize(x, norm, norm_momentum), activation)
         if strides > 1 or x.shape[-1] != channels:
             x = convolve(residual, channels, size=1, strides=strides)
         residual = convolve(residual, channels, strides=strides)
-        residual = activate(normalize(residual, norm), activation)
+        residual = activate(normalize(residual, norm, norm_momentum), activation)
         if dropout:
             residual = keras.layers.Dropout(dropout)(residual)
         return keras.layers.Add()([x, convolve(residual, channels)])
@@ -89,9 +91,9 @@ def pre_act_resnet(
     for blocks, channels, strides in groups:
         for i in range(blocks):
             x = block(x, channels, strides if i == 0 else 1)
-    x = activate(normalize(x, norm), activation)
+    x = activate(normalize(x, norm, norm_momentum), activation)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    logits = logits_out(x, num_classes, spectral_norm=spectral_norm, kernel_initializer=initializer())
+    logits = logits_out(x, num_classes, kernel_initializer=initializer())
     return keras.Model(inputs, logits, name=name)
 
 
@@ -100,6 +102,7 @@ def pre_act_resnet18(
     num_classes: int,
     *,
     norm: str = "batch",
+    norm_momentum: float = 0.9,
     activation: str = "relu",
     dropout: float = 0.0,
     spectral_norm: bool = False,
@@ -113,9 +116,10 @@ def pre_act_resnet18(
       image_shape: (H, W, C).
       num_classes: K.
       norm: see `nets.NORMS`.
+      norm_momentum: share of running batch statistics that a pass keeps.
       activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
-      spectral_norm: see `layers.linear`; for all layers, the last too.
+      spectral_norm: see `layers.linear`; for all layers but the last.
       width: channels of the first group; the others have 2, 4 and 8 times as many.
 
     Returns:
@@ -127,6 +131,7 @@ def pre_act_resnet18(
         stem=width,
         groups=[Group(2, width * 2**i, 1 if i == 0 else 2) for i in range(4)],
         norm=norm,
+        norm_momentum=norm_momentum,
         activation=activation,
         dropout=dropout,
         spectral_norm=spectral_norm,

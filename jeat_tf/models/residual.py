@@ -12,6 +12,7 @@ def wide_resnet(
     depth: int = 28,
     width: int = 10,
     norm: str = "none",
+    norm_momentum: float = 0.9,
     activation: str = "leaky_relu",
     dropout: float = 0.0,
     spectral_norm: bool = False,
@@ -24,9 +25,10 @@ def wide_resnet(
       depth: 10, 16, 22, 28, ...: 6 n + 4.
       width: the widening factor.
       norm: see `nets.NORMS`; "none" as in JEM and JEAT.
+      norm_momentum: share of running batch statistics that a pass keeps.
       activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
-      spectral_norm: see `layers.linear`; for all layers, the last too.
+      spectral_norm: see `layers.linear`; for all layers but the last.
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
@@ -42,6 +44,7 @@ def wide_resnet(
         stem=16,
         groups=[Group((depth - 4) // 6, 16 * width * 2**i, 1 if i == 0 else 2) for i in range(3)],
         norm=norm,
+        norm_momentum=norm_momentum,
         activation=activation,
         dropout=dropout,
         spectral_norm=spectral_norm,

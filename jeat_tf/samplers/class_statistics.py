@@ -7,7 +7,9 @@ import numpy as np
 from jeat_tf.core.checks import admit
 from jeat_tf.samplers.starts import FULL_UP_TO, RANK
 
-_JITTER = 1e-4  # added to the variance of every pixel, as JEM++ and Santurkar et al. do: most covariances are singular
+# Added to the variance of every pixel, because most covariances are singular. JEM++ adds as much on [-1, 1] images, a
+# quarter of it in pixels.
+_JITTER = 1e-4
 
 
 class ClassStatistics(NamedTuple):
@@ -73,17 +75,19 @@ def class_components(
     num_classes: int,
     *,
     retained: float = 0.99,
-    noise_std: float = 0.005,
+    sigma: float | None = None,
+    noise_std: float = 0.0,
     max_rank: int = 512,
     seed: int = 0,
 ) -> ClassStatistics:
-    """The leading principal components of each class, and a little noise (WEAT, Mirza et al., 2024).
+    """The leading principal components of each class (WEAT, Mirza et al., 2024).
 
     Args:
       images: float32[N, H, W, C] in [0, 1].
       labels: int[N].
       num_classes: K.
       retained: share of the class's variance that its components hold, in (0, 1].
+      sigma: components are sigma sqrt(n - 1) times as long as their standard deviation in n images; None: as long.
       noise_std: standard deviation of the noise on every pixel.
       max_rank: components at most.
       seed: of the randomised decomposition.
@@ -102,7 +106,8 @@ def class_components(
         explained = np.cumsum(np.square(factor).sum(axis=0)) / of_class.var(axis=0, ddof=1).sum()
         count = min(int(np.searchsorted(explained, retained - 1e-6)) + 1, factor.shape[1])
         means.append(of_class.mean(axis=0))
-        factors.append(factor[:, :count])
+        scale = 1.0 if sigma is None else sigma * np.sqrt(len(of_class) - 1)
+        factors.append(scale * factor[:, :count])
         stds.append(np.full(flat.shape[1], noise_std))
     width = max(factor.shape[1] for factor in factors)
     factors = [np.pad(factor, [(0, 0), (0, width - factor.shape[1])]) for factor in factors]

@@ -73,11 +73,13 @@ def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
       ValueError: a batch needs more images than there are.
     """
     batch, size = config.stream.batch_size, len(images.labelled[0])
-    own = batch if images.extra is None else own_share(batch, config.stream.extra_share)
-    others = 0 if images.extra is None else len(images.extra[0])
+    # With a stream of its own for p(x), images of unknown label are there alone.
+    beside = images.extra if not (config.stream.separate_marginal and config.unlabelled) else None
+    own = batch if beside is None else own_share(batch, config.stream.extra_share)
+    others = 0 if beside is None else len(beside[0])
     if own > size or batch - own > others:
         limits = f"at most {size}, the training images"
-        if images.extra is not None:
+        if beside is not None:
             limits = f"at most {size} images with labels and {others} without"
         raise ValueError(f"expected --batch_size of {limits}, received {batch}")
     return size // own * replays(config)
@@ -93,6 +95,7 @@ def stream(config: TrainConfig, data: ImageData, images: TrainingImages, *, firs
         first_step=first_step,
         augment=AUGMENTATIONS[usual_augmentation(data.name) if augment == "usual" else augment],
         separate_marginal=config.stream.separate_marginal,
+        augment_marginal=config.stream.augment_marginal,
         extra=images.extra,
         extra_share=config.stream.extra_share,
         replays=replays(config),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.balls import L2
 from jeat_tf.core.values import by_word, setting, value
-from jeat_tf.methods.base import Attacked, raising
+from jeat_tf.methods.base import Attacked
 from jeat_tf.samplers.stages import RECIPES, Recipe
 from jeat_tf.samplers.starts import STARTS, Start, Uniform
 from jeat_tf.samplers.values import NormalizedDescent
@@ -56,7 +56,7 @@ class DAT(Attacked):
         )
         return discriminated(
             negatives,
-            perturb=raising("cross_entropy", self.attack),
+            perturb=self.raising("cross_entropy"),
             energy_weight=self.energy_weight,
             energy_l2=self.energy_l2,
             input_noise_std=self.input_noise_std,

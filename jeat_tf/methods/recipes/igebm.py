@@ -1,5 +1,6 @@
 """The class-conditional energy-based model."""
 
+import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.core.values import setting, value
@@ -15,7 +16,8 @@ class IGEBM(Contrastive):
     """The class-conditional energy-based model: -log p(x | y) by contrast (Du & Mordatch, 2019, Algorithm 1).
 
     f(x)[y] = -E(x, y), so that its argmax classifies although no cross-entropy is trained. Chains lower E(x, y), and it
-    is E(x, y) whose square is penalised, as the authors' code has it; the net wants spectral normalisation.
+    is E(x, y) whose square is penalised, as the authors' code has it. A continued chain takes a new class in each step,
+    as theirs takes that of the batch. The net wants spectral normalisation.
     """
 
     word: ClassVar[str] = "igebm"
@@ -36,4 +38,5 @@ class IGEBM(Contrastive):
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import joint
 
-        return joint(self.negatives(image_shape, num_classes, seed), class_weight=0.0, **self.weights())
+        negatives = dataclasses.replace(self.negatives(image_shape, num_classes, seed), relabel=True)
+        return joint(negatives, class_weight=0.0, **self.weights())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jeat_tf.attacks.values import ATTACKS, PGD, FGSMBesideNoise
 from jeat_tf.core.balls import Ball, Linf
 from jeat_tf.core.values import setting, value
-from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive, raising
+from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive
 from jeat_tf.samplers.values import SGLD
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ class JEAT(Attacked, Contrastive):
     positive: str = setting("adversarial", "images whose energy E(x) is lowered", choices=POSITIVES)
 
     @classmethod
-    def literal(cls, ball: Ball | None = None, *, alpha: float = 1.0, steps: int = 20) -> "JEAT":
+    def literal(cls, ball: Ball | None = None, *, alpha: float = 0.01, steps: int = 20) -> "JEAT":
         """Algorithm 1 to the letter, whose alpha the paper leaves open.
 
         A Langevin chain with step alpha / 2 and noise sqrt(alpha) from uniform noise, the attack's gradient taken at x,
-        pixels not clipped, no input noise. With alpha = 1 the noise is as wide as the pixel range, and runs diverge.
+        pixels not clipped, no input noise. JEM's step is alpha = 0.5 for [0, 1] images. With alpha = 1 the noise is as
+        wide as the pixel range, and runs diverge; 0.01 trains on digits.
         """
         return cls(
             attack=FGSMBesideNoise(Linf() if ball is None else ball),  # type: ignore[arg-type]
@@ -43,7 +44,7 @@ class JEAT(Attacked, Contrastive):
 
         return joint(
             self.negatives(image_shape, num_classes, seed),
-            perturb=raising("joint_energy", self.attack),
+            perturb=self.raising("joint_energy"),
             positive=positive(self.positive),
             **self.weights(),
         )

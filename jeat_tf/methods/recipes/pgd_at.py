@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.values import setting, value
-from jeat_tf.methods.base import Attacked, raising
+from jeat_tf.methods.base import Attacked
 
 if TYPE_CHECKING:
     from jeat_tf.methods.objective import Objective
@@ -25,4 +25,4 @@ class PGDAT(Attacked):
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import adversarial
 
-        return adversarial(raising("cross_entropy", self.attack))
+        return adversarial(self.raising("cross_entropy"))

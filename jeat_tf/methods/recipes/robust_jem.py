@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.values import setting, value
-from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive, raising
+from jeat_tf.methods.base import POSITIVES, Attacked, Contrastive
 from jeat_tf.samplers.stages import RECIPES, Recipe
 from jeat_tf.samplers.values import CHAINS, SGLD, Sampler
 
@@ -40,7 +40,7 @@ class RobustJEM(Attacked, Contrastive):
 
         return joint(
             self.negatives(image_shape, num_classes, seed),
-            perturb=raising("cross_entropy", self.attack),
+            perturb=self.raising("cross_entropy"),
             positive=positive(self.positive),
             **self.weights(),
         )

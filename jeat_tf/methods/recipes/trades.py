@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.values import setting, value
-from jeat_tf.methods.base import Attacked, raising
+from jeat_tf.methods.base import Attacked
 
 if TYPE_CHECKING:
     from jeat_tf.methods.objective import Objective
@@ -25,4 +25,4 @@ class TRADES(Attacked):
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import consistent
 
-        return consistent(raising("kl_divergence", self.attack), beta=self.beta)
+        return consistent(self.raising("kl_divergence"), beta=self.beta)

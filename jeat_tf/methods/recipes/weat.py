@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.core.values import setting, value
-from jeat_tf.methods.base import POSITIVES, raising
+from jeat_tf.methods.base import POSITIVES
 from jeat_tf.methods.recipes.trades import TRADES
 from jeat_tf.samplers.stages import RECIPES, Recipe
 
@@ -32,7 +32,7 @@ class WEAT(TRADES):
         from jeat_tf.methods.objective import consistent, positive
 
         return consistent(
-            raising("kl_divergence", self.attack), beta=self.beta, classified=positive(self.classified), weigh=weight
+            self.raising("kl_divergence"), beta=self.beta, classified=positive(self.classified), weigh=weight
         )
 
 

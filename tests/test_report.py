@@ -80,7 +80,13 @@ def samples_json(agreement=0.9, distance=4.0):
         "weights_sha256": "w",
         "num": 100,
         "protocol": {"samples": "fresh chains", "start": "uniform", "steps": 20, "seed": 0},
-        "judge": {"weights_sha256": "j" * 64, "reference": "1260 training images", **graded, "start_alone": graded},
+        "judge": {
+            "weights_sha256": "j" * 64,
+            "reference": "1260 training images",
+            **graded,
+            "start_alone": {"agreement": 0.1, "frechet_classifier_distance": 26.0},
+            "real_images": {"agreement": 0.99, "frechet_classifier_distance": 0.5},
+        },
     }
 
 
@@ -219,9 +225,13 @@ class TestSummary:
     def test_seeds_measured_in_different_ways_are_not_averaged(self, tmp_path):
         for seed, net in enumerate(("net.keras", "best.keras")):
             make_run(tmp_path / f"jem-{seed}", seed=seed, evaluation=results(net=net))
-        clean = number(rows_of(tmp_path)[0]["jem"], "clean")
+        methods, remarks = rows_of(tmp_path)
+        clean = number(methods["jem"], "clean")
         assert clean.mean is None
         assert "different ways" in clean.refused
+        assert (
+            "jem, clean: not averaged: measured in different ways: seed 0 (net.keras); seed 1 (best.keras)" in remarks
+        )
 
     def test_a_number_that_is_not_finite_is_not_averaged(self, tmp_path):
         for seed in (0, 1):
@@ -259,6 +269,19 @@ class TestTables:
         assert best["joint gradient"] == set()  # alone, and neither direction is better
         assert best["steps"] == set()
 
+    def test_the_start_alone_and_real_images_head_every_table_of_generated_images_and_no_other(self, runs):
+        methods, _ = summarise(read_runs(str(runs))[0])
+        for part in markdown(methods, columns_of(methods)).split("## ")[1:]:
+            rows = [line for line in part.splitlines() if line.startswith("|")][2:]
+            if part.startswith("Generated images"):
+                assert rows[0].startswith("| *real test images* |")
+                assert rows[1].startswith("| *the start alone, uniform* |")
+                assert "| 26 ± 0 |" in rows[1]
+                assert "| 0.500 ± 0.000 |" in rows[0]
+                assert all("**" not in row for row in rows[:2])  # the best is a net's
+            else:
+                assert not any(row.startswith("| *") for row in rows)
+
     def test_what_is_missing_is_said(self, runs):
         methods, _ = rows_of(runs)
         column = next(column for column in methods["jem"].values if column.title == "ECE, %")
@@ -277,7 +300,7 @@ class TestTables:
             width = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", table)[1])
             rows = [line for line in table.splitlines() if line.endswith(r"\\")]
             assert {len(re.split(r"(?<!\\)&", line)) for line in rows} == {width}
-            assert len(rows) == 1 + len(methods)
+            assert len(rows) == 1 + len(methods) + 2 * ("Generated images" in table)
 
     def test_published_numbers_are_never_in_our_rows(self, runs):
         methods, _ = summarise(read_runs(str(runs))[0])
@@ -385,7 +408,7 @@ const pressed = (column) => {
   const table = document.querySelector("table.sortable");
   const button = [...table.querySelectorAll("th button")].find((one) => one.textContent === column);
   button.click();
-  const names = [...table.tBodies[0].rows].map((row) => row.querySelector("a").textContent);
+  const names = [...table.querySelectorAll("tr[data-method]")].map((row) => row.querySelector("a").textContent);
   return [names, button.closest("th").getAttribute("aria-sort"), table.querySelectorAll("[aria-sort]").length];
 };
 addEventListener("load", () => {

@@ -86,7 +86,12 @@ def run_facts(run: Run) -> RunFacts:
         status(run),
         ", ".join(_setting(change) for change in differences(TrainConfig(), run.config)) or "the defaults",
         [
-            (v.column.title, _number(v.column, v.number), "; ".join(filter(None, [v.note, v.how])), v.file)
+            (
+                f"{v.column.title}: {v.control}" if v.control else v.column.title,
+                _number(v.column, v.number),
+                "; ".join(filter(None, [v.note, v.how])),
+                v.file,
+            )
             for v in measured(run)
         ],
         [(file, _origin(report)) for file, report in run.reports.items() if isinstance(report, dict)],

@@ -23,6 +23,16 @@ GROUPS = {
 """Groups of columns, in order, and what measures them."""
 
 _USUAL = ("", "evaluation", "samples")  # folders of a run that `train`, `evaluate` and `sample` write to unasked
+_RATINGS = (
+    ("agreement", "agreement", "%", "higher", True),
+    ("frechet_classifier_distance", "Frechet classifier distance", "", "lower", True),
+    ("precision", "precision", "%", "higher", False),
+    ("recall", "recall", "%", "higher", False),
+    ("saturated", "saturated pixels", "%", "", False),
+    ("copies_of_each_other", "near copies", "%", "lower", False),
+    ("copies_of_real", "near copies of training images", "%", "lower", False),
+)
+"""What a judge says of images: key, title, unit, what is better, and whether it is in the first table."""
 _HIGHER = ("precision", "recall", "density", "coverage", "agreement")
 
 
@@ -55,6 +65,7 @@ class Value(NamedTuple):
       how: what may differ between methods, but not between seeds that are averaged.
       file: where it is from, relative to the run.
       note: what else is known of it, e.g. its interval.
+      control: what it is a number of, where that is not the net: the start alone, or real test images.
     """
 
     column: Column
@@ -62,6 +73,7 @@ class Value(NamedTuple):
     how: str
     file: str
     note: str = ""
+    control: str = ""
 
 
 def measured(run: Run) -> list[Value]:
@@ -123,13 +135,14 @@ def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
         f"{report['num']} images in the folder {folder} of the run, {judge['reference']}; judge: "
         f"net with weights {judge['weights_sha256'][:12]}; drawn in each run's own way, see there"
     )
-    for graded, words, main in ((judge, "", True), (judge["start_alone"], "where chains start: ", False)):
-        agreement = Column(GENERATED, f"{words}agreement, {folder}", "%", "higher", protocol, main)
-        yield Value(agreement, 100 * graded["agreement"], how, file)
-        if graded["frechet_classifier_distance"] is None:  # of chains that diverged
-            continue
-        distance = Column(GENERATED, f"{words}Frechet classifier distance, {folder}", "", "lower", protocol, main)
-        yield Value(distance, graded["frechet_classifier_distance"], how, file)
+    controls = {f"the start alone, {report['protocol']['start']}": judge["start_alone"]}
+    if "real_images" in judge:
+        controls["real test images"] = judge["real_images"]
+    for control, rated in {"": judge, **controls}.items():
+        for key, title, unit, better, main in _RATINGS:
+            if (number := rated.get(key)) is not None:  # it is None of chains that diverged
+                column = Column(GENERATED, f"{title}, {folder}", unit, better, protocol, main)
+                yield Value(column, 100 * number if unit else number, how, file, control=control)
 
 
 def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:

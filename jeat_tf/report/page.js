@@ -20,11 +20,12 @@ function sort(table, button) {
   for (const other of table.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", order);
   const sign = order === "ascending" ? 1 : -1;
-  const rows = Array.from(table.tBodies[0].rows, (row) => ({ row, value: valueOf(row, button.dataset.column) }));
+  const body = table.tBodies[table.tBodies.length - 1]; // what is no net stays above
+  const rows = Array.from(body.rows, (row) => ({ row, value: valueOf(row, button.dataset.column) }));
   // Rows without a number stay below in both orders.
   const known = rows.filter(({ value }) => value !== null).sort((a, b) => sign * compare(a.value, b.value));
   const unknown = rows.filter(({ value }) => value === null);
-  table.tBodies[0].append(...known.concat(unknown).map(({ row }) => row));
+  body.append(...known.concat(unknown).map(({ row }) => row));
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {

@@ -12,8 +12,8 @@ from jeat_tf.report.collect import Drawing
 from jeat_tf.report.measures import GROUPS, Column
 from jeat_tf.report.pictures import drawings_by_kind, of_chart, plots, sample_grid
 from jeat_tf.report.published import side_by_side
-from jeat_tf.report.summary import Method, columns_of
-from jeat_tf.report.tables import MARKER, as_data, best_of, cell_text, distinct_titles, seeds_text
+from jeat_tf.report.summary import Control, Method, columns_of, controls_of
+from jeat_tf.report.tables import MARKER, as_data, best_of, cell_text, control_text, distinct_titles, seeds_text
 
 _SMALL = "digits"  # the built-in data set of 8x8 images
 
@@ -71,6 +71,7 @@ def render(
         remarks=remarks,
         missing=missing,
         rows=[_row(method, heads, best) for method in methods],
+        controls=[_control_row(control, heads) for control in controls_of(methods)],
         main=_grouped([column for column in columns if column.main], heads),
         further=_grouped([column for column in columns if not column.main], heads),
         protocols=_grouped([column for column in columns if column.protocol], heads),
@@ -103,6 +104,14 @@ def _row(method: Method, heads: dict[Column, _Head], best: dict[Column, set[str]
         "recoveries": ", ".join(f"seed {seed}: {count}" for seed, count in method.recoveries.items()),
         "cells": cells,
     }
+
+
+def _control_row(control: Control, heads: dict[Column, _Head]) -> dict[str, Any]:
+    cells = {
+        head.key: {"text": control_text(control, column), "measured": column in control.values}
+        for column, head in heads.items()
+    }
+    return {"name": control.name, "seeds": control.seeds, "cells": cells}
 
 
 def _grouped(columns: Sequence[Column], heads: dict[Column, _Head]) -> dict[str, list[_Head]]:

@@ -14,6 +14,7 @@ from jeat_tf.report.measures import GROUPS, Column, Value, measured
 
 _OF_SEED = re.compile(r"[-_./]?(?:seed)?[-_]?\d+$")
 _DIFFERENT = "not averaged: measured in different ways"
+_SHOWN = 100  # characters of a protocol in a remark
 
 
 class Mean(NamedTuple):
@@ -32,6 +33,20 @@ class Mean(NamedTuple):
     refused: str = ""
 
 
+class Control(NamedTuple):
+    """A row of what is no net, for the tables of generated images: the start alone, or real test images.
+
+    Attributes:
+      name: what it is.
+      seeds: of how many seeds its numbers are.
+      values: numbers by column.
+    """
+
+    name: str
+    seeds: int
+    values: dict[Column, Mean]
+
+
 class Method(NamedTuple):
     """A row: runs with the same settings but for the seed.
 
@@ -42,6 +57,7 @@ class Method(NamedTuple):
       runs: that finished, by seed.
       unfinished: runs that were stopped by the guard, failed, or still run; no number of theirs is averaged.
       values: numbers by column.
+      controls: numbers of what is no net, the start alone and real test images, by name, column and seed.
     """
 
     name: str
@@ -50,6 +66,7 @@ class Method(NamedTuple):
     runs: list[Run]
     unfinished: list[Run]
     values: dict[Column, Mean]
+    controls: dict[str, dict[Column, dict[int, Value]]] = {}
 
     @property
     def shown(self) -> Run:
@@ -102,6 +119,7 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
     methods = []
     for name in sorted(rows):
         values: dict[Column, dict[int, Value]] = {}
+        controls: dict[str, dict[Column, dict[int, Value]]] = {}
         for run in rows[name]:
             remarks += [
                 f"{run.name}/{file} is left out: it is about other weights than training ended with"
@@ -109,8 +127,14 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
             ]
             if run.finished:
                 for value in measured(run):
-                    values.setdefault(value.column, {})[run.config.run.seed] = value
+                    of = controls.setdefault(value.control, {}) if value.control else values
+                    of.setdefault(value.column, {})[run.config.run.seed] = value
         first = rows[name][0].config
+        remarks += [
+            f"{name}, {column.title}: {_DIFFERENT}: {different}"
+            for column, of_seeds in values.items()
+            if (different := _protocols(of_seeds))
+        ]
         methods.append(
             Method(
                 name,
@@ -119,9 +143,29 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
                 [run for run in rows[name] if run.finished],
                 [run for run in rows[name] if not run.finished],
                 {column: _mean(of_seeds) for column, of_seeds in values.items()},
+                controls,
             )
         )
     return methods, remarks
+
+
+def controls_of(methods: Iterable[Method]) -> list[Control]:
+    """Rows of what is no net, by name: a number of each seed, whichever method's run has it first."""
+    found: dict[str, dict[Column, dict[int, Value]]] = {}
+    for method in methods:
+        for name, columns in method.controls.items():
+            for column, of_seeds in columns.items():
+                of_all = found.setdefault(name, {}).setdefault(column, {})
+                # How the samples were drawn differs between methods, and is nothing to their start or to real images.
+                of_all |= {seed: v._replace(how="") for seed, v in of_seeds.items() if seed not in of_all}
+    return [
+        Control(
+            name,
+            max(map(len, columns.values())),
+            {column: _mean(of_seeds) for column, of_seeds in columns.items()},
+        )
+        for name, columns in sorted(found.items())
+    ]
 
 
 def _dataset(runs: Sequence[Run]) -> str:
@@ -181,6 +225,15 @@ def _name(runs: list[Run]) -> str:
         if len(stems) == 1 and (stem := stems.pop()):
             return stem
     return os.path.commonprefix([run.name for run in runs]).rstrip("-_./ ") or runs[0].config.method.word
+
+
+def _protocols(of_seeds: dict[int, Value]) -> str:
+    """The runs of each way of measuring; empty where there is one."""
+    ways: dict[str, list[str]] = {}
+    for seed, value in of_seeds.items():
+        ways.setdefault(value.how, []).append(f"seed {seed}")
+    words = [f"{', '.join(seeds)} ({how[:_SHOWN] or 'as the column says'})" for how, seeds in ways.items()]
+    return "; ".join(words) if len(ways) > 1 else ""
 
 
 def _mean(of_seeds: dict[int, Value]) -> Mean:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jeat_tf.report.measures import COST, Column
-from jeat_tf.report.summary import Mean, Method, columns_of, status
+from jeat_tf.report.summary import Control, Mean, Method, columns_of, controls_of, status
 
 NOT_MEASURED = "not measured"
 MARKER = "written by jeat_tf.report"
@@ -64,6 +64,9 @@ def markdown(methods: Sequence[Method], columns: Sequence[Column]) -> str:
     for group, chosen in _grouped(columns).items():
         head = ["method", "seeds", *(titles[column] for column in chosen)]
         lines = [_row([_escaped(text, _MARKDOWN) for text in head]), _row(["---"] * len(head))]
+        for control in controls_in(methods, chosen):
+            words = [control_text(control, column) for column in chosen]
+            lines.append(_row([f"*{_escaped(control.name, _MARKDOWN)}*", str(control.seeds), *words]))
         for method in methods:
             cells = [_cell(method, column, methods, _MARKDOWN, "**{}**") for column in chosen]
             lines.append(_row([_escaped(method.name, _MARKDOWN), seeds_text(method), *cells]))
@@ -80,7 +83,14 @@ def latex(methods: Sequence[Method], columns: Sequence[Column]) -> str:
     parts = []
     for group, chosen in _grouped(columns).items():
         head = " & ".join(_escaped(text, _LATEX) for text in ["method", "seeds", *(titles[c] for c in chosen)])
-        lines = []
+        lines = [
+            " & ".join(
+                [rf"\emph{{{_escaped(control.name, _LATEX)}}}", str(control.seeds)]
+                + [control_text(control, column).replace("±", r"$\pm$") for column in chosen]
+            )
+            + r" \\"
+            for control in controls_in(methods, chosen)
+        ]
         for method in methods:
             cells = [
                 _cell(method, column, methods, _LATEX, r"\textbf{{{}}}").replace("±", r"$\pm$") for column in chosen
@@ -123,6 +133,13 @@ def as_data(methods: Sequence[Method]) -> dict[str, Any]:
             }
             for method in methods
         ],
+        "controls": [
+            {
+                "name": control.name,
+                "values": {keys[column]: _numbers(mean) for column, mean in control.values.items() if column in keys},
+            }
+            for control in controls_of(methods)
+        ],
     }
 
 
@@ -139,6 +156,16 @@ def cell_text(method: Method, column: Column) -> str:
     value = method.values[column]
     fewer = "" if len(value.numbers) == len(method.runs) else f" (n = {len(value.numbers)})"
     return number_text(value, column) + fewer
+
+
+def controls_in(methods: Sequence[Method], columns: Sequence[Column]) -> list[Control]:
+    """The rows of what is no net that have a number in one of the columns."""
+    return [control for control in controls_of(methods) if any(column in control.values for column in columns)]
+
+
+def control_text(control: Control, column: Column) -> str:
+    """The number of a control; a dash where it has none, as it can have no accuracy."""
+    return number_text(control.values[column], column) if column in control.values else "-"
 
 
 def _decimals(mean: float, column: Column) -> int | None:

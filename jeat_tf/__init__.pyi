@@ -13,6 +13,7 @@ from .core.energy import JointEnergy, MarginalEnergy, energy, energy_model
 from .core.version import __version__
 from .figures.show import show
 from .methods.classifier import EnergyClassifier
+from .models.foreign import as_logits
 
 __all__ = [
     "EnergyClassifier",
@@ -21,6 +22,7 @@ __all__ = [
     "Linf",
     "MarginalEnergy",
     "__version__",
+    "as_logits",
     "attacks",
     "callbacks",
     "data",

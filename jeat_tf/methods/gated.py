@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.methods.entrances import Entrance, first, in_words, refuse_weights
+from jeat_tf.models.tracking import check_tracked
 
 _LOOKED_AT = 32  # images whose outputs are looked at, whether they are logits
 
@@ -91,6 +92,8 @@ class GatedModel(keras.Model):
             batch = batch[0]
         if isinstance(batch, (np.ndarray, tf.Tensor)):
             look_at_outputs(self.net, batch[:_LOOKED_AT])
+            if not tf.distribute.has_strategy():
+                check_tracked(self.net, batch[:1])
             self._looked = True
         return x
 

@@ -1,19 +1,24 @@
 from .cnn import small_cnn
 from .flow import ActNorm, bits_per_dimension, flow_samples, glow, initialize_flow
+from .foreign import Adapted, adapted, as_logits
 from .layers import ACTIVATIONS, NORMS
 from .parts import split
 from .pre_act import pre_act_resnet18
-from .precision import in_bfloat16
+from .precision import in_bfloat16, in_float32
 from .residual import wide_resnet
 
 __all__ = [
     "ACTIVATIONS",
     "ActNorm",
+    "Adapted",
     "NORMS",
+    "adapted",
+    "as_logits",
     "bits_per_dimension",
     "flow_samples",
     "glow",
     "in_bfloat16",
+    "in_float32",
     "initialize_flow",
     "pre_act_resnet18",
     "small_cnn",

@@ -1,0 +1,207 @@
+"""A net from elsewhere becomes a net of images in [0, 1] -> logits: the same answers, and a word for each change."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import jeat_tf as jt
+from jeat_tf.core.energy import energy_model
+from jeat_tf.models.foreign import adapted
+from jeat_tf.models.precision import in_bfloat16, in_float32
+from jeat_tf.models.tracking import check_tracked
+
+L = keras.layers
+X = np.random.default_rng(0).random((16, 8, 8, 1), np.float32)
+
+
+def body(k=10, activation=None, dtype=None, inputs="float32") -> keras.Model:
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 1), dtype=inputs)
+    hidden = L.Flatten(dtype=dtype)(L.BatchNormalization(dtype=dtype)(L.Conv2D(4, 3, dtype=dtype)(images)))
+    return keras.Model(images, L.Dense(k, activation=activation, dtype=dtype)(hidden))
+
+
+def after(layer, *, before=()) -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 1)), *before, body(), layer])
+
+
+def operation() -> keras.Model:
+    images = keras.Input((8, 8, 1))
+    return keras.Model(images, keras.ops.softmax(body()(images)))
+
+
+class Hidden(keras.Model):
+    def __init__(self, last):
+        super().__init__()
+        self.inner, self.last = body(), last
+
+    def call(self, x):
+        return self.last(self.inner(x))
+
+
+def hidden(last) -> keras.Model:
+    net = Hidden(last)
+    net(X)
+    return net
+
+
+HEADS = {
+    "none": (lambda: body(), ()),
+    "softmax": (lambda: body(activation="softmax"), ("exactly",)),
+    "softmax layer": (lambda: after(L.Softmax()), ("exactly",)),
+    "softmax in bfloat16": (lambda: after(L.Activation("softmax", dtype="bfloat16")), ("float32", "exactly")),
+    "softmax in a nested net": (
+        lambda: keras.Sequential([keras.Input((8, 8, 1)), body(activation="softmax"), L.Activation("linear")]),
+        ("exactly",),
+    ),
+    "softmax as operation": (operation, ("exactly",)),
+    "softmax in a Lambda": (lambda: after(L.Lambda(tf.nn.softmax)), ("by a logarithm",)),
+    "softmax that is hidden": (lambda: hidden(tf.nn.softmax), ("by a logarithm",)),
+    "sigmoids": (lambda: body(activation="sigmoid"), ("exactly", "separate classes")),
+    "sigmoids that are hidden": (lambda: hidden(tf.nn.sigmoid), ("by a logarithm", "separate classes")),
+    "log-softmax": (lambda: body(activation="log_softmax"), ("exactly",)),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_logits_are_those_before_the_head(name):
+    make, said = HEADS[name]
+    net, changes = adapted(make())
+    assert len(changes) == len(said)
+    assert all(word in change for word, change in zip(said, changes, strict=True))
+    logits, wanted = net(X), body()(X)
+    np.testing.assert_allclose(logits - logits[:, :1], wanted - wanted[:, :1], atol=1e-5)
+
+
+def test_a_net_of_logits_is_returned_itself():
+    net = body()
+    assert jt.as_logits(net) is net
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_output_becomes_two_logits(activation):
+    z = body(1)(X)
+    np.testing.assert_allclose(jt.as_logits(body(1, activation))(X), np.concatenate([0 * z, z], 1), atol=1e-6)
+
+
+def test_a_mask_leaves_its_classes_out():
+    images = keras.Input((8, 8, 1))
+    net = keras.Model(images, L.Softmax()(body()(images), mask=np.arange(10)[None] < 5))
+    logits = jt.as_logits(net)(X).numpy()
+    np.testing.assert_allclose(tf.nn.softmax(logits), net(X), atol=1e-6)
+    assert logits[:, 5:].max() < -1e8
+
+
+@pytest.mark.parametrize(
+    ("settings", "move"),
+    [
+        ({"pixels": "0..255"}, lambda x: 255 * x),
+        ({"pixels": "-1..1"}, lambda x: 2 * x - 1),
+        ({"mean": 0.4, "std": [0.2]}, lambda x: (x - 0.4) / 0.2),
+        ({"pixels": "0..255", "mean": [100.0], "std": 2}, lambda x: (255 * x - 100) / 2),
+    ],
+)
+def test_normalisation_goes_inside(settings, move):
+    net, changes = adapted(body(), **settings)
+    np.testing.assert_allclose(net(X), body()(move(X)), rtol=1e-5, atol=1e-5)
+    assert len(changes) == 1
+
+
+def test_gradients_reach_the_images_of_a_net_of_bytes():
+    net, changes = adapted(body(inputs="uint8"), pixels="0..255")
+    np.testing.assert_allclose(net(X), body()(255 * X), rtol=1e-5, atol=1e-4)
+    assert "uint8" in changes[0]
+    with tf.GradientTape() as tape:
+        images = tf.constant(X)
+        tape.watch(images)
+        logits = net(images)
+    assert np.any(tape.gradient(logits, images))
+
+
+def test_an_output_is_chosen_by_name_or_place():
+    net = energy_model(body())
+    with pytest.raises(ValueError, match="logits, energy, joint_energy; choose one"):
+        jt.as_logits(net)
+    for output in ("logits", 0, "0"):
+        made, changes = adapted(net, output=output)
+        np.testing.assert_array_equal(made(X), body()(X))
+        assert '"logits" was taken' in changes[0]
+    with pytest.raises(ValueError, match="received 'logit'"):
+        jt.as_logits(net, output="logit")
+
+
+def test_what_it_makes_is_a_plain_keras_file(tmp_path):
+    net = jt.as_logits(after(L.Softmax(), before=[L.Rescaling(1 / 255)]), pixels="0..255")
+    net.save(tmp_path / "net.keras")
+    again = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(X), net(X))
+    np.testing.assert_allclose(net(X), body()(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pixels": "0-255"}, "received '0-255'"),
+        ({"head": "soft"}, "received 'soft'"),
+        ({"std": 0.0}, "std > 0"),
+        ({"mean": [1, 2, 3]}, "one number or 1"),
+        ({"head": "softmax"}, "may be no softmax"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        jt.as_logits(body(), **settings)
+    with pytest.raises(ValueError, match="received function"):
+        jt.as_logits(lambda x: x)
+
+
+class TestCopies:
+    def test_a_half_precision_net_gets_a_copy_in_float32(self):
+        changes: list[str] = []
+        net = body(dtype="mixed_float16")
+        copy = in_float32(net, changes)
+        assert copy(X).dtype == "float32"
+        np.testing.assert_allclose(copy(X), tf.cast(net(X), tf.float32), atol=0.02)
+        assert "float16" in changes[0]
+        assert in_float32(copy) is copy
+
+    def test_adapted_normalisation_and_operations_are_copied(self):
+        images = keras.Input((8, 8, 1))
+        norm = L.Normalization()
+        norm.adapt(X)
+        net = keras.Model(images, L.Dense(10)(L.Flatten()(norm(images * 2.0 - 0.5) + 1.0)))
+        np.testing.assert_allclose(tf.cast(in_bfloat16(net)(X), tf.float32), net(X), atol=0.1)
+
+    def test_a_copy_that_lost_something_is_refused(self):
+        @keras.saving.register_keras_serializable("tests")
+        class Forgetful(L.Layer):
+            shift = 0.0
+
+            def call(self, x):
+                return x + self.shift
+
+        layer = Forgetful()
+        layer.shift = 5.0
+        net = keras.Sequential([keras.Input((8, 8, 1)), layer, L.Flatten(), L.Dense(10)])
+        with pytest.raises(ValueError, match="differ by"):
+            in_bfloat16(net)
+
+    def test_weights_that_keras_does_not_track_are_refused(self):
+        class Untracked(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.flat, self.dense = L.Flatten(), L.Dense(10)
+                self.scale = tf.Variable(2.0, name="scale")
+
+            def call(self, x, training=False):
+                return self.scale * self.dense(self.flat(x))
+
+        net = Untracked()
+        net(X)
+        with pytest.raises(ValueError, match=r"scale.*neither trained nor saved"):
+            check_tracked(net, X[:1])
+        model = jt.EnergyClassifier(net, jt.methods.Standard())
+        model.compile("sgd")
+        with pytest.raises(ValueError, match="neither trained nor saved"):
+            model.fit(X, np.arange(16) % 10, verbose=0)

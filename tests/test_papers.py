@@ -13,6 +13,7 @@ from jeat_tf.core.energy import energy
 from jeat_tf.core.flat import replace
 from jeat_tf.data.stream import training_stream
 from jeat_tf.methods.inner import Curriculum
+from jeat_tf.report.published import known_as
 from jeat_tf.samplers.class_statistics import class_components
 from jeat_tf.train.images import stream, training_images
 from tests.conftest import seed
@@ -183,3 +184,21 @@ def test_noise_presets_of_digits_are_scaled_as_epsilon_is():
         paper = parsed(TrainConfig, f"--preset=cifar10/{name}")
         assert paper.method.std == pytest.approx(grey / 255)
         assert ours.method.std / ours.ball.epsilon == pytest.approx(paper.method.std / paper.ball.epsilon)
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("fast", "fast"),
+        ("fgsm", "fgsm"),
+        ("free", "free"),
+        ("pgd_at", "pgd_at"),
+        ("pgd_at_awp", "pgd_at+awp"),
+        ("jem", "jem"),
+        ("jem_pp", "jem_pp"),
+        ("sada_jem", "sada_jem"),
+        ("robust_jem", "robust_jem"),
+    ],
+)
+def test_a_run_stands_beside_the_row_of_its_own_method(preset, name):
+    assert known_as(parsed(TrainConfig, f"--preset=cifar10/{preset}")) == name

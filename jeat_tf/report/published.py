@@ -5,6 +5,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.updates import SAM, Free
 from jeat_tf.report.measures import Column
 from jeat_tf.report.summary import Method
 from jeat_tf.report.tables import NOT_MEASURED, cell_text, distinct_titles
@@ -33,7 +37,7 @@ def side_by_side(methods: Sequence[Method], columns: Sequence[Column]) -> list[S
     names = distinct_titles(columns)
     for table in json.loads(text)["tables"]:
         known = {method for row in table["rows"] for method in row["methods"]}
-        ours = [method for method in methods if method.method in known]
+        ours = [method for method in methods if known_as(method.shown.config) in known]
         if not ours:
             continue
         chosen = [_ours(heading, columns) for heading in table["columns"]]
@@ -56,6 +60,21 @@ def side_by_side(methods: Sequence[Method], columns: Sequence[Column]) -> list[S
         ]
         found.append(SideBySide(table, titles, rows, caution))
     return found
+
+
+def known_as(config: TrainConfig) -> str:
+    """What papers call the method of a run: `fast` and `jem_pp` are settings of methods here; `+awp` is an update."""
+    method, update = config.method, config.update
+    name = method.word
+    if type(method) is PGDAT and method.attack.steps == 1:
+        name = "fgsm" if method.attack.start == "image" else "fast"
+    if type(method) is JEM and getattr(method.chain, "clip_gradient", None):
+        name = "sada_jem" if isinstance(update, SAM) else "jem_pp"
+    elif isinstance(update, Free):
+        name = "free"
+    elif update is not None:
+        name = f"{name}+{update.word}"
+    return f"rst+{name}" if config.stream.pseudo_labels else name
 
 
 def _ours(heading: dict[str, Any], columns: Sequence[Column]) -> Column | None:

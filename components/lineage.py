@@ -16,6 +16,7 @@ from components.types import Examples
 from jeat_tf.config import cli
 
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
+_VERBOSE = flags.DEFINE_bool("verbose", False, "show the traceback of an error")
 
 
 def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0, told: set[int] | None = None) -> Iterator[str]:
@@ -55,7 +56,7 @@ def _main(argv: list[str]) -> None:
     path = os.path.join(_ROOT.value, "lineage.sqlite")
     if len(argv) != 2 or not os.path.exists(path):
         sys.exit(f"error: expected the folder or digest of one artifact, and a lineage at {path}; set --pipeline_root")
-    with cli.stated_failures():
+    with cli.stated_failures(verbose=_VERBOSE.value):
         lineage = Lineage(path)
         found = lineage.find(os.path.abspath(argv[1]) if os.path.isdir(argv[1]) else argv[1])
         if not found:

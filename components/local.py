@@ -13,9 +13,11 @@ from absl import logging
 from components import manifest
 from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
-from components.store import Lineage, Made, Read, alone
+from components.store import Lineage, Made, Read
 from components.types import InputArtifact, InputArtifacts, OutputArtifact
-from jeat_tf.core.files import remove_partial, sha256, write_json
+from jeat_tf.core.failures import FAULT, sentence, status
+from jeat_tf.core.files import read_json, remove_partial, sha256, write_json
+from jeat_tf.runs.locks import held
 
 _DONE = "done.json"
 
@@ -111,7 +113,8 @@ class LocalRunner:
 
         Raises:
           KeyboardInterrupt: stopped; the same call goes on.
-          ValueError: an unknown component, or another process is at work in this folder.
+          ValueError: an unknown component.
+          FolderInUse: another process is at work in this folder.
         """
         known = {node.component.name for node in graph.nodes.values()}
         for name in [*force, *only]:
@@ -120,7 +123,7 @@ class LocalRunner:
                     f"expected a component of the pipeline, one of {', '.join(sorted(known))}, received {name}"
                 )
         outcomes: dict[str, Outcome] = {}
-        with alone(os.path.join(self.root, "lock.sqlite"), f"another run is at work in {self.root}"):
+        with held(self.root, "components.run"):
             for i, node in enumerate(graph.nodes.values(), start=1):
                 started = time.monotonic()
                 allowed = not only or node.component.name in only
@@ -174,11 +177,10 @@ class LocalRunner:
                 return Outcome("skipped", "not asked for, and its result is not there", {}, 0.0)
             self._execute(node, key, inputs, digests, outputs, origin)
             return Outcome("complete", f"written to {', '.join(outputs.values())}", outputs, 0.0)
-        except (ValueError, OSError, ArithmeticError) as error:
-            return Outcome("failed", str(error), {}, 0.0)
-        except Exception as error:  # a fault of ours in one cell; its traceback is shown, and the others are run
-            logging.exception("%s", node.name)
-            return Outcome("failed", f"{type(error).__name__}: {error}", {}, 0.0)
+        except Exception as error:
+            if status(error) == FAULT:  # of ours, in one cell: its traceback is shown, and the others are run
+                logging.exception("%s", node.name)
+            return Outcome("failed", sentence(error), {}, 0.0)
 
     def _digest(self, node: Node, name: str, path: str) -> str:
         return manifest.read(path, node.component.inputs[name].type).digest
@@ -243,8 +245,7 @@ class LocalRunner:
         """Properties of the outputs, now in `work`; the function is not called again where it has ended before."""
         done = os.path.join(work, _DONE)
         if os.path.exists(done):
-            with open(done, encoding="utf-8") as f:
-                return json.load(f)
+            return read_json(done, dict, remedy="remove it to run this step again")
         outputs = {name: os.path.join(work, name) for name in node.component.outputs}
         properties = call(node.component, inputs, outputs, node.parameters)
         write_json(done, properties)

@@ -85,7 +85,7 @@ def _parse(path: str) -> Manifest:
         raise ValueError(
             f"no artifact in {os.path.dirname(path)}: expected a folder with {FILE}, as a component writes it"
         ) from None
-    except (OSError, TypeError, KeyError, AttributeError, ValueError) as error:
+    except (OSError, TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the manifest {path}: {error}; {_REMEDY}") from error
     if manifest is None:
         raise ValueError(f"the manifest {path} has format {found}, expected {FORMAT}; {_REMEDY}")

@@ -4,10 +4,16 @@ python -m components.run --flagfile=configs/pipelines/digits.flags [--force=eval
 python -m components.run --component=trainer --in_examples=DIR --out_model=DIR --flags="--method=jeat" --seed=0
 """
 
+import sys
+
+if __name__ == "__main__" and not sys.modules.get("tensorflow"):
+    from jeat_tf.core.failures import quiet_stops
+
+    quiet_stops()  # before what takes its time to load
+
 import inspect
 import json
 import os
-import sys
 import time
 from typing import Any
 
@@ -29,7 +35,9 @@ from components.types import InputArtifacts
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.values import nearest
+from jeat_tf.runs.locks import is_ours
 
+_AGAIN = "the same command goes on with the step it was at"
 COMPONENTS: dict[str, Component] = {
     one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)
 }
@@ -84,7 +92,7 @@ def run_component(name: str, arguments: list[str]) -> None:
     except flags.Error as error:
         raise ValueError(f"{name}: {error}") from error
     if extra:
-        raise ValueError(f"{name}: expected flags only, received {' '.join(extra)}")
+        raise ValueError(f"{name}: expected flags only, received {' '.join(extra)}; a flag is written --name=value")
     if values["help"].value:
         print(f"{inspect.getdoc(component.function)}\n\n{values.get_help()}")
         return
@@ -172,7 +180,12 @@ def _check_outputs(component: Component, inputs: dict[str, Any], outputs: dict[s
     for key, path in outputs.items():
         if os.path.realpath(path) in taken:
             raise ValueError(f"expected --out_{key} to be another folder than those of the inputs, received {path}")
-        if os.path.exists(os.path.join(path, manifest.FILE)):
+        if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, manifest.FILE)):
+            if not is_ours(path):
+                raise ValueError(
+                    f"expected --out_{key} to be a folder without files, or one of this component, received {path}"
+                )
+        elif os.path.exists(os.path.join(path, manifest.FILE)):
             manifest.read(path, component.outputs[key].type)
 
 
@@ -200,15 +213,16 @@ def _component_of(arguments: list[str]) -> tuple[str, list[str]]:
 def _main() -> None:
     name, rest = _component_of(sys.argv[1:])
     if name:
-        with cli.stated_failures():
-            run_component(name, rest)
+        verbose = "--verbose" in rest
+        with cli.stated_failures(verbose=verbose, again="the same command goes on"):
+            run_component(name, [word for word in rest if word != "--verbose"])
         return
     following = [*sys.argv[1:], "--"]
     sys.argv = [
         "--force=all" if argument == "--force" and after.startswith("--") else argument
         for argument, after in zip(sys.argv, following, strict=True)
     ]
-    cli.run(PipelineConfig, _pipeline, name="components.run", aliases={"from": "start_from"})
+    cli.run(PipelineConfig, _pipeline, name="components.run", again=_AGAIN, aliases={"from": "start_from"})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Lineage in one SQLite file: the artifacts, executions and events of ML Metadata."""
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -73,26 +72,6 @@ class Execution(NamedTuple):
     parameters: dict[str, Any]
     state: str
     seconds: float | None
-
-
-@contextlib.contextmanager
-def alone(path: str, who: str) -> Iterator[None]:
-    """Holds a lock file, which ends with the process whatever becomes of it.
-
-    Args:
-      path: the file, made if need be.
-      who: is at work if the lock is held, in words.
-
-    Raises:
-      ValueError: another process holds it.
-    """
-    # An SQLite transaction is a lock on every platform that Python runs on.
-    with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
-        try:
-            database.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise ValueError(f"{who} ({path}: {error}); wait until it has ended") from error
-        yield
 
 
 class Lineage:

@@ -16,7 +16,7 @@ from components.lineage import ancestry, descent
 from components.local import LocalRunner
 from components.pipeline import build
 from components.settings import PipelineConfig
-from components.store import Lineage, alone
+from components.store import Lineage
 from components.types import (
     Evaluation,
     Examples,
@@ -27,7 +27,9 @@ from components.types import (
     Parameter,
     Report,
 )
+from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
+from jeat_tf.runs.locks import FolderInUse, held
 
 CALLS = []
 
@@ -255,8 +257,8 @@ def test_a_component_says_what_it_takes_and_makes():
 
 def test_two_runs_in_one_folder_are_refused(runner):
     with (
-        alone(os.path.join(runner.root, "lock.sqlite"), "another run is at work"),
-        pytest.raises(ValueError, match="another run is at work in .*wait until it has ended"),
+        held(runner.root, "components.run"),
+        pytest.raises(FolderInUse, match=r"is in use by components.run \(process \d+ .*Wait until it has ended"),
     ):
         runner.run(graph())
     assert CALLS == []
@@ -381,8 +383,9 @@ def die_before_rename(source, target):
 
 
 def die_in_the_middle_of_a_file(path, text):
-    (pathlib.Path(path) / ".partial-text-abcdefgh").write_text(text[:1])
-    os._exit(9)
+    with whole_file(os.path.join(path, "text")) as temporary:
+        pathlib.Path(temporary).write_text(text[:1])
+        os._exit(9)
 
 
 PLACES = {

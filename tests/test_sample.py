@@ -378,7 +378,7 @@ def test_a_flipped_bit_in_samples_or_traces_is_named(copied):
         flipped = bytearray(path.read_bytes())
         flipped[100] ^= 1  # in the first array
         path.write_bytes(flipped)
-        with pytest.raises(ValueError, match=f"cannot read the {what} in .*; draw them again with --resume=false"):
+        with pytest.raises(ValueError, match=f"cannot read the {what} in .*; remove that file, and the same command"):
             SampleFolder(str(copied)).traces() if name == "traces" else list(SampleFolder(str(copied)).shards())
 
 
@@ -398,7 +398,9 @@ def test_an_identity_without_what_readers_go_by_is_refused(copied):
     identity = json.loads((copied / "identity.json").read_text())
     for broken in ({k: v for k, v in identity.items() if k not in ("num", "stages")}, [1], 3):
         (copied / "identity.json").write_text(json.dumps(broken))
-        with pytest.raises(ValueError, match="no samples of known origin .* has no .*num.*stages"):
+        with pytest.raises(
+            ValueError, match="no samples of known origin .* (has no .*num.*stages|expected a JSON object)"
+        ):
             SampleFolder(str(copied)).identity()
 
 

@@ -6,12 +6,16 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import app, flags, logging
 
+from jeat_tf.config.flagfiles import place_of
 from jeat_tf.config.flags import as_flags, define_flags, expanded, from_flags, help_text
+from jeat_tf.core import failures
 from jeat_tf.core.flat import owners
 from jeat_tf.core.values import Value
 from jeat_tf.core.version import __version__
@@ -21,7 +25,7 @@ _EXTRA = {
     "preset=NAME": "read the flags of a preset, e.g. digits/jeat; `jeat_tf list presets` has the names",
     "config=FILE": "repeat the settings of a run's config.json; flags win",
     "dry_run": "print what a run would cost and the settings it would have, and stop",
-    "verbose": "show TensorFlow's own messages, and a traceback for an error",
+    "verbose": "show TensorFlow's own messages, and the traceback of an error",
     "version": "print the version",
 }
 
@@ -32,6 +36,7 @@ def run(
     *,
     name: str,
     plan: str | None = None,
+    again: str = "the same command begins again",
     aliases: dict[str, str] | None = None,
 ) -> None:
     """Parses flags into settings and calls the verb; expected failures end in one line, not a traceback.
@@ -43,12 +48,15 @@ def run(
       verb: called with them.
       name: module that the command line runs.
       plan: "module:function", called in place of the verb by --dry_run, before the settings are printed.
+      again: what the same command does after a stop, in words.
       aliases: other names of flags.
 
-    Exit status: 0 done, 1 refused or failed for a stated reason, 130 stopped by Ctrl-C or SIGTERM.
+    Exit status: as in `jeat_tf.core.failures.STATUSES`.
     """
     if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
         print(help_text(kind, name, _EXTRA))
+        print("\nexit status:")
+        print("\n".join(f"  {number:<28}  {meaning}" for number, meaning in failures.STATUSES.items()))
         sys.exit(0)
     if "--version" in sys.argv[1:]:
         print(f"jeat_tf {__version__}")
@@ -64,13 +72,16 @@ def run(
         try:
             arguments, base[0] = expanded(kind, tuple(argv[1:]))
             return flags.FLAGS([argv[0], *arguments])
-        except (ValueError, flags.Error) as error:
-            sys.exit(f"error: {error}")
+        except (ValueError, OSError, RecursionError, flags.Error) as error:
+            text = str(error)
+            if isinstance(error, RecursionError):  # absl's search for a similar name
+                text = "unknown flag, of a name without end"
+            failures.end(ValueError(f"{text}{place_of(text, argv[1:])}"))
 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}; {_dashes(argv[1], kind)}")
-        with stated_failures(traceback=verbose.value):
+        with stated_failures(verbose=verbose.value, again=again):
             config = from_flags(kind, base=base[0])
             if not verbose.value:
                 _load_quietly()
@@ -121,23 +132,39 @@ def _dashes(word: str, kind: type[Value]) -> str:
 
 
 @contextlib.contextmanager
-def stated_failures(*, traceback: bool = False) -> Iterator[None]:
-    """Ends the program with one line and a status, as `run` says, where the block fails as expected or is stopped."""
+def stated_failures(*, verbose: bool = False, again: str = "") -> Iterator[None]:
+    """Ends the program with one sentence and a status, as `core.failures` says, where the block fails or is stopped.
+
+    Args:
+      verbose: show the traceback as well.
+      again: what the same command does after a stop, in words.
+    """
     logging.set_verbosity(logging.WARNING)  # TFDS reports each file it opens
-    signal.signal(signal.SIGTERM, _interrupt)
+    warnings.formatwarning = _short_warning
+    stopped = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        del frame
+        stopped.append(number)
+        raise KeyboardInterrupt("SIGTERM" if number == signal.SIGTERM else "")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
     try:
         yield
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        if traceback:
-            raise
-        sys.exit(f"\nerror: {error}")  # a progress bar may stand on this line
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped: {stop}" if str(stop) else "\nstopped", file=sys.stderr)
-        sys.exit(130)
+    except (Exception, KeyboardInterrupt) as error:
+        if stopped and not isinstance(error, KeyboardInterrupt):  # a module that was being loaded makes another of it
+            error = KeyboardInterrupt("SIGTERM" if stopped[0] == signal.SIGTERM else "")
+        failures.end(error, verbose=verbose, again=again)
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt("SIGTERM")
+def _short_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as a sentence; the place where it was raised says nothing to a user."""
+    del filename, lineno, line
+    return f"warning: {message}\n" if category.__module__.startswith("jeat_tf") else f"{category.__name__}: {message}\n"
 
 
 def print_settings(config: Value) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from jeat_tf.config.flagfiles import check_flagfiles, place_of
 from jeat_tf.config.store import read_settings
 from jeat_tf.core.flat import Owner, default, flatten, owners, replace
 from jeat_tf.core.units import number
@@ -68,9 +69,13 @@ def parsed(kind: type[Config], *arguments: str) -> Config:
     try:
         rest = values(["parsed", *arguments])[1:]
     except flags.Error as error:
-        raise ValueError(f"{kind.__name__}: {error}") from error
+        raise ValueError(f"{kind.__name__}: {error}{place_of(str(error), arguments)}") from error
+    except RecursionError as error:  # absl's search for a similar name
+        raise ValueError(f"{kind.__name__}: unknown flag, of a name without end") from error
     if rest:
-        raise ValueError(f"{kind.__name__}: expected flags only, received {' '.join(rest)}")
+        raise ValueError(
+            f"{kind.__name__}: expected flags only, received {' '.join(rest)}; a flag is written --name=value"
+        )
     return from_flags(kind, values, base)
 
 
@@ -78,7 +83,7 @@ def expanded(kind: type[Config], arguments: tuple[str, ...]) -> tuple[tuple[str,
     """The arguments with --preset=NAME as a flagfile, and the settings of --config=FILE if it is given.
 
     Raises:
-      ValueError: no such preset, or a file that does not hold settings of this kind.
+      ValueError: no such preset, a file that does not hold settings of this kind, or a flagfile with a fault.
     """
     left, base = [], None
     for argument in arguments:
@@ -90,6 +95,7 @@ def expanded(kind: type[Config], arguments: tuple[str, ...]) -> tuple[tuple[str,
             base = read_settings(kind, given)
         else:
             left.append(argument)
+    check_flagfiles(left, {*owners(kind), *flags.FLAGS, "preset", "config"})
     return tuple(left), base
 
 

@@ -26,7 +26,7 @@ def from_json(kind: type[Config], text: str, where: str = "config.json") -> Conf
     """
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON: {error}; it is damaged, give the flags anew") from error
     if not isinstance(found, dict) or "schema" not in found:
         raise ValueError(

@@ -13,13 +13,13 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import keras
 import numpy as np
 
 from jeat_tf.core.archives import check_unpacked
 
+V = TypeVar("V")
 _PARTIAL = ".partial-"
 _HOST = re.sub(r"[^\w.]", "_", platform.node()) or "host"
 _TOKEN = secrets.token_hex(4)  # tells this process from an earlier one of the same number
@@ -138,6 +138,27 @@ def write_json(path: str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: str, kind: type[V], *, remedy: str = "it is damaged, remove it or make it again") -> V:
+    """What a JSON file holds, whose outermost value is a dict or a list.
+
+    Raises:
+      ValueError: it cannot be read, is no JSON, or holds something else; the file is named, and the remedy.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+    except RecursionError as error:
+        raise ValueError(f"cannot read {path}: it is nested too deeply; {remedy}") from error
+    except ValueError as error:  # of the text, of its encoding, of a number without end
+        raise ValueError(f"cannot read {path}: {error}; {remedy}") from error
+    if not isinstance(value, kind):
+        what = "object" if kind is dict else "list"
+        raise ValueError(f"expected a JSON {what} in {path}, received {value!r:.40}; {remedy}")
+    return value
+
+
 def write_arrays(path: str, **arrays: np.ndarray) -> None:
     """Writes an .npz file as a whole, under the name that is given; read it back with `read_arrays`."""
     # An open file: to a name without its suffix, numpy would add one.
@@ -164,13 +185,17 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
 def write_image(path: str, image: np.ndarray) -> None:
     """Writes a PNG, uint8[H, W] or uint8[H, W, 3], as a whole."""
+    from keras.utils import array_to_img  # here: a lock or a file of numbers needs no TensorFlow
+
     with whole_file(path) as temporary:
-        keras.utils.array_to_img(image[..., None] if image.ndim == 2 else image, scale=False).save(temporary)
+        array_to_img(image[..., None] if image.ndim == 2 else image, scale=False).save(temporary)
 
 
 def write_animation(path: str, frames: Sequence[np.ndarray], *, seconds: float) -> None:
     """Writes a GIF of uint8[H, W, C] frames, each shown for so long and the last for ten times that, as a whole."""
-    pictures = [keras.utils.array_to_img(frame, scale=False) for frame in frames]
+    from keras.utils import array_to_img
+
+    pictures = [array_to_img(frame, scale=False) for frame in frames]
     durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]
     with whole_file(path) as temporary:
         pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
@@ -215,8 +240,8 @@ def changes(was: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(f"{name}: {was.get(name)!r} -> {now.get(name)!r}" for name in changed)
 
 
-def own_folder(path: str) -> str:
-    """Creates a folder inside an output folder if need be, and returns its path.
+def own_folder(path: str, *, make: bool = True) -> str:
+    """Creates a folder inside an output folder if need be, or at least looks at it, and returns its path.
 
     Raises:
       ValueError: a link or a file is there: nothing is written through links.
@@ -226,5 +251,17 @@ def own_folder(path: str) -> str:
             f"expected a folder at {path}, received a {'link' if os.path.islink(path) else 'file'}; move it away, or "
             "choose another output folder"
         )
-    os.makedirs(path, exist_ok=True)
+    if make:
+        os.makedirs(path, exist_ok=True)
+    return path
+
+
+def own_file(path: str) -> str:
+    """The path of a file that is to be copied.
+
+    Raises:
+      ValueError: a link is there, which may lead to a file that nobody meant to copy.
+    """
+    if os.path.islink(path):
+        raise ValueError(f"expected a file at {path}, received a link; put the file itself there")
     return path

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.files import read_arrays
 from jeat_tf.data.datasets import as_floats, open_dataset
 
 
@@ -98,11 +99,13 @@ def open_labelled(
 
 def _read(path: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = {"images", "labels"} - set(arrays)
-            if missing:
-                raise ValueError(f"it has no {' and no '.join(sorted(missing))}, but {', '.join(sorted(arrays))}")
-            images, labels = arrays["images"], arrays["labels"]
+        arrays = read_arrays(path)
+        missing = {"images", "labels"} - set(arrays)
+        if missing:
+            raise ValueError(f"it has no {' and no '.join(sorted(missing))}, but {', '.join(sorted(arrays))}")
+        images, labels = arrays["images"], arrays["labels"]
+        if images.ndim != 4 or labels.ndim != 1:
+            raise ValueError(f"expected images [N, H, W, C] and labels [N], received {images.shape} and {labels.shape}")
     except FileNotFoundError:
         raise
     except Exception as error:

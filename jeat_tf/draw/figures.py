@@ -1,7 +1,6 @@
 """The papers' figures of a set of trained nets: what each needs, its numbers and its drawing."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import tensorflow as tf
 from jeat_tf import figures
 from jeat_tf.config import build
 from jeat_tf.config.draw import DrawConfig
+from jeat_tf.core import files
 from jeat_tf.core.balls import ball_of
 from jeat_tf.core.files import read_arrays
 from jeat_tf.core.seeds import fold_in
@@ -189,9 +189,10 @@ def _changes(scene: Scene) -> Iterator[Drawn]:
 
 
 def _curves(scene: Scene) -> Iterator[Drawn]:
-    histories = {name: read_json(scene.beside(name, "history.json")) for name in scene.nets}
+    histories = {name: read_json(scene.beside(name, "history.json"), list) for name in scene.nets}
     runs = {name: entries for name, entries in histories.items() if entries}
-    results = {name: read_json(scene.beside(name, os.path.join("evaluation", "results.json"))) for name in scene.nets}
+    measured = {name: scene.beside(name, os.path.join("evaluation", "results.json")) for name in scene.nets}
+    results = {name: read_json(path, dict) for name, path in measured.items()}
     curves = list(_robustness(scene, {name: found for name, found in results.items() if found}))
     if not runs and not curves:
         raise Missing("no run has a history.json, or an evaluation with one attack at several --epsilon")
@@ -373,15 +374,11 @@ def _epsilon(row: dict[str, Any]) -> float:
     return row["epsilon"]
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str, kind: type) -> Any:
     """What a JSON file holds, None where there is no file."""
     if not os.path.isfile(path):
         return None
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"cannot read {path}: {error}; it is damaged, remove it") from error
+    return files.read_json(path, kind)
 
 
 def _energy_record(path: str) -> EnergyRecord:

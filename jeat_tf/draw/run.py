@@ -12,6 +12,7 @@ from jeat_tf.core.files import writable_folder, write_json
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.values import nearest
 from jeat_tf.draw.figures import FIGURES, Missing, Scene, read_json
+from jeat_tf.runs.locks import held
 
 
 def draw(config: DrawConfig) -> dict[str, Any]:
@@ -31,31 +32,32 @@ def draw(config: DrawConfig) -> dict[str, Any]:
     chosen = kinds(config)
     scene = Scene(config)
     folder = writable_folder(config.output_dir, "output_dir")
-    path = os.path.join(folder, "figures.json")
-    records, not_drawn = _earlier(path), {}
-    common = {"seed": config.seed, "dataset": scene.data.name}
-    common |= {"date": datetime.date.today().isoformat(), "provenance": provenance()}
-    with tqdm(chosen, desc="figures", unit="kind") as bar:
-        for kind in bar:
-            bar.set_postfix_str(kind)
-            try:
-                for drawn in FIGURES[kind](scene):
-                    figures.save_figure(os.path.join(folder, drawn.name), drawn.figure, **drawn.arrays)
-                    models = {name: {"model": scene.files[name], **scene.digests[name]} for name in drawn.models}
-                    records[drawn.name] = {
-                        "kind": kind,
-                        "shows": drawn.shows,
-                        "models": models,
-                        "settings": drawn.settings,
-                        **common,
-                    }
-            except Missing as reason:
-                if config.figures:
-                    raise
-                not_drawn[kind] = str(reason)
-    report = {"figures": records, "not_drawn": not_drawn}
-    write_json(path, report)
-    return report
+    with held(folder, "jeat_tf.draw"):
+        path = os.path.join(folder, "figures.json")
+        records, not_drawn = _earlier(path), {}
+        common = {"seed": config.seed, "dataset": scene.data.name}
+        common |= {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+        with tqdm(chosen, desc="figures", unit="kind") as bar:
+            for kind in bar:
+                bar.set_postfix_str(kind)
+                try:
+                    for drawn in FIGURES[kind](scene):
+                        figures.save_figure(os.path.join(folder, drawn.name), drawn.figure, **drawn.arrays)
+                        models = {name: {"model": scene.files[name], **scene.digests[name]} for name in drawn.models}
+                        records[drawn.name] = {
+                            "kind": kind,
+                            "shows": drawn.shows,
+                            "models": models,
+                            "settings": drawn.settings,
+                            **common,
+                        }
+                except Missing as reason:
+                    if config.figures:
+                        raise
+                    not_drawn[kind] = str(reason)
+        report = {"figures": records, "not_drawn": not_drawn}
+        write_json(path, report)
+        return report
 
 
 def kinds(config: DrawConfig) -> list[str]:
@@ -72,8 +74,12 @@ def kinds(config: DrawConfig) -> list[str]:
 
 def _earlier(path: str) -> dict[str, Any]:
     """Records of figures that are still in the folder."""
-    found = read_json(path) or {"figures": {}}
-    folder = os.path.dirname(path)
-    return {
-        name: record for name, record in found["figures"].items() if os.path.isfile(os.path.join(folder, f"{name}.png"))
-    }
+    records, folder = _records(read_json(path, dict) or {}, path), os.path.dirname(path)
+    return {name: record for name, record in records.items() if os.path.isfile(os.path.join(folder, f"{name}.png"))}
+
+
+def _records(found: dict[str, Any], path: str) -> dict[str, Any]:
+    records = found.get("figures", {})
+    if not isinstance(records, dict):
+        raise ValueError(f"expected the figures of `python -m jeat_tf.draw` in {path}; remove it, or make it again")
+    return records

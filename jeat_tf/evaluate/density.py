@@ -21,6 +21,7 @@ from jeat_tf.data.labelled import LabelledImages, open_labelled
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
 
 _MADE = ("uniform", "gaussian", "constant", "interpolation")  # outside sets that need no data
@@ -64,28 +65,29 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
     generated = open_generated(config, net, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
-    identity = {
-        "model": file,
-        "model_sha256": sha256(file),
-        "weights_sha256": weights_sha256(net),
-        "dataset": data.name,
-        "images": data.origin,
-        "data_sha256": data.sha256(),
-        "seed": config.seed,
-    }
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "calibration": lambda: _calibration(net, data, folder, config.batch_size),
-        "ood": lambda: _ood(net, data, outside, folder, config.batch_size),
-        "fisher": lambda: _fisher(net, data, config),
-    }
-    if generated is not None:
-        measures["generation"] = lambda: measure_generation(config, generated, folder)
-    reports: dict[str, dict[str, Any]] = {}
-    for name in names:
-        made = {"date": datetime.date.today().isoformat(), "provenance": provenance()}
-        reports[name] = measures[name]() | identity | made
-        write_json(os.path.join(folder, f"{name}.json"), reports[name])
-    return reports
+    with held(folder, "jeat_tf.evaluate"):
+        identity = {
+            "model": file,
+            "model_sha256": sha256(file),
+            "weights_sha256": weights_sha256(net),
+            "dataset": data.name,
+            "images": data.origin,
+            "data_sha256": data.sha256(),
+            "seed": config.seed,
+        }
+        measures: dict[str, Callable[[], dict[str, Any]]] = {
+            "calibration": lambda: _calibration(net, data, folder, config.batch_size),
+            "ood": lambda: _ood(net, data, outside, folder, config.batch_size),
+            "fisher": lambda: _fisher(net, data, config),
+        }
+        if generated is not None:
+            measures["generation"] = lambda: measure_generation(config, generated, folder)
+        reports: dict[str, dict[str, Any]] = {}
+        for name in names:
+            made = {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+            reports[name] = measures[name]() | identity | made
+            write_json(os.path.join(folder, f"{name}.json"), reports[name])
+        return reports
 
 
 def summary(name: str, report: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import json
 import os
 from typing import Any
 
@@ -18,7 +19,8 @@ from jeat_tf.attacks.surrogates import inference
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.balls import Ball, ball_of
-from jeat_tf.core.files import sha256, writable_folder, write_arrays, write_json
+from jeat_tf.core.files import own_folder, sha256, writable_folder, write_arrays, write_json
+from jeat_tf.core.flat import flatten, replace
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.units import numbers
 from jeat_tf.data.labelled import LabelledImages
@@ -26,9 +28,10 @@ from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_o
 from jeat_tf.evaluate.density import labelled
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.models.precision import in_bfloat16
+from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.trained import check_fit, output_folder, run_config
-from jeat_tf.runs.verdict_parts import end_shard, forget, shards_in
+from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
@@ -57,11 +60,30 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     check_fit(net, data.name, data.image_shape, data.num_classes)
     plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
-    state = os.path.join(folder, "state")
+    with held(folder, "jeat_tf.evaluate", shard=config.shard) as hold:
+        return _evaluated(config, folder, hold, run, names, balls, net, data, plain_net)
+
+
+def _evaluated(
+    config: EvaluateConfig,
+    folder: str,
+    hold: Hold,
+    run: TrainConfig | None,
+    names: list[str],
+    balls: list[Ball],
+    net: keras.Model,
+    data: LabelledImages,
+    plain_net: keras.Model | None,
+) -> dict[str, Any]:
+    state = own_folder(os.path.join(folder, "state"), make=False)
     if not config.resume:
         forget(state, config.shard)
     shards = [config.shard] if config.shard else shards_in(state) or [""]
     part = part_of(config.shard, len(data.labels), "images")
+    if config.shard:
+        asked = flatten(replace(config, shard=""), identity=True) | {"data_sha256": data.sha256()}
+        begin_shard(state, json.loads(json.dumps(asked | {"weights_sha256": weights_sha256(net)})), others=hold.others)
+        hold.begun()
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
     plain = Oracle(

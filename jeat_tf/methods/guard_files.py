@@ -1,12 +1,11 @@
 """What a guard keeps on disk: its events, and a file for each state that it goes on from."""
 
-import json
 import os
 import re
 from collections.abc import Collection
 from typing import Any
 
-from jeat_tf.core.files import begin_anew
+from jeat_tf.core.files import begin_anew, read_json
 
 
 def read_events(path: str) -> list[dict[str, Any]]:
@@ -14,14 +13,11 @@ def read_events(path: str) -> list[dict[str, Any]]:
     if not os.path.lexists(path):
         return []
     try:
-        with open(path, encoding="utf-8") as f:
-            found = json.load(f)
-        if not isinstance(found, list) or not all(
-            isinstance(event, dict) and isinstance(event.get("step"), int) for event in found
-        ):
+        found = read_json(path, list)
+        if not all(isinstance(event, dict) and isinstance(event.get("step"), int) for event in found):
             raise ValueError("expected a list of events, each with its step")
         return found
-    except (OSError, ValueError, RecursionError) as error:
+    except ValueError as error:
         begin_anew(path, "the guard's earlier events", error)
         return []
 

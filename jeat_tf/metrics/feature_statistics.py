@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jeat_tf.core.files import write_arrays
+from jeat_tf.core.files import read_arrays, write_arrays
 
 _ROWS = 4096  # of one block: its float64 copy has 67 MB at 2048 features
 
@@ -112,9 +112,9 @@ class FeatureStatistics:
           ValueError: not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                statistics = cls(len(arrays["mean"]), net_sha256=str(arrays["net_sha256"]))
-                statistics._join(int(arrays["count"]), arrays["mean"], arrays["scatter"])
+            arrays = read_arrays(path)
+            statistics = cls(len(arrays["mean"]), net_sha256=str(arrays["net_sha256"]))
+            statistics._join(int(arrays["count"]), arrays["mean"], arrays["scatter"])
         except FileNotFoundError:
             raise
         except Exception as error:

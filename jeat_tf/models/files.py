@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import jeat_tf.core.energy  # noqa: F401  registers the energy layers
+from jeat_tf.core.archives import check_unpacked
 
 
 def load_net(path: str) -> keras.Model:
@@ -20,6 +21,7 @@ def load_net(path: str) -> keras.Model:
     if os.path.isdir(file):
         return _saved_model(file)
     try:
+        check_unpacked(file)
         net = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
         raise ValueError(

@@ -1,7 +1,11 @@
 """`python -m jeat_tf.prepare`, whose settings are read before TensorFlow is loaded."""
 
-from jeat_tf.config import cli
-from jeat_tf.config.prepare import PrepareConfig
-
 if __name__ == "__main__":
+    from jeat_tf.core.failures import quiet_stops
+
+    quiet_stops()  # before what takes its time to load
+
+    from jeat_tf.config import cli
+    from jeat_tf.config.prepare import PrepareConfig
+
     cli.run(PrepareConfig, "jeat_tf.prepare.command:main", name="jeat_tf.prepare")

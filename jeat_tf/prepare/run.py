@@ -1,7 +1,9 @@
 """`python -m jeat_tf.prepare`: makes a data set ready and says what is in it."""
 
+import contextlib
 import hashlib
 import itertools
+import os
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ from tqdm import tqdm
 from jeat_tf.config import build
 from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.core.checks import check_labels
-from jeat_tf.core.files import write_arrays, write_json
+from jeat_tf.core.files import writable_folder, write_arrays, write_json
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.data.stream import evaluation_batches
+from jeat_tf.runs.locks import held
 from jeat_tf.samplers.class_statistics import class_statistics
 
 
@@ -29,6 +32,15 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
       ValueError: unknown data set, not image classification, or labels out of range.
       FileNotFoundError: nothing prepared and no download allowed or possible.
     """
+    folders = {os.path.dirname(os.path.abspath(path)) for path in (config.output, config.statistics) if path}
+    with contextlib.ExitStack() as stack:
+        for folder in sorted(folders):
+            writable_folder(folder, "output")
+            stack.enter_context(held(folder, "jeat_tf.prepare", name="prepare"))
+        return _prepared(config)
+
+
+def _prepared(config: PrepareConfig) -> dict[str, Any]:
     data = build.dataset(config.data)
     splits: dict[str, Any] = {}
     digest = hashlib.sha256()

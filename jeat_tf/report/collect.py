@@ -1,12 +1,12 @@
 """Runs as they lie on disk: what `train`, `evaluate`, `sample` and `draw` have written, not yet interpreted."""
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jeat_tf.config.store import from_json
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import read_json
 
 _OF_RUN = {"train.json": dict, "history.json": list, "guard.json": list}
 _MEASURED = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json", "samples.json")
@@ -132,14 +132,7 @@ def _config(path: str) -> TrainConfig:
 
 
 def _json(path: str, kind: type) -> Any:
-    try:
-        with open(path, encoding="utf-8") as f:
-            value = json.load(f)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"cannot read {path}: {error}; it is damaged, remove it or make it again") from error
-    if not isinstance(value, kind):
-        raise ValueError(f"expected a JSON {'object' if kind is dict else 'list'} in {path}, received {value!r:.40}")
-    return value
+    return read_json(path, kind)
 
 
 def _drawings(path: str) -> list[Drawing]:

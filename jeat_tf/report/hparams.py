@@ -1,6 +1,5 @@
 """What a run has reached, in TensorBoard's HParams table beside its settings."""
 
-import json
 import os
 from typing import Any
 
@@ -8,6 +7,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import read_json
 from jeat_tf.core.flat import flatten
 
 _SHOWN = (
@@ -61,5 +61,4 @@ def _read(folder: str, name: str) -> dict[str, Any]:
     path = os.path.join(folder, f"{name}.json")
     if not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as f:
-        return json.load(f)
+    return read_json(path, dict)

@@ -13,6 +13,7 @@ from jeat_tf.report.collect import read_runs
 from jeat_tf.report.page import render
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, as_data, latex, markdown
+from jeat_tf.runs.locks import held
 
 _HEAD = 4096  # characters of a file in which its marker stands
 
@@ -32,19 +33,20 @@ def report(config: ReportConfig, *, missing: Mapping[str, str] | None = None) ->
       ValueError: no runs, an unreadable file, or something at `--out` that is no report.
     """
     files = _files(config.out)
-    runs, drawings = read_runs(config.runs)
-    methods, remarks = summarise(runs)
-    remarks += [f"{name} is not here: {why}" for name, why in (missing or {}).items()]
-    columns = columns_of(methods)
-    made, today = provenance(), datetime.date.today().isoformat()
-    found = {"marker": MARKER, "date": today, "provenance": made, "remarks": remarks, **as_data(methods)}
-    title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
-    page = render(methods, drawings, remarks=remarks, made=made, date=today)
-    write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
-    write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
-    write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")
-    write_text(files["html"], page)
-    return found
+    with held(os.path.dirname(os.path.abspath(config.out)), "jeat_tf.report", name="report"):
+        runs, drawings = read_runs(config.runs)
+        methods, remarks = summarise(runs)
+        remarks += [f"{name} is not here: {why}" for name, why in (missing or {}).items()]
+        columns = columns_of(methods)
+        made, today = provenance(), datetime.date.today().isoformat()
+        found = {"marker": MARKER, "date": today, "provenance": made, "remarks": remarks, **as_data(methods)}
+        title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
+        page = render(methods, drawings, remarks=remarks, made=made, date=today)
+        write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
+        write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
+        write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")
+        write_text(files["html"], page)
+        return found
 
 
 def _files(out: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jeat_tf.core.failures import BUSY
 from jeat_tf.core.files import remove_partial, write_json
 from jeat_tf.runs.parts import shard_name
 
@@ -23,6 +24,8 @@ _PATIENCE = 30.0  # seconds that a shard waits while another one begins
 
 class FolderInUse(ValueError):
     """Another process writes into the folder."""
+
+    exit_status = BUSY
 
 
 class Hold:
@@ -74,7 +77,7 @@ def held(folder: str, verb: str, *, name: str = "", shard: str = "") -> Iterator
 
 def is_ours(folder: str) -> bool:
     """Whether a verb of this library has written into the folder."""
-    return os.path.isfile(os.path.join(folder, f"{PREFIX}.lock"))
+    return any(name.startswith(PREFIX) and name.endswith(".lock") for name in os.listdir(folder))
 
 
 def _take(stack: contextlib.ExitStack, stem: str, folder: str, verb: str, patience: float) -> None:

@@ -1,6 +1,5 @@
 """Generated images on disk: files of some thousand images each, so that no number of them has to fit in memory."""
 
-import json
 import os
 import re
 import shutil
@@ -10,11 +9,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.files import changes, read_arrays, whole_file, write_arrays, write_json
+from jeat_tf.core.files import (
+    begin_anew,
+    changes,
+    own_file,
+    read_arrays,
+    read_json,
+    whole_file,
+    write_arrays,
+    write_json,
+)
+from jeat_tf.runs.locks import held
 
 FILES = "files of images; lower --shard_size for more"
-_AGAIN = "draw them again with --resume=false"
+_AGAIN = "remove that file, and the same command draws it again"
 _FILE = re.compile(r"samples-(\d{5})-of-(\d{5})\.(npz|tfrecord)")
+_BESIDE = re.compile(r"(?:traces-(\d{5})-of-(\d{5})\.npz|spent-(\d{5})-of-(\d{5})\.json)")
 _IDENTITY = ("weights_sha256", "num", "classes", "selection", "start", "stages", "steps", "seed")  # that readers go by
 
 
@@ -51,16 +61,23 @@ class SampleFolder:
     def __init__(self, path: str):
         self.path = path
 
-    def begin(self, identity: dict[str, Any], *, resume: bool) -> None:
+    def begin(self, identity: dict[str, Any], *, resume: bool, part: range | None = None, others: bool = False) -> None:
         """Makes the folder ready for the samples that `identity` describes.
+
+        Args:
+          identity: what the samples are.
+          resume: keep the files that are there; otherwise those of `part` go.
+          part: numbers of the files that are drawn here; None: all.
+          others: whether other processes draw other parts of the same samples into the folder.
 
         Raises:
           ValueError: it holds other samples.
         """
         if not resume:
             for name in self._files():
-                os.remove(os.path.join(self.path, name))
-        elif self._files() and (changed := changes(self.identity(), identity)):
+                if part is None or int(name.split("-")[1]) in part:
+                    os.remove(os.path.join(self.path, name))
+        if (others or self._files()) and (changed := changes(self.identity(), identity)):
             raise ValueError(
                 f"{self.path} holds other samples ({changed}); choose another --output_dir, or --resume=false to "
                 "replace them"
@@ -74,9 +91,8 @@ class SampleFolder:
           ValueError: it is not there, not readable, or without fields that every sample has.
         """
         try:
-            with open(os.path.join(self.path, "identity.json"), encoding="utf-8") as f:
-                identity = json.load(f)
-            if missing := [name for name in _IDENTITY if not isinstance(identity, dict) or name not in identity]:
+            identity = read_json(os.path.join(self.path, "identity.json"), dict)
+            if missing := [name for name in _IDENTITY if name not in identity]:
                 raise ValueError(f"its identity.json has no {', '.join(missing)}")
             return identity
         except (OSError, ValueError) as error:
@@ -85,8 +101,19 @@ class SampleFolder:
             ) from error
 
     def has(self, index: int, count: int) -> bool:
-        """Whether file `index` of `count` is there."""
-        return any(match[1] == f"{index:05d}" and match[2] == f"{count:05d}" for match in self._matches())
+        """Whether file `index` of `count` is there, whole, with its traces; a damaged one is set aside."""
+        stem = f"{index:05d}-of-{count:05d}"
+        names = [match[0] for match in self._matches() if f"-{stem}." in match[0]]
+        traces = os.path.join(self.path, f"traces-{stem}.npz")
+        if not names or not os.path.lexists(traces):
+            return False
+        for path, read in [*((os.path.join(self.path, name), _read) for name in names), (traces, read_arrays)]:
+            try:
+                read(path)
+            except (OSError, ValueError) as error:
+                begin_anew(path, "a file of samples; it is drawn again", error.__cause__ or error)
+                return False
+        return True
 
     def write(
         self, index: int, count: int, shard: Shard, traces: dict[str, np.ndarray], spent: Spent, *, format: str
@@ -104,19 +131,15 @@ class SampleFolder:
                 writer.write(_example(image, int(label)))
 
     def spent(self, files: range, count: int) -> Spent:
-        """What drawing these of `count` files took, in whichever runs; files that nothing is known of are left out.
-
-        Raises:
-          ValueError: a damaged file.
-        """
+        """What drawing these of `count` files took, in whichever runs; files that nothing is known of are left out."""
         paths = [path for index in files if os.path.exists(path := self._spent(index, count))]
         parts = []
         for path in paths:
             try:
-                with open(path, encoding="utf-8") as f:
-                    parts.append(Spent(**json.load(f)))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"cannot read {path}: {error}; remove it, it holds seconds alone") from error
+                found = read_json(path, dict)
+                parts.append(Spent(*(type_(found[name]) for name, type_ in Spent.__annotations__.items())))
+            except (ValueError, TypeError, LookupError) as error:
+                begin_anew(path, "the seconds that a file took; they are left out", error)
         return Spent(*map(sum, zip(*parts, strict=True))) if parts else Spent(0, 0.0, 0.0)
 
     def shards(self) -> Iterator[Shard]:
@@ -156,7 +179,7 @@ class SampleFolder:
         Raises:
           ValueError: no such files, or damaged ones.
         """
-        names = sorted(name for name in os.listdir(self.path) if name.startswith("traces-"))
+        names = [name for name in self._files() if name.startswith("traces-")]
         try:
             parts = [read_arrays(os.path.join(self.path, name)) for name in names]
             step = parts[0].pop("trace_step")
@@ -167,7 +190,7 @@ class SampleFolder:
 
     def _files(self) -> list[str]:
         names = os.listdir(self.path) if os.path.isdir(self.path) else []
-        return sorted(name for name in names if _FILE.fullmatch(name) or name.startswith(("traces-", "spent-")))
+        return sorted(name for name in names if _FILE.fullmatch(name) or _BESIDE.fullmatch(name))
 
     def _spent(self, index: int, count: int) -> str:
         return os.path.join(self.path, f"spent-{index:05d}-of-{count:05d}.json")
@@ -178,7 +201,7 @@ class SampleFolder:
             source = os.path.join(self.path, name)
             if os.path.exists(source):
                 with whole_file(os.path.join(into, name)) as temporary:
-                    shutil.copyfile(source, temporary)
+                    shutil.copyfile(own_file(source), temporary)
 
     def _matches(self) -> list[re.Match]:
         return [match for name in self._files() if (match := _FILE.fullmatch(name))]
@@ -225,9 +248,10 @@ def merge(folders: Sequence[str], into: str) -> None:
             + ": a shard is not there, or has not ended"
         )
     os.makedirs(into, exist_ok=True)
-    SampleFolder(into).begin(identity, resume=False)
-    for shard in shards:
-        shard.copy(into)
+    with held(into, "jeat_tf.runs.samples.merge"):
+        SampleFolder(into).begin(identity, resume=False)
+        for shard in shards:
+            shard.copy(into)
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:

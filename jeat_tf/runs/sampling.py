@@ -1,12 +1,11 @@
 """What tuning a way of drawing tried, as it lies beside the samples in `tuning.json` and in their `samples.json`."""
 
 import dataclasses
-import json
 import math
 import os
 from typing import Any
 
-from jeat_tf.core.files import write_json
+from jeat_tf.core.files import read_json, write_json
 
 FILE = "tuning.json"
 
@@ -98,8 +97,7 @@ def read_tuning(folder: str) -> Tuning | None:
     if not os.path.exists(path):
         return None
     try:
-        with open(path, encoding="utf-8") as f:
-            stored = json.load(f)
+        stored = read_json(path, dict)
         return Tuning(**{**stored, "trials": tuple(Trial(**trial) for trial in stored["trials"])})
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise ValueError(f"cannot read {path}: {error}; remove it to tune again") from error

@@ -1,17 +1,19 @@
 """Shards of an evaluation on disk: `StoredStanding`'s file for each attack and shard, and a note when a shard ends."""
 
-import json
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jeat_tf.core.files import changes, whole_file, write_json
+from jeat_tf.core.files import changes, own_file, read_json, whole_file, write_json
 from jeat_tf.runs.parts import shard_name
 
 _FILE = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(npz|json)")
+_WHOLE = re.compile(r".+_(l1|l2|linf)_\d+\.\d{6}\.npz")
 _END = "shard"  # first part of the name of the note
+_IDENTITY = "shards.json"
 
 
 def state_file(folder: str, key: str, shard: str = "") -> str:
@@ -20,13 +22,39 @@ def state_file(folder: str, key: str, shard: str = "") -> str:
 
 
 def forget(folder: str, shard: str = "") -> None:
-    """Removes the files of a shard, or all that the folder holds."""
-    if not shard:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Removes the files of a shard, or of all; what else is in the folder stays, and then the folder does."""
+    if os.path.islink(folder) or not os.path.isdir(folder):
         return
-    for name in _files(folder):
-        if f"-{shard_name(shard)}." in name:
-            os.remove(os.path.join(folder, name))
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        of_shard = _FILE.fullmatch(name) is not None and (not shard or f"-{shard_name(shard)}." in name)
+        of_all = not shard and (_WHOLE.fullmatch(name) is not None or name == _IDENTITY)
+        if (of_shard or of_all) and os.path.isfile(path):
+            os.remove(path)
+    with contextlib.suppress(OSError):  # it is not empty
+        os.rmdir(folder)
+
+
+def begin_shard(folder: str, identity: dict[str, Any], *, others: bool) -> None:
+    """Notes what the shards of an evaluation have in common, or compares it with what another one has noted.
+
+    Args:
+      folder: of their files.
+      identity: that has to be equal.
+      others: whether other shards are at work.
+
+    Raises:
+      ValueError: shards of another evaluation are there.
+    """
+    path = os.path.join(folder, _IDENTITY)
+    if os.path.isfile(path) and (others or _files(folder)):
+        was = read_json(path, dict, remedy="give --noresume without --shard to begin again")
+        if different := changes(was, identity):
+            raise ValueError(
+                f"{folder} holds shards of another evaluation ({different}); choose another --output_dir, or give "
+                "--noresume without --shard to begin again"
+            )
+    write_json(path, identity)
 
 
 def end_shard(folder: str, shard: str, identity: dict[str, Any]) -> None:
@@ -72,7 +100,7 @@ def merge(folders: Sequence[str], into: str) -> None:
     forget(into)
     for name, folder in found.items():
         with whole_file(os.path.join(into, name)) as temporary:
-            shutil.copyfile(os.path.join(folder, name), temporary)
+            shutil.copyfile(own_file(os.path.join(folder, name)), temporary)
 
 
 def _all_ended(names: Iterable[str], where: str) -> list[str]:
@@ -100,8 +128,4 @@ def _files(folder: str) -> list[str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}; run that shard again") from error
+    return read_json(path, dict, remedy="run that shard again")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jeat_tf.attacks.ensemble import Standing
-from jeat_tf.core.files import changes, write_arrays
+from jeat_tf.core.files import changes, read_arrays, write_arrays
 
 _SAVE_EVERY = 5.0  # seconds
 
@@ -66,11 +66,13 @@ class StoredStanding:
     def _read(self) -> None:
         remedy = "delete it, give --noresume, or another --output_dir"
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                identity, place = json.loads(str(file["identity"])), json.loads(str(file["place"]))
-                arrays = {name: file[name] for name in Standing.ARRAYS if name in file}
-                self.standing.run, self.standing.position = int(place["run"]), int(place["position"])
-                self._seconds = float(place["seconds"])
+            file = read_arrays(self._path)
+            identity, place = json.loads(str(file["identity"])), json.loads(str(file["place"]))
+            arrays = {name: file[name] for name in Standing.ARRAYS if name in file}
+            if not isinstance(identity, dict):
+                raise ValueError("its identity is no JSON object")
+            self.standing.run, self.standing.position = int(place["run"]), int(place["position"])
+            self._seconds = float(place["seconds"])
         except Exception as error:
             raise ValueError(
                 f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}"

@@ -16,6 +16,7 @@ from jeat_tf.core.files import writable_folder, write_image, write_json
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.runs.locks import held
 from jeat_tf.runs.parts import part_of, shard_name
 from jeat_tf.runs.samples import FILES, SampleFolder, Shard, Spent, file_batches
 from jeat_tf.runs.trained import check_fit, open_trained, output_folder, run_config
@@ -53,6 +54,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
 
     Raises:
       ValueError: bad settings, an unreadable net, a net that does not fit the data, or a folder of other samples.
+      FolderInUse: another process writes into the folder.
       FileNotFoundError: the data set is not prepared.
     """
     files = file_batches(config.num, config.batch_size, config.shard_size)
@@ -70,57 +72,62 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     labels = labels_of(config, data.num_classes)
     training = training_of(trained)
     start = start_of(config, plan, trained, training, labels)
-    folder = output_folder(config.model, config.output_dir, "samples")
-    tuning = None
-    if config.tune is not None:
-        tuning = tune(config, trained, start, plan.start_words, labels, folder)
-        tuning.write(writable_folder(folder, "output_dir"))
-        plan = plan._replace(stages=parse_stages(tuning.best.stage), rule=f"tuned, the best of {len(tuning.trials)}")
-    protocol = protocol_of(config, plan)
-    writable_folder(folder, "output_dir")
-    samples = SampleFolder(folder)
-    samples.begin(
-        {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
-        resume=config.resume,
-    )
+    folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
+    with held(folder, "jeat_tf.sample", shard=config.shard) as hold:
+        tuning = None
+        if config.tune is not None:
+            tuning = tune(config, trained, start, plan.start_words, labels, folder)
+            tuning.write(folder)
+            plan = plan._replace(
+                stages=parse_stages(tuning.best.stage), rule=f"tuned, the best of {len(tuning.trials)}"
+            )
+        protocol = protocol_of(config, plan)
+        samples = SampleFolder(folder)
+        samples.begin(
+            {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
+            resume=config.resume,
+            part=part if config.shard else None,
+            others=hold.others,
+        )
+        hold.begun()
 
-    jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
-    drawing = Drawing(net, start, plan.stages, config.readings, jit_compile=jit)
-    _draw(config, samples, drawing, labels, files, part)
+        jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
+        drawing = Drawing(net, start, plan.stages, config.readings, jit_compile=jit)
+        _draw(config, samples, drawing, labels, files, part)
 
-    origin = {**trained.identity(), "num": config.num, "protocol": protocol}
-    drawn, seconds, cpu_seconds = samples.spent(part, len(files))
-    spent = {
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu_seconds, 2),
-        "seconds_per_image": seconds / drawn if drawn else None,
-        "date": datetime.date.today().isoformat(),
-        "provenance": provenance(),
-    }
-    if config.shard:
-        report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}
-        write_json(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), report)
-        return report
-
-    shown = first_images(samples, data.num_classes)
-    starts = starts_of(config, drawing, labels if judge is not None else labels[: len(shown.labels)])
-    of_shown = starts[: len(shown.labels)]
-    found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown)
-    if plan.name == "buffer":
-        found |= buffer_age(config)
-    report = {**origin, "diagnostics": found, **spent}
-    if tuning is not None:
-        report["tuning"] = tuning.as_dict()
-    if judge is not None:
-        report["judge"] = {
-            "net": net_file(config.judge),
-            "weights_sha256": weights_sha256(judge),
-            **judged(config, judge, samples, starts, Rated(*training()), test_images(trained)),
+        origin = {**trained.identity(), "num": config.num, "protocol": protocol}
+        drawn, seconds, cpu_seconds = samples.spent(part, len(files))
+        spent = {
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu_seconds, 2),
+            "seconds_per_image": seconds / drawn if drawn else None,
+            "date": datetime.date.today().isoformat(),
+            "provenance": provenance(),
         }
-    report = json_numbers(report)
-    write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))
-    write_json(os.path.join(folder, "samples.json"), report)
-    return report
+        if config.shard:
+            report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}
+            write_json(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), report)
+            return report
+
+        shown = first_images(samples, data.num_classes)
+        starts = starts_of(config, drawing, labels if judge is not None else labels[: len(shown.labels)])
+        of_shown = starts[: len(shown.labels)]
+        found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown)
+        if plan.name == "buffer":
+            found |= buffer_age(config)
+        report = {**origin, "diagnostics": found, **spent}
+        if tuning is not None:
+            report["tuning"] = tuning.as_dict()
+        if judge is not None:
+            report["judge"] = {
+                "net": net_file(config.judge),
+                "weights_sha256": weights_sha256(judge),
+                **judged(config, judge, samples, starts, Rated(*training()), test_images(trained)),
+            }
+        report = json_numbers(report)
+        write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))
+        write_json(os.path.join(folder, "samples.json"), report)
+        return report
 
 
 def _draw(

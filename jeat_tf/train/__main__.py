@@ -1,7 +1,17 @@
 """`python -m jeat_tf.train`, whose settings are read before TensorFlow is loaded."""
 
-from jeat_tf.config import cli
-from jeat_tf.config.train import TrainConfig
-
 if __name__ == "__main__":
-    cli.run(TrainConfig, "jeat_tf.train.command:main", name="jeat_tf.train", plan="jeat_tf.train.command:print_plan")
+    from jeat_tf.core.failures import quiet_stops
+
+    quiet_stops()  # before what takes its time to load
+
+    from jeat_tf.config import cli
+    from jeat_tf.config.train import TrainConfig
+
+    cli.run(
+        TrainConfig,
+        "jeat_tf.train.command:main",
+        name="jeat_tf.train",
+        again="the same command goes on",
+        plan="jeat_tf.train.command:print_plan",
+    )

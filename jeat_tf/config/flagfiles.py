@@ -1,0 +1,80 @@
+"""Flagfiles: read before absl does, so that what is wrong with one is said with its name and line."""
+
+import contextlib
+import os
+import re
+from collections.abc import Collection, Sequence
+
+from jeat_tf.core.values import nearest
+
+_GLOBAL = ("flagfile", "undefok")
+_LARGEST = 2**20  # bytes
+
+
+def check_flagfiles(arguments: Sequence[str], known: Collection[str]) -> None:
+    """Looks at each flagfile that the arguments name, and at those that these name.
+
+    Args:
+      arguments: of a command line.
+      known: names of flags.
+
+    Raises:
+      ValueError: a file that cannot be read, is no text or names itself; a line that is no flag; an unknown flag.
+    """
+    for path in _named(arguments):
+        _check(path, known, ())
+
+
+def place_of(message: str, arguments: Sequence[str]) -> str:
+    """ " (FILE, line 3)" for the line of a flagfile that a message about a flag is about; empty for another flag."""
+    flag = re.search(r"--?(?:no)?([\w.]+)", message)
+    if flag is None or ", line " in message or any(_name(argument) == flag[1] for argument in arguments):
+        return ""
+    with contextlib.suppress(ValueError):  # which was said
+        for path in _named(arguments):
+            for number, line in _lines(path):
+                if _name(line) in (flag[1], f"no{flag[1]}"):
+                    return f" ({path}, line {number})"
+    return ""
+
+
+def _check(path: str, known: Collection[str], within: tuple[str, ...]) -> None:
+    if os.path.realpath(path) in within:
+        raise ValueError(f"the flagfile {path} names itself; remove its line --flagfile")
+    for number, line in _lines(path):
+        name = _name(line)
+        if not line.startswith("-") or not name:
+            shown = line if len(line) <= 60 else f"{line[:60]}..."
+            raise ValueError(f"expected a flag --name=value in the flagfile {path}, line {number}, received {shown!r}")
+        if name in _GLOBAL:
+            for inner in _named([line]):
+                _check(inner, known, (*within, os.path.realpath(path)))
+        elif name not in known and name.removeprefix("no") not in known:
+            hint = nearest(name, list(known)) if len(name) <= 60 else "it is no name of a flag"
+            raise ValueError(f"unknown flag --{name[:60]} in the flagfile {path}, line {number}; {hint}")
+
+
+def _lines(path: str) -> list[tuple[int, str]]:
+    try:
+        if os.path.getsize(path) > _LARGEST:
+            raise ValueError(f"expected a flagfile of at most {_LARGEST:,} bytes, received {path}, which is larger")
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected a flagfile, which is text, received {path}, which is not: {error}") from error
+    except OSError as error:
+        raise ValueError(f"cannot read the flagfile {path}: {error.strerror or error}") from error
+    return [(i, line) for i, line in enumerate(lines, 1) if line and not line.startswith(("#", "//"))]
+
+
+def _named(arguments: Sequence[str]) -> list[str]:
+    found = []
+    for i, argument in enumerate(arguments):
+        if argument.startswith("-") and _name(argument) == "flagfile":
+            value = argument.partition("=")[2] if "=" in argument else "".join(arguments[i + 1 : i + 2])
+            found.append(os.path.expanduser(value))
+    return [path for path in found if path]
+
+
+def _name(argument: str) -> str:
+    return argument.lstrip("-").partition("=")[0].strip()

@@ -120,6 +120,16 @@ def test_both_fresh_chains_and_the_buffer_carry_their_protocol(measured):
     assert compared == {"images": 150, "reference": 1400, "selection": "all"}
 
 
+def test_real_images_are_measured_beside_the_samples(measured):
+    """The control: right, varied, and nearer to the reference than the chains of a net of two epochs."""
+    found = measured[0]["generation"]
+    real, fresh = found["real_images"], found["fresh_chains"]
+    assert real["protocol"]["selection"] == "none; real images of the split test"
+    assert real["agreement"] > 0.85
+    assert real["frechet_classifier_distance"] < fresh["frechet_classifier_distance"]
+    assert real["recall"] > 0.5
+
+
 def opened(model, samples, judge, **settings):
     """What `measure_generation` is given, and its settings."""
     settings = {"generation": samples, "features": judge, "neighbours": 2, **settings}

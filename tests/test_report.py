@@ -109,7 +109,9 @@ def density(folder):
     how |= dict.fromkeys(words, "as said") | {"feature_kind": "inception-2015", "feature_sha256": "f" * 64}
     write_json(
         folder / "generation.json",
-        common | {"fresh_chains": {"fid": 38.0, "inception_score": {"mean": 8.5}, "protocol": how}},
+        common
+        | {"fresh_chains": {"fid": 38.0, "inception_score": {"mean": 8.5}, "protocol": how}}
+        | {"real_images": {"fid": 3.5, "protocol": how | {"selection": "none; real images of the split test"}}},
     )
 
 
@@ -278,6 +280,7 @@ class TestTables:
                 assert rows[1].startswith("| *the start alone, uniform* |")
                 assert "| 26 ± 0 |" in rows[1]
                 assert "| 0.500 ± 0.000 |" in rows[0]
+                assert "| 3.50 |" in rows[0]
                 assert all("**" not in row for row in rows[:2])  # the best is a net's
             else:
                 assert not any(row.startswith("| *") for row in rows)

@@ -190,6 +190,8 @@ def _feature_net(config: EvaluateConfig, data: ImageData) -> features.FeatureNet
 def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainConfig | None) -> dict[str, _Set]:
     """The sets of images that the net with weights of the digest `generator` has made."""
     sets = {"fresh_chains": _fresh_chains(config, generator, data)}
+    if (real := _real_images(config, data)) is not None:
+        sets["real_images"] = real
     buffer = stored_buffer(config.model)
     if buffer is not None and run is not None:
         labels = np.arange(len(buffer.images)) % data.num_classes
@@ -210,6 +212,31 @@ def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainCon
             conditional=conditional_buffer(run),
         )
     return sets
+
+
+def _real_images(config: EvaluateConfig, data: ImageData) -> _Set | None:
+    """The control: images of the split that is evaluated; None where that is the reference, or has too few."""
+    if config.split == config.generation.reference_split:
+        return None
+    images, labels = data.arrays(config.split)
+    if len(labels) < max(data.num_classes, config.generation.score_splits, _LEAST):
+        return None
+    pixels = Pixels(images)
+    return _Set(
+        lambda: (Shard(pixels[i : i + _BLOCK], labels[i : i + _BLOCK]) for i in range(0, len(labels), _BLOCK)),
+        len(labels),
+        {
+            "samples": "given",
+            "classes": "as in the data",
+            "selection": f"none; real images of the split {config.split}",
+            "start": "none",
+            "stages": (),
+            "steps": 0,
+            "seed": 0,
+            "generator_sha256": "none",
+        },
+        conditional=True,
+    )
 
 
 def _fresh_chains(config: EvaluateConfig, generator: str, data: ImageData) -> _Set:

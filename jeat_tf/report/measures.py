@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jeat_tf.core.units import fraction_of_255
-from jeat_tf.metrics.features import score_names
+from jeat_tf.metrics.features import ScoreNames, score_names
 from jeat_tf.report.collect import Run
 
 ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
@@ -22,6 +22,7 @@ GROUPS = {
 }
 """Groups of columns, in order, and what measures them."""
 
+_REAL = "real_images"  # a set of `evaluate --generation` that is no net's
 _USUAL = ("", "evaluation", "samples")  # folders of a run that `train`, `evaluate` and `sample` write to unasked
 _RATINGS = (
     ("agreement", "agreement", "%", "higher", True),
@@ -147,7 +148,7 @@ def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
 
 def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
     for kind, found in report.items():
-        if not isinstance(found, dict) or "feature_kind" not in found.get("protocol", {}):
+        if not isinstance(found, dict) or "feature_kind" not in found.get("protocol", {}) or kind == _REAL:
             continue
         how = found["protocol"]
         names = score_names(how["feature_kind"])
@@ -164,20 +165,32 @@ def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Valu
         drawn = ["samples", "classes", "selection", "start", "steps"]
         # The buffer's words tell its age, which is another for each seed.
         drawn += ["stages"] if how["samples"] == "fresh chains" else []
-        numbers = {key: value.get("mean") if isinstance(value, dict) else value for key, value in found.items()}
-        numbers |= _inside(found, f"{names.frechet}_infinity", "distance")
-        numbers |= _inside(found.get("nearest_training_images", {}), "memorisation_l2", "z")
-        for key, number in numbers.items():
-            if not isinstance(number, (int, float)):
-                continue
-            better = "higher" if key == names.score or key in _HIGHER else ""
-            better = "lower" if key.startswith((names.frechet, names.kernel)) else better
-            unit = "%" if key == "agreement" else ""
-            words = key.replace("memorisation_l2", "memorisation z, l2").replace("frechet", "Frechet").replace("_", " ")
-            title = _titled(f"{words}, {kind.replace('_', ' ')}", folder, "evaluation")
-            main = key in (names.score, names.frechet)
-            column = Column(GENERATED, title, unit, better, protocol, main)
-            yield Value(column, 100 * number if unit else number, _words({key: how[key] for key in drawn}), file)
+        for control, source in (("", found), *_real(report)):
+            for key, number in _scores_of(source, names).items():
+                better = "higher" if key == names.score or key in _HIGHER else ""
+                better = "lower" if key.startswith((names.frechet, names.kernel)) else better
+                unit = "%" if key == "agreement" else ""
+                words = key.replace("memorisation_l2", "memorisation z, l2").replace("frechet", "Frechet")
+                title = _titled(f"{words.replace('_', ' ')}, {kind.replace('_', ' ')}", folder, "evaluation")
+                column = Column(GENERATED, title, unit, better, protocol, key in (names.score, names.frechet))
+                way = _words({name: how[name] for name in drawn})
+                yield Value(column, 100 * number if unit else number, way, file, control=control)
+
+
+def _real(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The control among the sets of images, by the name of its row."""
+    if _REAL not in report:
+        return []
+    split = report[_REAL]["protocol"]["selection"].rpartition(" ")[2]
+    return [(f"real {split} images", report[_REAL])]
+
+
+def _scores_of(found: dict[str, Any], names: ScoreNames) -> dict[str, float]:
+    """The numbers of one set of images."""
+    numbers = {key: value.get("mean") if isinstance(value, dict) else value for key, value in found.items()}
+    numbers |= _inside(found, f"{names.frechet}_infinity", "distance")
+    numbers |= _inside(found.get("nearest_training_images", {}), "memorisation_l2", "z")
+    return {key: number for key, number in numbers.items() if isinstance(number, (int, float))}
 
 
 def _inside(found: dict[str, Any], key: str, part: str) -> dict[str, float]:

@@ -342,7 +342,7 @@ class TestDat:
         curriculum = Curriculum(3, threshold=0.8, patience=2)
         for auc in (0.7, 0.7):
             curriculum.update(tf.constant(auc))
-        assert int(curriculum.steps) == 1
+        assert int(curriculum.steps) == 0
         for auc in (0.95, 0.95, 0.9, 0.9, 1.0, 1.0, 1.0, 1.0):
             curriculum.update(tf.constant(auc))
         assert int(curriculum.steps) == 3

@@ -181,7 +181,7 @@ class Curriculum(keras.layers.Layer):
     before it grows again. Saved with the weights of the classifier that holds it.
 
     Attributes:
-      steps: int32[], from 1 to max_steps.
+      steps: int32[], from 0, as in DAT's code, to max_steps.
       aucs: float32[patience], of the last steps, the latest one last.
       seen: int32[], steps since the last growth.
     """
@@ -195,7 +195,7 @@ class Curriculum(keras.layers.Layer):
         """
         super().__init__(name="curriculum", dtype="float32", trainable=False)
         self.max_steps, self.threshold, self.patience = max_steps, threshold, patience
-        self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="ones", trainable=False)
+        self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="zeros", trainable=False)
         self.aucs = self.add_weight(name="aucs", shape=(patience,), initializer="zeros", trainable=False)
         self.seen = self.add_weight(name="seen", shape=(), dtype="int32", initializer="zeros", trainable=False)
         self.built = True

@@ -61,7 +61,8 @@ def sam(rho: float, *, adaptive: bool = False) -> Step:
     """Sharpness-aware minimisation (Foret et al., 2021) around any objective; SADA-JEM has rho = 2, adaptive.
 
     The gradient is taken at w + rho g / |g|, the norm over all weights; with `adaptive` (ASAM, Kwon et al., 2021) at
-    w + rho w^2 g / |w g|. Two gradients a step; attacks and chains run once, at w.
+    w + rho w^2 g / |w g|. Two gradients a step; attacks and chains run once, at w. Batch statistics are those at w, as
+    in the code of SADA-JEM: at rho = 2 those of the moved weights belong to another net.
 
     Args:
       rho: size of the perturbation; 0 is `descend`.
@@ -74,7 +75,7 @@ def sam(rho: float, *, adaptive: bool = False) -> Step:
         norm = tf.linalg.global_norm([s * g for s, g in zip(scales, gradients, strict=True)])
         return [rho * s**2 * g / tf.maximum(norm, _TINY) for s, g in zip(scales, gradients, strict=True)]
 
-    return _sharpness_aware(offsets)
+    return _sharpness_aware(offsets, keep_statistics=True)
 
 
 class FreeStep(keras.layers.Layer):
@@ -156,11 +157,12 @@ _TINY = 1e-12
 Offsets = Callable[[list, list, tf.Tensor], list[tf.Tensor]]
 
 
-def _sharpness_aware(offsets: Offsets) -> Step:
+def _sharpness_aware(offsets: Offsets, *, keep_statistics: bool = False) -> Step:
     """Steps by the gradient at weights + offsets(weights, gradients, optimizer step).
 
     `weights` are those that the first pass leaves; what the second one makes of the moved weights, e.g. a projection,
-    is forgotten. What is not trained (batch statistics, power iterations) moves in both.
+    is forgotten. What is not trained (power iterations, batch statistics) moves in both. With `keep_statistics` the
+    second pass leaves batch statistics as they were.
     """
 
     def update(
@@ -176,16 +178,24 @@ def _sharpness_aware(offsets: Offsets) -> Step:
         _, gradients = _gradients(net, objective, optimizer, batch)
         # Read after that pass: layers may set their weights in it (spectral norm's projection, ActNorm's first batch).
         weights = [tf.identity(v.value) for v in variables]
+        statistics = _batch_statistics(net) if keep_statistics else []
+        seen = [tf.identity(v.value) for v in statistics]
         moved = offsets(weights, gradients, optimizer.iterations)
         for variable, weight, offset in zip(variables, weights, moved, strict=True):
             variable.assign(weight + offset)
         out, gradients = _gradients(net, objective, optimizer, batch)
-        for variable, weight in zip(variables, weights, strict=True):
+        for variable, weight in zip([*variables, *statistics], [*weights, *seen], strict=True):
             variable.assign(weight)
         apply_means(optimizer, gradients, variables)
         return _with_norm(out, gradients)
 
     return update
+
+
+def _batch_statistics(net: keras.Model) -> list[keras.Variable]:
+    """Moving means and variances of all batch normalisation in the net."""
+    layers = [each for each in net._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+    return [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
 
 
 def _gradients(

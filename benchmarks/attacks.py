@@ -33,6 +33,7 @@ from jeat_tf.attacks.search import predictions
 from jeat_tf.attacks.steps import pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.records import plain
 from jeat_tf.core.units import number
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import load_net
@@ -190,7 +191,7 @@ def main(_: list[str]) -> None:
     _table(results)
     if _OUTPUT.value:
         with open(_OUTPUT.value, "w", encoding="utf-8") as f:
-            json.dump({"provenance": provenance(), "results": results}, f)
+            json.dump({"provenance": plain(provenance()), "results": results}, f)
 
 
 def _run_one(name: str, seed: int) -> None:

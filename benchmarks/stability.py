@@ -23,7 +23,9 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.balls import Linf
 from jeat_tf.core.files import write_json
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import plain
 from jeat_tf.methods.guard import DivergenceError
+from jeat_tf.methods.guard_files import read_events
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.train.run import train
 
@@ -60,8 +62,8 @@ def main(_: list[str]) -> None:
 
 def _row(cells: list[dict[str, Any]]) -> list[str]:
     outcomes = [cell["outcome"] for cell in cells]
-    stops = [event["step"] for cell in cells for event in cell["events"] if event.get("action") == "stop"]
-    recoveries = [[event for event in cell["events"] if event.get("action") != "stop"] for cell in cells]
+    stops = [event["step"] for cell in cells for event in cell["events"] if event["action"] == "stop"]
+    recoveries = [[event for event in cell["events"] if event["action"] != "stop"] for cell in cells]
     first = [events[0]["step"] for events in recoveries if events]
     kept = [cell["val_accuracy"] for cell in cells if cell["outcome"] != "lost"]
     spread = f" ± {100 * np.std(kept, ddof=1):.1f}" if len(kept) > 1 else ""
@@ -89,11 +91,10 @@ def _cell(name: str, guard: str, seed: str) -> dict[str, Any]:
         config = parsed(TrainConfig, f"--preset=digits/{preset}")
         result = train(replace(config, robust_every=0, images_every=0, **settings))
     except DivergenceError as error:
-        kept = os.path.join(folder, "guard.json")
-        events = _read(kept) if os.path.exists(kept) else []
+        events = plain(read_events(os.path.join(folder, "guard.json")))
         cell = {"outcome": "lost", "reason": str(error), "events": events}
     else:
-        logs, events = result["logs"], result["guard"]["events"]
+        logs, events = result.logs, plain(result.guard.events)
         sound = np.isfinite(logs["loss"]) and abs(logs["gap"]) <= 1e3 and logs["val_accuracy"] >= 0.5
         outcome = "lost" if not sound else "recovered" if events else "clean"
         cell = {"outcome": outcome, "events": events, "val_accuracy": logs["val_accuracy"], "gap": logs["gap"]}

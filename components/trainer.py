@@ -27,4 +27,4 @@ def trainer(
     settings = parsed(TrainConfig, *flags.split())
     data = os.path.join(examples.path, "tfds")
     result = train(replace(settings, dataset=data, data_dir="", seed=seed, model_dir=model.path))
-    model.properties = {"weights_sha256": result["weights_sha256"], "method": settings.method.word, "seed": seed}
+    model.properties = {"weights_sha256": result.weights_sha256, "method": settings.method.word, "seed": seed}

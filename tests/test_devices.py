@@ -150,8 +150,8 @@ def test_a_run_on_two_devices_resumes_on_one(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train(config)
     result = train(replace(config, devices="1"))
-    assert result["steps"] == 2 * (result["steps"] // 2)
-    assert np.isfinite(result["logs"]["loss"])
+    assert result.steps == 2 * (result.steps // 2)
+    assert np.isfinite(result.logs["loss"])
 
 
 _fit = EnergyClassifier.fit

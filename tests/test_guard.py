@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import os
 import types
 
@@ -11,7 +10,9 @@ import tensorflow as tf
 from jeat_tf import EnergyClassifier
 from jeat_tf.attacks.surrogates import joint_energy
 from jeat_tf.core.balls import Linf
+from jeat_tf.core.records import plain
 from jeat_tf.methods.guard import DivergenceError, Guard
+from jeat_tf.methods.guard_files import read_events
 from jeat_tf.methods.inner import Persistent, attacked
 from jeat_tf.methods.objective import joint, perturbed
 from jeat_tf.methods.recipes.jeat import JEAT
@@ -147,10 +148,10 @@ def poisoned():
 class TestRecovery:
     def test_nan_weights_become_the_last_good_ones_and_training_goes_on(self, poisoned):
         model, guard, history, _, _ = poisoned
-        assert [event["reason"] for event in guard.events] == ["loss is nan"] * 2
+        assert [event.reason for event in guard.events] == ["loss is nan"] * 2
         # The snapshot of step 10 was taken of NaN, and never was good; that of step 8 had stood for two steps by then.
-        assert [event["step"] for event in guard.events] == [11, 27]
-        assert [event["restored_step"] for event in guard.events] == [8, 23]
+        assert [event.step for event in guard.events] == [11, 27]
+        assert [event.restored_step for event in guard.events] == [8, 23]
         assert all(np.isfinite(w.numpy()).all() for w in (*model.weights, *model.optimizer.variables))
         assert np.isfinite(history["loss"]).all()
 
@@ -160,7 +161,7 @@ class TestRecovery:
 
     def test_chains_run_twice_as_often_from_then_on_without_a_new_trace(self, poisoned):
         _, guard, _, runs, traces = poisoned
-        assert [event["chain_rounds"] for event in guard.events] == [2, 4]
+        assert [event.chain_rounds for event in guard.events] == [2, 4]
         assert runs == 11 + 2 * 16 + 4 * 5
         assert traces == 1
 
@@ -185,7 +186,7 @@ class TestRecovery:
             guard = begun(every=10)
             feed(guard, HEALTHY, steps)
             feed(guard, {"loss": np.nan})
-            restored.append(guard.events[0]["restored_step"])
+            restored.append(guard.events[0].restored_step)
         assert restored == [0, 0, 0, 10, 10, 20]
 
     def test_an_alarm_discards_the_candidate_and_the_windows(self):
@@ -194,7 +195,7 @@ class TestRecovery:
         feed(guard, {"loss": np.nan})  # step 36
         feed(guard, HEALTHY | {"gap": 900.0}, 15)  # to 51, with a candidate of step 46
         feed(guard, {"loss": np.nan})
-        assert [event["restored_step"] for event in guard.events] == [20, 20]
+        assert [event.restored_step for event in guard.events] == [20, 20]
 
     def test_gives_up_after_its_recoveries_and_leaves_the_good_state(self):
         model = compiled()
@@ -206,7 +207,7 @@ class TestRecovery:
         with pytest.raises(DivergenceError, match=r"step 3: loss is nan, after 2 recoveries\. No checkpoint"):
             feed(guard, {"loss": np.nan})
         assert_same(good, values(model.net.weights))
-        assert [event["action"] for event in guard.events] == ["recover", "recover", "stop"]
+        assert [event.action for event in guard.events] == ["recover", "recover", "stop"]
 
     def test_the_literal_coupled_chain_cannot_be_saved_and_ends_cleanly(self):
         """Noise of standard deviation one on images of width one: longer chains and smaller steps do not help."""
@@ -226,7 +227,7 @@ class TestMeasures:
         guard = begun()
         feed(guard, {"loss": np.nan}, 2)
         assert float(guard.model.optimizer.learning_rate) == pytest.approx(0.25e-3)
-        assert [event["learning_rate"] for event in guard.events] == pytest.approx([0.5e-3, 0.25e-3])
+        assert [event.learning_rate for event in guard.events] == pytest.approx([0.5e-3, 0.25e-3])
 
     def test_a_schedule_of_the_adjustments_is_halved(self):
         model = EnergyClassifier(tiny_cnn(), Standard())
@@ -234,7 +235,7 @@ class TestMeasures:
         model.compile(keras.optimizers.SGD(model.adjustments.schedule(decay)))
         guard = begun(model)
         feed(guard, {"loss": np.nan}, 2)
-        assert [event["learning_rate"] for event in guard.events] == pytest.approx([0.5e-3, 0.25e-3])
+        assert [event.learning_rate for event in guard.events] == pytest.approx([0.5e-3, 0.25e-3])
 
     def test_another_schedule_is_refused_unless_the_guard_only_stops(self):
         decay = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5)
@@ -245,12 +246,12 @@ class TestMeasures:
     def test_energies_are_penalised_from_then_on(self):
         guard = begun(compiled(JEAT(attack=attack(), **contrast(energy_l2=0.5))), energy_l2=0.1)
         feed(guard, {"loss": np.nan}, 2)
-        assert [event["energy_l2"] for event in guard.events] == pytest.approx([0.6, 0.7])
+        assert [event.energy_l2 for event in guard.events] == pytest.approx([0.6, 0.7])
 
     def test_methods_without_negatives_keep_their_rounds(self):
         guard = begun(compiled(PGDAT(attack())), energy_l2=0.1)
         feed(guard, {"loss": np.nan})
-        assert (guard.events[0]["chain_rounds"], guard.events[0]["energy_l2"]) == (1, 0.0)
+        assert (guard.events[0].chain_rounds, guard.events[0].energy_l2) == (1, 0.0)
 
 
 class TestEvents:
@@ -263,8 +264,8 @@ class TestEvents:
         first, second = (line for line in capsys.readouterr().out.splitlines() if line)
         assert first.startswith("guard: recovery 1 of 2 at step 21: gap is 30, beyond the limit of 25; back to")
         assert second.startswith("guard: recovery 2 of 2 at step 22: loss is nan; back to the weights of step 0, ")
-        assert json.loads(path.read_text()) == guard.events
-        assert set(guard.events[0]) == {
+        assert read_events(str(path)) == guard.events
+        assert set(plain(guard.events[0])) == {
             *("step", "action", "reason", "value", "limit", "restored_step"),
             *("learning_rate", "chain_rounds", "energy_l2"),
         }
@@ -275,20 +276,20 @@ class TestEvents:
             for value in event.summary.value
         ]
         assert [step for step, tag in tags if tag == "guard/recoveries"] == [21, 22]
-        assert [event["action"] for event in guard.events] == ["recover", "recover"]
+        assert [event.action for event in guard.events] == ["recover", "recover"]
 
         later = compiled()
         later.step.assign(100)
         with pytest.raises(DivergenceError, match="after 2 recoveries"):
             feed(begun(later, recoveries=2, path=str(path)), {"loss": np.nan})
         assert "guard: stopped at step 101, after 2 recoveries: loss is nan" in capsys.readouterr().out
-        assert [(e["step"], e["action"]) for e in json.loads(path.read_text())][-1] == (101, "stop")
+        assert [(e.step, e.action) for e in read_events(str(path))][-1] == (101, "stop")
         earlier = compiled()
         earlier.step.assign(21)  # resumed from a checkpoint of this step: the second recovery has not been yet
         resumed = begun(earlier, recoveries=2, path=str(path))
         assert resumed.events == guard.events[:1]
         feed(resumed, {"loss": np.nan})
-        assert [event["step"] for event in json.loads(path.read_text())] == [21, 22]
+        assert [event.step for event in read_events(str(path))] == [21, 22]
 
     def test_a_stop_is_written_with_its_step_and_forgotten_by_a_run_that_goes_on(self, tmp_path):
         path = tmp_path / "guard.json"
@@ -296,9 +297,9 @@ class TestEvents:
         feed(guard, HEALTHY, 3)
         with pytest.raises(DivergenceError):
             feed(guard, HEALTHY | {"gap": 2000.0})
-        (stop,) = json.loads(path.read_text())
-        assert (stop["step"], stop["action"], stop["value"], stop["limit"]) == (4, "stop", 2000.0, 1000.0)
-        assert stop["restored_step"] is None
+        (stop,) = read_events(str(path))
+        assert (stop.step, stop.action, stop.value, stop.limit) == (4, "stop", 2000.0, 1000.0)
+        assert stop.restored_step is None
         assert os.listdir(tmp_path / "logs" / "guard")
         assert begun(guard.model, recoveries=0, path=str(path)).events == []
 
@@ -332,7 +333,7 @@ class TestGoingOn:
         for guard in (first, third):
             feed(guard, HEALTHY | {"gap": 30.0})  # beyond 25 only for a window of twenty values
         assert third.events == first.events
-        assert [event["restored_step"] for event in third.events] == [10]
+        assert [event.restored_step for event in third.events] == [10]
         assert_same(values(whole.net.weights), values(resumed.net.weights))
         third.remove_states()
         assert not list(tmp_path.glob("guard-*.npz"))
@@ -357,4 +358,4 @@ def test_replicas_are_restored_alike():
     for weight, value in zip(model.net.weights, good, strict=True):
         for copy in weight.value.values:
             np.testing.assert_array_equal(copy, value)
-    assert guard.events[0]["learning_rate"] == pytest.approx(0.5e-3)
+    assert guard.events[0].learning_rate == pytest.approx(0.5e-3)

@@ -1,5 +1,6 @@
 """The verb `report`, on runs whose files are written here by hand."""
 
+import dataclasses
 import html
 import json
 import math
@@ -15,11 +16,16 @@ from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_image, write_json, write_text
 from jeat_tf.core.flat import replace
+from jeat_tf.core.provenance import Provenance
+from jeat_tf.core.records import typed
+from jeat_tf.methods.accounting import Passes
+from jeat_tf.methods.guard_files import GuardEvent, write_events
 from jeat_tf.report.collect import read_runs
 from jeat_tf.report.published import side_by_side
 from jeat_tf.report.run import report
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, best_of, cell_text, latex, markdown
+from jeat_tf.runs.training import Training, Watch
 
 MADE = {
     "command": "python -m jeat_tf.train", "jeat_tf": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1",
@@ -28,19 +34,26 @@ MADE = {
 EVIL = "<script>alert(1)</script>"
 
 
-def train_json(weights="w", steps=100, events=()):
-    return {
-        "steps": steps,
-        "weights_sha256": weights,
-        "passes_per_step": {"forward": 3.0, "input_backward": 1.0, "weight_backward": 1.0},
-        "flops_per_step": 2e9,
-        "parameters": 1000,
-        "guard": {"mode": "recover", "events": list(events)},
-        "seconds": 50.0,
-        "seconds_per_step": 0.5,
-        "date": "2026-01-02",
-        "provenance": MADE,
-    }
+def training(weights="w", steps=100, events=(), dataset="digits"):
+    return Training(
+        parameters=1000,
+        passes_per_step=Passes(3.0, 1.0, 1.0),
+        forward_flops_per_image=1e6,
+        flops_per_step=2e9,
+        activation_bytes=0,
+        buffer_bytes=0,
+        method="jeat",
+        seed=0,
+        steps=steps,
+        logs={},
+        weights_sha256=weights,
+        dataset=dataset,
+        guard=Watch(mode="recover", events=tuple(events)),
+        date="2026-01-02",
+        provenance=typed(Provenance, MADE),
+        seconds=50.0,
+        seconds_per_step=0.5,
+    )
 
 
 def row(attack, correct, epsilon=0.1, protocol="20 steps"):
@@ -118,7 +131,6 @@ def density(folder):
 def make_run(folder, *, train=None, evaluation=None, samples=None, history=None, **settings):
     write_text(folder / "config.json", to_json(replace(TrainConfig(), model_dir=str(folder), **settings)))
     files = {
-        "train.json": train_json() if train is None else train,
         "evaluation/results.json": evaluation,
         "samples/samples.json": samples,
         "history.json": history,
@@ -126,6 +138,8 @@ def make_run(folder, *, train=None, evaluation=None, samples=None, history=None,
     for name, value in files.items():
         if value:
             write_json(folder / name, value)
+    if train is not False:
+        (train or training()).write(str(folder))
     if samples:
         write_image(folder / "samples" / "grid.png", np.zeros((20, 20), np.uint8))
     return folder
@@ -161,14 +175,14 @@ def runs(tmp_path_factory):
             samples=samples_json(),
         )
     masking = {"verdict": "suspected", "findings": [{"name": "zero gradients", "fired": True, "detail": "half"}]}
-    event = {"step": 7, "reason": "gap is 2000", "restored_step": 3}
+    event = GuardEvent(step=7, action="recover", reason="gap is 2000", value=2000.0, limit=1000.0, restored_step=3)
     jem = make_run(
         folder / "jem-0", method="jem", evaluation=results(masking=masking), samples=samples_json(0.8, 3.0),
-        train=train_json(events=[event]),
+        train=training(events=[event]),
     )  # fmt: skip
     density(jem / "evaluation")
-    make_run(folder / "jem-1", method="jem", seed=1, train={}, evaluation=results(1, 1))
-    write_json(folder / "jem-1" / "guard.json", [event])
+    make_run(folder / "jem-1", method="jem", seed=1, train=False, evaluation=results(1, 1))
+    write_events(str(folder / "jem-1" / "guard.json"), [event])
     make_run(folder / "inner" / EVIL, method="standard", evaluation=results(50, 5))
     return folder
 
@@ -198,7 +212,7 @@ class TestSummary:
         assert jem.recoveries == {0: 1, 1: 1}
 
     def test_data_are_named_as_training_named_them_though_the_settings_give_a_folder(self, tmp_path):
-        make_run(tmp_path / "jeat-0", train=train_json() | {"dataset": "digits"}, dataset="/data/digits/1.0.0")
+        make_run(tmp_path / "jeat-0", train=training(dataset="digits"), dataset="/data/digits/1.0.0")
         assert rows_of(tmp_path)[0]["jeat"].dataset == "digits"
 
     def test_runs_with_other_settings_are_other_methods(self, tmp_path):
@@ -248,7 +262,7 @@ class TestSummary:
 
     def test_seconds_of_a_run_in_several_calls_are_not_given(self, tmp_path):
         make_run(tmp_path / "whole")
-        make_run(tmp_path / "resumed", seed=1, train=train_json(steps=200))
+        make_run(tmp_path / "resumed", seed=1, train=training(steps=200))
         runs = {run.name: run for run in read_runs(str(tmp_path))[0]}
         assert "seconds" in titles(summarise([runs["whole"]])[0][0])
         assert "seconds" not in titles(summarise([runs["resumed"]])[0][0])
@@ -360,9 +374,10 @@ class TestPage:
 
 def test_a_run_that_the_guard_stopped_was_not_taken_back_there(tmp_path):
     make_run(tmp_path / "jem", method="jem")
-    folder = make_run(tmp_path / "jem-1", method="jem", seed=1, train={})
-    back = {"step": 5, "action": "recover", "reason": "gap is 2000", "restored_step": 0}
-    write_json(folder / "guard.json", [back, back | {"step": 9, "action": "stop", "restored_step": None}])
+    folder = make_run(tmp_path / "jem-1", method="jem", seed=1, train=False)
+    back = GuardEvent(step=5, action="recover", reason="gap is 2000", value=2000.0, limit=1e3, restored_step=0)
+    stop = dataclasses.replace(back, step=9, action="stop", restored_step=None)
+    write_events(str(folder / "guard.json"), [back, stop])
     found = report(ReportConfig(runs=str(tmp_path), out=str(tmp_path / "report.html")))
     assert "did not finish (stopped by the guard at step 9, taken back by the guard 1 time)" in str(found)
     page = html.unescape((tmp_path / "report.html").read_text())

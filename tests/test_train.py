@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,11 +15,14 @@ from jeat_tf.config.flags import parsed
 from jeat_tf.config.store import from_json, to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import flatten, replace
+from jeat_tf.methods.accounting import Passes
 from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
+from jeat_tf.methods.guard_files import read_events
 from jeat_tf.methods.updates import Free
 from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.runs.training import read_training
 from jeat_tf.train.planning import plan
 from jeat_tf.train.run import _legs, train
 from tests.test_config import PRESETS
@@ -58,12 +62,12 @@ class TestARun:
 
     def test_result_says_what_was_done(self, run):
         config, result, folder = run
-        assert json.loads((folder / "train.json").read_text()) == result
-        assert result["steps"] == 8
-        assert result["seconds"] > 0
-        assert result["weights_sha256"] == weights_sha256(load_net(str(folder)))
-        assert result["dataset"] == "digits"
-        assert {"loss", "gap", "energy_pos", "energy_neg", "val_accuracy", "val_robust_accuracy"} <= set(result["logs"])
+        assert read_training(str(folder)) == result
+        assert result.steps == 8
+        assert result.seconds > 0
+        assert result.weights_sha256 == weights_sha256(load_net(str(folder)))
+        assert result.dataset == "digits"
+        assert {"loss", "gap", "energy_pos", "energy_neg", "val_accuracy", "val_robust_accuracy"} <= set(result.logs)
         assert from_json(TrainConfig, (folder / "config.json").read_text()) == config
 
     def test_tensorboard_can_read_it(self, run):
@@ -100,7 +104,7 @@ class TestARun:
         config, result, folder = run
         net = (folder / "last.weights.h5").read_bytes()
         again = train(config)
-        assert again["weights_sha256"] == result["weights_sha256"]
+        assert again.weights_sha256 == result.weights_sha256
         assert "seconds" not in again
         assert (folder / "last.weights.h5").read_bytes() == net
 
@@ -183,9 +187,9 @@ class TestResume:
         a, b = (self.weights(c.run.model_dir, c) for c in (whole, config))
         for left, right in zip(a, b, strict=True):
             np.testing.assert_array_equal(left, right)
-        events = [json.loads((tmp_path / name / "guard.json").read_text()) for name in ("whole", "parts")]
+        events = [read_events(str(tmp_path / name / "guard.json")) for name in ("whole", "parts")]
         assert events[0] == events[1]
-        assert [event["restored_step"] for event in events[1]] == [0, 0]
+        assert [event.restored_step for event in events[1]] == [0, 0]
 
     def test_after_a_kill_between_checkpoints(self, whole, tmp_path, monkeypatch):
         """What a killed process leaves: the state of an earlier step beside files of a later one."""
@@ -277,44 +281,42 @@ def test_recoveries_are_in_the_result_and_the_run_goes_on(tmp_path):
     config = small(tmp_path, method="jem", max_gradient_norm=1e-9, guard_recoveries=2, guard_energy_l2=0.1, epochs=1)
     with pytest.raises(DivergenceError, match="step 3: gradient_norm .* after 2 recoveries"):
         train(replace(config, robust_every=0, images_every=0))
-    events = json.loads((tmp_path / "run" / "guard.json").read_text())
-    assert [(event["step"], event["action"]) for event in events] == [(1, "recover"), (2, "recover"), (3, "stop")]
-    assert [event["chain_rounds"] for event in events] == [2, 4, 4]
-    assert [event["energy_l2"] for event in events] == pytest.approx([0.1, 0.2, 0.2])
+    events = read_events(str(tmp_path / "run" / "guard.json"))
+    assert [(event.step, event.action) for event in events] == [(1, "recover"), (2, "recover"), (3, "stop")]
+    assert [event.chain_rounds for event in events] == [2, 4, 4]
+    assert [event.energy_l2 for event in events] == pytest.approx([0.1, 0.2, 0.2])
     assert not (tmp_path / "run" / "train.json").exists()  # which says that a run came to its end
 
 
 def test_pseudo_labels_come_from_a_teacher_trained_on_the_labelled_part(tmp_path):
     config = small(tmp_path, method="standard", labelled_percent=30, pseudo_labels="self", robust_every=0)
     result = train(replace(config, images_every=0, epochs=1))
-    assert result["steps"] == 378 // 150
+    assert result.steps == 378 // 150
     teacher = json.loads((tmp_path / "run" / "teacher" / "train.json").read_text())
     assert teacher["method"] == "standard"
-    assert teacher["weights_sha256"] != result["weights_sha256"]
+    assert teacher["weights_sha256"] != result.weights_sha256
 
 
 def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):
     config = small(tmp_path, method="pgd_at", attack_steps=3, epochs=5)
     found = plan(config)
     assert not (tmp_path / "run").exists()
-    assert found["steps"] == 20
-    assert found["passes_per_step"] == {"forward": 4, "input_backward": 3, "weight_backward": 1}
-    assert found["basis"] == "median of 9 steps"
-    assert found["hours"] * 3600 == pytest.approx(20 * found["seconds_per_step"])
+    assert found.steps == 20
+    assert found.passes_per_step == Passes(4, 3, 1)
+    assert found.basis == "median of 9 steps"
+    assert found.hours * 3600 == pytest.approx(20 * found.seconds_per_step)
     monkeypatch.setattr("jeat_tf.train.planning._LONGEST_TIMED", 0.0)
     guessed = plan(config)
-    assert guessed["basis"] == "FLOPs of a step at the speed of a gradient of 4 images"
-    assert 0 < guessed["seconds_per_step"] < 60
+    assert guessed.basis == "FLOPs of a step at the speed of a gradient of 4 images"
+    assert 0 < guessed.seconds_per_step < 60
 
 
 def test_a_plan_knows_of_the_teacher(tmp_path):
     config = small(tmp_path, method="trades", labelled_percent=30, pseudo_labels="self", epochs=3)
     found = plan(config)
-    assert found["steps"] == 3 * (378 // 150)
-    assert found["teacher_hours"] > 0
-    assert found["hours"] * 3600 == pytest.approx(
-        found["steps"] * found["seconds_per_step"] + 3600 * found["teacher_hours"]
-    )
+    assert found.steps == 3 * (378 // 150)
+    assert found.teacher_hours > 0
+    assert found.hours * 3600 == pytest.approx(found.steps * found.seconds_per_step + 3600 * found.teacher_hours)
 
 
 @pytest.mark.parametrize(
@@ -340,8 +342,8 @@ def test_every_digits_preset_trains_shrunken(preset, tmp_path):
     shrunken |= {"batch_size": 700, "model_dir": str(tmp_path), "chain_steps": 2, "buffer_size": 700}
     config = where_used(config, **shrunken)
     result = train(config)
-    assert result["steps"] == 2 * (config.update.replays if isinstance(config.update, Free) else 1)
-    assert all(np.isfinite(value) for value in result["logs"].values())
+    assert result.steps == 2 * (config.update.replays if isinstance(config.update, Free) else 1)
+    assert all(np.isfinite(value) for value in result.logs.values())
 
 
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p.parent.name == "cifar10"], ids=lambda p: p.stem)
@@ -354,7 +356,7 @@ def test_every_cifar10_preset_trains_shrunken(preset, tmp_path, cifar_like):
     tiny |= {"chain_start": "uniform", "chain_steps": 2, "buffer_size": 8}
     tiny |= {"dataset": cifar_like, "model_dir": str(tmp_path / "run")}
     result = train(where_used(config, **shrunken | tiny))
-    assert all(np.isfinite(value) for value in result["logs"].values())
+    assert all(np.isfinite(value) for value in result.logs.values())
 
 
 @pytest.fixture(scope="module")
@@ -430,9 +432,9 @@ CHOICES = [
 def test_choices_work_together(settings, steps, passes, tmp_path):
     config = small(tmp_path, epochs=1, images_every=0, robust_every=0, **settings)
     result = train(config)
-    assert result["steps"] == steps
-    assert tuple(result["passes_per_step"].values()) == passes
-    assert all(np.isfinite(value) for value in result["logs"].values())
+    assert result.steps == steps
+    assert dataclasses.astuple(result.passes_per_step) == passes
+    assert all(np.isfinite(value) for value in result.logs.values())
     keras.utils.set_random_seed(config.run.seed)
     untrained = build.net(config.net, (8, 8, 1), 10, precision=config.run.precision).trainable_weights
     net = load_net(config.run.model_dir)

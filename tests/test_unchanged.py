@@ -55,7 +55,7 @@ def test_every_digits_preset_trains_the_same_weights(preset, tmp_path):
     if config.stream.labelled_percent < 100:
         shrunken["labelled_percent"] = 50
     result = train(replace(config, **shrunken, model_dir=str(tmp_path / "run")))
-    found = {"weights_sha256": result["weights_sha256"], "steps": result["steps"]}
+    found = {"weights_sha256": result.weights_sha256, "steps": result.steps}
     with h5py.File(tmp_path / "run" / "last.weights.h5") as state:
         buffer = state.get("layers/replay_buffer/vars")
         if buffer is not None:

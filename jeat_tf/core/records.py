@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
-from jeat_tf.core.files import write_json
+from jeat_tf.core.files import read_json, write_json
 from jeat_tf.core.values import nearest
 
 T = TypeVar("T")
@@ -55,13 +55,7 @@ def read_record(kind: type[R], path: str) -> R:
       ValueError: no such file, no JSON, a record of another kind or schema, or a field that is missing, unknown or of
         another type; the sentence names file and field.
     """
-    try:
-        with open(path, encoding="utf-8") as f:
-            found = json.load(f)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {_AGAIN}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"expected a {kind.__name__} as a JSON object in {path}, received {_shown(found)}; {_AGAIN}")
+    found = read_json(path, dict, remedy=_AGAIN)
     schema, word = found.pop("schema", None), found.pop("kind", None)
     if schema is None and word is None:
         raise ValueError(f"{path} has no schema, as files of earlier versions of jeat_tf have none; {_AGAIN}")

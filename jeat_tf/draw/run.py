@@ -10,6 +10,7 @@ from jeat_tf import figures
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.core.files import writable_folder, write_json
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.records import plain
 from jeat_tf.core.values import nearest
 from jeat_tf.draw.figures import FIGURES, Missing, Scene, read_json
 from jeat_tf.runs.locks import held
@@ -36,7 +37,7 @@ def draw(config: DrawConfig) -> dict[str, Any]:
         path = os.path.join(folder, "figures.json")
         records, not_drawn = _earlier(path), {}
         common = {"seed": config.seed, "dataset": scene.data.name}
-        common |= {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+        common |= {"date": datetime.date.today().isoformat(), "provenance": plain(provenance())}
         with tqdm(chosen, desc="figures", unit="kind") as bar:
             for kind in bar:
                 bar.set_postfix_str(kind)

@@ -15,6 +15,7 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256, writable_folder, write_json
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.records import plain
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.values import nearest
 from jeat_tf.data.labelled import LabelledImages, open_labelled
@@ -84,7 +85,7 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
             measures["generation"] = lambda: measure_generation(config, generated, folder)
         reports: dict[str, dict[str, Any]] = {}
         for name in names:
-            made = {"date": datetime.date.today().isoformat(), "provenance": provenance()}
+            made = {"date": datetime.date.today().isoformat(), "provenance": plain(provenance())}
             reports[name] = measures[name]() | identity | made
             write_json(os.path.join(folder, f"{name}.json"), reports[name])
         return reports

@@ -18,6 +18,7 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core import records
 from jeat_tf.core.balls import Ball, ball_of
 from jeat_tf.core.files import own_folder, sha256, writable_folder, write_arrays, write_json
 from jeat_tf.core.flat import flatten, replace
@@ -155,7 +156,7 @@ def _evaluated(
         "checks": [finding._asdict() for finding in checks],
         "gradient_masking": None if audit is None else masking.report(audit),
         "date": datetime.date.today().isoformat(),
-        "provenance": provenance(),
+        "provenance": records.plain(provenance()),
     }
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     write_json(os.path.join(folder, "results.json"), report)

@@ -1,19 +1,22 @@
 """What keeps a run of energies from being lost: alarms, and the way back."""
 
+import dataclasses
 import json
 import math
 import os
 import statistics
 from collections import deque
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.files import begin_anew, read_arrays, whole_file, write_json
+from jeat_tf.core.files import begin_anew, read_arrays, whole_file
+from jeat_tf.core.records import plain, typed
 from jeat_tf.methods import guard_files
+from jeat_tf.methods.guard_files import GuardEvent
 
 
 class DivergenceError(ArithmeticError):
@@ -39,9 +42,7 @@ class Guard(keras.callbacks.Callback):
     loaded as good.
 
     Attributes:
-      events: recoveries, and the stop if there was one. Each has `step`, `action` ("recover" or "stop"), `reason`,
-        `value` (None: not finite), `limit`, `restored_step` (None: the weights are as they were) and, where it
-        recovers, `learning_rate`, `chain_rounds` and `energy_l2` from then on.
+      events: recoveries, and the stop if there was one.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Guard(keras.callbacks.Callback):
         self.gradient_factor, self.gradient_floor = gradient_factor, gradient_floor
         self.max_saturation, self.max_accuracy_drop = max_saturation, max_accuracy_drop
         self.log_dir, self.path = log_dir, path
-        self.events: list[dict[str, Any]] = []
+        self.events: list[GuardEvent] = []
         self._windows: dict[str, deque[float]] = {
             "gap": deque(maxlen=window),
             "gradient_norm": deque(maxlen=window),
@@ -117,9 +118,9 @@ class Guard(keras.callbacks.Callback):
             if self.recoveries:
                 self._good = self._snapshot(step)
         # A stop ended a run, and this one goes on.
-        self.events = [event for event in self.events if event["step"] <= step and not is_stop(event)]
+        self.events = [event for event in self.events if event.step <= step and not event.is_stop]
         if self.path and self.events and not os.path.exists(self.path):
-            write_json(self.path, self.events)
+            guard_files.write_events(self.path, self.events)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         alarm = self._look(logs or {})
@@ -145,7 +146,7 @@ class Guard(keras.callbacks.Callback):
 
     def save_state(self) -> str:
         """Writes windows, states and events beside `path`, for a guard that goes on from a checkpoint of this step."""
-        arrays = {"snapshot_step": np.array(self._snapshot_step), "events": np.array(json.dumps(self.events))}
+        arrays = {"snapshot_step": np.array(self._snapshot_step), "events": np.array(json.dumps(plain(self.events)))}
         arrays |= {f"window {name}": np.array(window, np.float64) for name, window in self._windows.items()}
         for kind, snapshot in (("good", self._good), ("candidate", self._candidate)):
             if snapshot is not None:
@@ -167,7 +168,8 @@ class Guard(keras.callbacks.Callback):
         try:
             arrays = read_arrays(path)
             good, candidate = (self._read_snapshot(arrays, kind) for kind in ("good", "candidate"))
-            snapshot_step, events = int(arrays["snapshot_step"]), json.loads(str(arrays["events"]))
+            snapshot_step = int(arrays["snapshot_step"])
+            events = typed(list[GuardEvent], json.loads(str(arrays["events"])), "events")
             windows = {name: arrays[f"window {name}"].tolist() for name in self._windows}
         except (OSError, ValueError, LookupError, TypeError) as error:
             begin_anew(path, "the guard's windows and good states; it begins anew", error)
@@ -228,41 +230,44 @@ class Guard(keras.callbacks.Callback):
             adjustments.energy_l2.assign_add(self.energy_l2)
         self._tell(self._event("recover", step, alarm, good.step))
 
-    def _event(self, action: str, step: int, alarm: "_Alarm", restored_step: int | None) -> dict[str, Any]:
-        event = {
-            "step": step,
-            "action": action,
-            "reason": str(alarm),
-            "value": alarm.value if math.isfinite(alarm.value) else None,
-            "limit": alarm.limit,
-            "restored_step": restored_step,
-        }
-        if self.recoveries:  # a guard that only stops asks of the model no more than its step
-            event |= {
-                "learning_rate": _number(self.model.optimizer.learning_rate),
-                "chain_rounds": int(_number(self.model.adjustments.chain_rounds)),
-                "energy_l2": _number(self.model.adjustments.energy_l2),
-            }
-        return event
+    def _event(
+        self, action: Literal["recover", "stop"], step: int, alarm: "_Alarm", restored: int | None
+    ) -> GuardEvent:
+        event = GuardEvent(
+            step=step,
+            action=action,
+            reason=str(alarm),
+            value=alarm.value if math.isfinite(alarm.value) else None,
+            limit=alarm.limit,
+            restored_step=restored,
+        )
+        if not self.recoveries:  # a guard that only stops asks of the model no more than its step
+            return event
+        return dataclasses.replace(
+            event,
+            learning_rate=_number(self.model.optimizer.learning_rate),
+            chain_rounds=int(_number(self.model.adjustments.chain_rounds)),
+            energy_l2=_number(self.model.adjustments.energy_l2),
+        )
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _tell(self, event: GuardEvent) -> None:
         """Keeps the event, and says so wherever it is looked for."""
         self.events.append(event)
-        recoveries = sum(not is_stop(e) for e in self.events)
-        if is_stop(event):
-            line = f"guard: stopped at step {event['step']}, after {recoveries} recoveries: {event['reason']}"
+        recoveries = sum(not e.is_stop for e in self.events)
+        if event.is_stop:
+            line = f"guard: stopped at step {event.step}, after {recoveries} recoveries: {event.reason}"
         else:
             line = (
-                f"guard: recovery {recoveries} of {self.recoveries} at step {event['step']}: {event['reason']}; back "
-                f"to the weights of step {event['restored_step']}, learning rate {event['learning_rate']:g}, chain "
-                f"rounds {event['chain_rounds']}, energy_l2 {event['energy_l2']:g}"
+                f"guard: recovery {recoveries} of {self.recoveries} at step {event.step}: {event.reason}; back "
+                f"to the weights of step {event.restored_step}, learning rate {event.learning_rate:g}, chain "
+                f"rounds {event.chain_rounds}, energy_l2 {event.energy_l2:g}"
             )
         print(f"\n{line}", flush=True)  # a progress bar may stand on the line
         if self.path:
-            write_json(self.path, self.events)
+            guard_files.write_events(self.path, self.events)
         if self.log_dir:
             writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "guard"))
-            with writer.as_default(step=event["step"]):
+            with writer.as_default(step=event.step):
                 tf.summary.scalar("guard/recoveries", recoveries)
                 tf.summary.text("guard/event", line)
             writer.close()
@@ -311,11 +316,6 @@ class _Alarm(NamedTuple):
         return f"{self.name} is {self.value:g}" + (
             "" if self.limit is None else f", beyond the limit of {self.limit:g}"
         )
-
-
-def is_stop(event: dict[str, Any]) -> bool:
-    """Whether a guard stopped the run there, and did not take it back."""
-    return event.get("action") == "stop"  # files of earlier versions hold recoveries alone
 
 
 def _number(variable: Any) -> float:

@@ -2,21 +2,61 @@
 
 import os
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Literal
 
-from jeat_tf.core.files import begin_anew, read_json
+from jeat_tf.core.files import begin_anew
+from jeat_tf.core.records import Record, read_record, record, write_record
 
 
-def read_events(path: str) -> list[dict[str, Any]]:
+@record
+class GuardEvent:
+    """A recovery, or the stop of a run.
+
+    Attributes:
+      step: at which it was.
+      action: whether the run was taken back or stopped.
+      reason: the alarm, in words.
+      value: that set it off; None: not finite.
+      limit: that it passed; None where there is none.
+      restored_step: whose weights the net has from then on; None: they are as they were.
+      learning_rate, chain_rounds, energy_l2: from then on; None where the guard recovers nothing.
+    """
+
+    step: int
+    action: Literal["recover", "stop"]
+    reason: str
+    value: float | None
+    limit: float | None
+    restored_step: int | None
+    learning_rate: float | None = None
+    chain_rounds: int | None = None
+    energy_l2: float | None = None
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether the guard stopped the run, and did not take it back."""
+        return self.action == "stop"
+
+
+@record
+class GuardEvents(Record):
+    """What the guard did in a run, in order: `guard.json`."""
+
+    events: tuple[GuardEvent, ...]
+
+
+def write_events(path: str, events: Iterable[GuardEvent]) -> None:
+    """Writes the file of events."""
+    write_record(path, GuardEvents(events=tuple(events)))
+
+
+def read_events(path: str) -> list[GuardEvent]:
     """The events in a file; none where there is no file, or a damaged one, which is set aside with a warning."""
     if not os.path.lexists(path):
         return []
     try:
-        found = read_json(path, list)
-        if not all(isinstance(event, dict) and isinstance(event.get("step"), int) for event in found):
-            raise ValueError("expected a list of events, each with its step")
-        return found
+        return list(read_record(GuardEvents, path).events)
     except ValueError as error:
         begin_anew(path, "the guard's earlier events", error)
         return []

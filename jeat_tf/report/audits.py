@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import differences
-from jeat_tf.methods.guard import is_stop
+from jeat_tf.core.records import plain
 from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import Column, hardware_text, measured
-from jeat_tf.report.summary import Mean, guard_events, status
+from jeat_tf.report.summary import Mean, status
 from jeat_tf.report.tables import number_text
+from jeat_tf.runs.training import FILE
 
 _NOT_RECORDED = "not recorded"
 _FACTS = {
@@ -66,9 +67,8 @@ def audit(run: Run) -> Audit:
         fired += [f"{check['name']}: {check['detail']}" for check in report["checks"] if check["fired"]]
     attacked = any(file.endswith("/results.json") for file in run.reports)
     events = [
-        f"step {event['step']}: {event['reason']}; "
-        + ("stopped" if is_stop(event) else f"back to step {event['restored_step']}")
-        for event in guard_events(run)
+        f"step {event.step}: {event.reason}; " + ("stopped" if event.is_stop else f"back to step {event.restored_step}")
+        for event in run.guard
     ]
     return Audit(
         run.name,
@@ -80,6 +80,7 @@ def audit(run: Run) -> Audit:
 
 def run_facts(run: Run) -> RunFacts:
     """Every number of a run with its file, and where each file says it is from."""
+    files = ({FILE: plain(run.training)} if run.training else {}) | run.reports
     return RunFacts(
         run.name,
         run.config.run.seed,
@@ -94,7 +95,7 @@ def run_facts(run: Run) -> RunFacts:
             )
             for v in measured(run)
         ],
-        [(file, _origin(report)) for file, report in run.reports.items() if isinstance(report, dict)],
+        [(file, _origin(report)) for file, report in files.items()],
     )
 
 

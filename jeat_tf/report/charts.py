@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 def training_curves(methods: Sequence[Method]) -> Iterator[Chart]:
     """Logs over epochs of each method's first finished seed, a few methods in a chart; none without a history."""
-    histories = {method.name: method.shown.reports.get("history.json") for method in methods}
+    histories = {method.name: method.shown.history for method in methods}
     for runs in _few({name: entries for name, entries in histories.items() if entries}):
         known = {key for entries in runs.values() for entry in entries for key in entry}
         shown = [quantity for quantity in _QUANTITIES if quantity in known]

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from jeat_tf.config.store import from_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import read_json
+from jeat_tf.core.records import stored
+from jeat_tf.methods.guard_files import GuardEvent, GuardEvents
+from jeat_tf.runs.training import Training, read_history, read_training
 
-_OF_RUN = {"train.json": dict, "history.json": list, "guard.json": list}
 _MEASURED = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json", "samples.json")
 
 
@@ -19,6 +21,9 @@ class Run(NamedTuple):
       path: its folder.
       name: the folder relative to the one that was read, with "/" between its parts.
       config: its settings.
+      training: its result; None of a run that did not come to its end.
+      guard: what the guard did.
+      history: the logs of each epoch.
       reports: what its JSON files hold, by their names relative to the run, e.g. "evaluation/results.json".
       pictures: its PNG files beside these, by their names relative to the run.
       left_out: files that are about other weights of its `net.keras` than training ended with.
@@ -27,6 +32,9 @@ class Run(NamedTuple):
     path: str
     name: str
     config: TrainConfig
+    training: Training | None
+    guard: tuple[GuardEvent, ...]
+    history: list[dict[str, float]]
     reports: dict[str, Any]
     pictures: list[str]
     left_out: list[str]
@@ -34,7 +42,7 @@ class Run(NamedTuple):
     @property
     def finished(self) -> bool:
         """Whether training came to its end: `train.json` is written last."""
-        return "train.json" in self.reports
+        return self.training is not None
 
 
 class Drawing(NamedTuple):
@@ -90,14 +98,12 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
 def _run(folder: str, path: str) -> Run:
     relative = os.path.relpath(path, folder)
     name = os.path.basename(os.path.abspath(path)) if relative == os.curdir else relative.replace(os.sep, "/")
-    reports = {
-        file: _json(os.path.join(path, file), kind)
-        for file, kind in _OF_RUN.items()
-        if os.path.isfile(os.path.join(path, file))
-    }
+    training, told = read_training(path), stored(GuardEvents, os.path.join(path, "guard.json"))
+    guard = training.guard.events if training else told.events if told else ()
+    reports: dict[str, Any] = {}
     pictures: list[str] = []
     left_out: list[str] = []
-    weights = reports.get("train.json", {}).get("weights_sha256")
+    weights = training.weights_sha256 if training else None
     for inside in _measurement_folders(path):
         files = [f"{inside}/{file}" for file in sorted(os.listdir(os.path.join(path, inside)))]
         found = {here: _json(os.path.join(path, here), dict) for here in files if os.path.basename(here) in _MEASURED}
@@ -106,7 +112,8 @@ def _run(folder: str, path: str) -> Run:
         reports |= {here: report for here, report in found.items() if here not in old}
         if len(old) < len(found):
             pictures += [here for here in files if here.endswith(".png")]
-    return Run(path, name, _config(os.path.join(path, "config.json")), reports, pictures, left_out)
+    config, history = _config(os.path.join(path, "config.json")), read_history(path)
+    return Run(path, name, config, training, guard, history, reports, pictures, left_out)
 
 
 def _is_of_other_weights(report: dict[str, Any], weights: str) -> bool:

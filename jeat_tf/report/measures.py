@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from jeat_tf.core.records import plain
 from jeat_tf.core.units import fraction_of_255
 from jeat_tf.metrics.features import ScoreNames, score_names
 from jeat_tf.report.collect import Run
+from jeat_tf.runs.training import FILE, Training
 
 ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
     "Accuracy, %", "Generated images", "Calibration", "Detection of other images, AUROC",
@@ -83,7 +85,7 @@ def measured(run: Run) -> list[Value]:
     Raises:
       ValueError: a file that lacks something; it is named.
     """
-    values: list[Value] = []
+    values = list(_training(run.training)) if run.training else []
     for file, report in run.reports.items():
         folder, _, name = file.rpartition("/")
         if name not in _READERS:
@@ -233,24 +235,25 @@ def _fisher(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
             yield Value(column, terms[key], "", file, f"standard error {terms[f'{term}_error']:.3g}")
 
 
-def _training(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    passes = report["passes_per_step"]
-    backward = passes["input_backward"] + passes["weight_backward"]
+def _training(result: Training) -> Iterator[Value]:
+    file = FILE
+    passes = result.passes_per_step
+    backward = passes.input_backward + passes.weight_backward
     per_image = "for each image of a batch, counted on one step"
-    yield Value(Column(COST, "steps", protocol="changes of the weights, or batches served"), report["steps"], "", file)
-    yield Value(Column(COST, "forward / step", protocol=f"passes {per_image}"), passes["forward"], "", file)
+    yield Value(Column(COST, "steps", protocol="changes of the weights, or batches served"), result.steps, "", file)
+    yield Value(Column(COST, "forward / step", protocol=f"passes {per_image}"), passes.forward, "", file)
     yield Value(Column(COST, "backward / step", protocol=f"passes to input or weights {per_image}"), backward, "", file)
     flops = Column(COST, "GFLOP / step", protocol="passes times the FLOPs of a forward pass by TensorFlow's profiler")
-    yield Value(flops, report["flops_per_step"] / 1e9, "", file)
-    yield Value(Column(COST, "parameters", main=False), report["parameters"], "", file)
-    hardware = hardware_text(report["provenance"])
+    yield Value(flops, result.flops_per_step / 1e9, "", file)
+    yield Value(Column(COST, "parameters", main=False), result.parameters, "", file)
+    hardware = hardware_text(plain(result.provenance))
     # Of a run that was interrupted only the last call's time is known, and that may be of a step or two.
-    if "seconds_per_step" in report and round(report["seconds"] / report["seconds_per_step"]) == report["steps"]:
+    if result.seconds and result.seconds_per_step and round(result.seconds / result.seconds_per_step) == result.steps:
         of = "of a run in one call, on whatever else the machine did"
         seconds = Column(COST, "seconds", protocol=f"wall time {of}")
-        yield Value(seconds, report["seconds"], hardware, file)
+        yield Value(seconds, result.seconds, hardware, file)
         each = Column(COST, "ms / step", protocol=f"wall time with validation and files, {of}", main=False)
-        yield Value(each, 1000 * report["seconds_per_step"], hardware, file)
+        yield Value(each, 1000 * result.seconds_per_step, hardware, file)
 
 
 def hardware_text(made: dict[str, Any]) -> str:
@@ -287,5 +290,4 @@ _READERS = {
     "calibration.json": _calibration,
     "ood.json": _other_images,
     "fisher.json": _fisher,
-    "train.json": _training,
 }

@@ -9,6 +9,7 @@ from typing import Any
 from jeat_tf.config.report import ReportConfig
 from jeat_tf.core.files import writable_folder, write_text
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.records import plain
 from jeat_tf.report.collect import read_runs
 from jeat_tf.report.page import render
 from jeat_tf.report.summary import columns_of, summarise
@@ -39,9 +40,9 @@ def report(config: ReportConfig, *, missing: Mapping[str, str] | None = None) ->
         remarks += [f"{name} is not here: {why}" for name, why in (missing or {}).items()]
         columns = columns_of(methods)
         made, today = provenance(), datetime.date.today().isoformat()
-        found = {"marker": MARKER, "date": today, "provenance": made, "remarks": remarks, **as_data(methods)}
+        found = {"marker": MARKER, "date": today, "provenance": plain(made), "remarks": remarks, **as_data(methods)}
         title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
-        page = render(methods, drawings, remarks=remarks, made=made, date=today)
+        page = render(methods, drawings, remarks=remarks, made=plain(made), date=today)
         write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
         write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
         write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")

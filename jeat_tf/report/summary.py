@@ -5,10 +5,9 @@ import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jeat_tf.core.flat import flatten
-from jeat_tf.methods.guard import is_stop
 from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import GROUPS, Column, Value, measured
 
@@ -76,25 +75,17 @@ class Method(NamedTuple):
     @property
     def recoveries(self) -> dict[int, int]:
         """How often the guard took runs back to earlier weights, by seed; without those it did not."""
-        counts = {run.config.run.seed: len(guard_events(run)) for run in self.runs + self.unfinished}
+        counts = {run.config.run.seed: len(run.guard) for run in self.runs + self.unfinished}
         return {seed: count for seed, count in counts.items() if count}
-
-
-def guard_events(run: Run) -> list[dict[str, Any]]:
-    """What the guard did in a run, from `train.json`, or `guard.json` of a run that did not finish."""
-    if run.finished:
-        return run.reports["train.json"].get("guard", {}).get("events", [])
-    return run.reports.get("guard.json", [])
 
 
 def status(run: Run) -> str:
     """Whether a run finished, and how often the guard took it back."""
-    events = guard_events(run)
-    times = sum(not is_stop(event) for event in events)
+    times = sum(not event.is_stop for event in run.guard)
     recovered = [f"taken back by the guard {times} time{'s' * (times != 1)}"] if times else []
     if run.finished:
         return ", ".join(["finished", *recovered])
-    stopped = [f"stopped by the guard at step {event['step']}" for event in events if is_stop(event)]
+    stopped = [f"stopped by the guard at step {event.step}" for event in run.guard if event.is_stop]
     reason = stopped[-1] if stopped else "no train.json: stopped by the guard, failed, or still running"
     return f"did not finish ({', '.join([reason, *recovered])})"
 
@@ -170,7 +161,7 @@ def controls_of(methods: Iterable[Method]) -> list[Control]:
 
 def _dataset(runs: Sequence[Run]) -> str:
     """Name of the data that a row was trained on; of a run's settings, which may be a folder, where none says."""
-    said = [str(run.reports["train.json"]["dataset"]) for run in runs if "dataset" in run.reports.get("train.json", {})]
+    said = [run.training.dataset for run in runs if run.training]
     return said[0] if said else runs[0].config.data.dataset
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.files import writable_folder, write_image, write_json
 from jeat_tf.core.provenance import provenance
+from jeat_tf.core.records import plain
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.runs.locks import held
@@ -102,7 +103,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             "cpu_seconds": round(cpu_seconds, 2),
             "seconds_per_image": seconds / drawn if drawn else None,
             "date": datetime.date.today().isoformat(),
-            "provenance": provenance(),
+            "provenance": plain(provenance()),
         }
         if config.shard:
             report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}

@@ -1,7 +1,6 @@
 """The model that a run trains, and what a step of it costs."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,7 @@ from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.updates import Free
 from jeat_tf.models.flow import initialize_flow
 from jeat_tf.models.nets import Glow
+from jeat_tf.runs.training import Cost
 from jeat_tf.train.images import TrainingImages
 
 _FLOW_IMAGES = 256  # that a flow's ActNorms are set by
@@ -39,7 +39,7 @@ def classifier(config: TrainConfig, data: ImageData, images: TrainingImages, ste
     return model
 
 
-def cost_of(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> dict[str, Any]:
+def cost_of(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> Cost:
     """What a step costs, and what is held in memory."""
     batch_size = config.stream.batch_size
     passes = count_passes(
@@ -51,11 +51,11 @@ def cost_of(config: TrainConfig, model: EnergyClassifier, data: ImageData) -> di
         separate_marginal=config.stream.separate_marginal,
     )
     flops = forward_flops(model.net)
-    return {
-        "parameters": model.net.count_params(),
-        "passes_per_step": dataclasses.asdict(passes),
-        "forward_flops_per_image": flops,
-        "flops_per_step": step_flops(passes, flops, batch_size),
-        "activation_bytes": activation_bytes(model.net, batch_size),
-        "buffer_bytes": buffer_bytes(model.objective),
-    }
+    return Cost(
+        parameters=int(model.net.count_params()),
+        passes_per_step=passes,
+        forward_flops_per_image=float(flops),
+        flops_per_step=float(step_flops(passes, flops, batch_size)),
+        activation_bytes=int(activation_bytes(model.net, batch_size)),
+        buffer_bytes=int(buffer_bytes(model.objective)),
+    )

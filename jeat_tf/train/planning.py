@@ -1,7 +1,6 @@
 """What a run would cost, from a few steps of it."""
 
 import time
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,19 +10,18 @@ from jeat_tf.attacks.surrogates import inference, marginal_energy
 from jeat_tf.config import build
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.loops import input_gradient
+from jeat_tf.runs.training import Plan
 from jeat_tf.train.images import steps_in_epoch, stream, training_images
 from jeat_tf.train.model import classifier, cost_of
 
 _TIMED_STEPS, _TIMED_IMAGES, _LONGEST_TIMED = 9, 4, 10.0  # of a dry run: steps, images, seconds a step
 
 
-def plan(config: TrainConfig) -> dict[str, Any]:
+def plan(config: TrainConfig) -> Plan:
     """What a run would cost, from a few steps of it, or from one gradient where a step takes long; writes nothing.
 
     Returns:
-      plan: parameters, passes and FLOPs of a step, bytes of activations and buffer, seconds of a step and how they
-        are known, steps of the run, and the hours that follow; `teacher_hours`, which are among these, of a net that is
-        trained first to label images.
+      plan: what a step costs, and the hours that follow.
 
     Raises:
       ValueError: bad settings, a batch larger than the data.
@@ -31,16 +29,16 @@ def plan(config: TrainConfig) -> dict[str, Any]:
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
-    taught = {}
+    taught = None
     if config.stream.pseudo_labels:
         assert images.extra is not None  # settings without them are refused
         images = images._replace(extra=(images.extra[0], np.zeros_like(images.extra[1])))  # any label takes as long
         if config.stream.pseudo_labels == "self":
-            taught = {"teacher_hours": plan(config.teacher(""))["hours"]}
+            taught = plan(config.teacher("")).hours
     keras.utils.set_random_seed(config.run.seed)
     model = classifier(config, data, images, steps_per_epoch)
     cost = cost_of(config, model, data)
-    seconds = cost["flops_per_step"] / _speed(model.net, cost["forward_flops_per_image"])
+    seconds = cost.flops_per_step / _speed(model.net, cost.forward_flops_per_image)
     basis = f"FLOPs of a step at the speed of a gradient of {_TIMED_IMAGES} images"
     if seconds <= _LONGEST_TIMED:
         clock = _StepClock()
@@ -49,8 +47,8 @@ def plan(config: TrainConfig) -> dict[str, Any]:
         seconds = float(np.median(clock.seconds[1:]))  # the first one traces
         basis = f"median of {_TIMED_STEPS} steps"
     steps = steps_per_epoch * config.run.epochs
-    hours = seconds * steps / 3600 + sum(taught.values())
-    return cost | {"seconds_per_step": seconds, "basis": basis, "steps": steps, "hours": hours} | taught
+    hours = seconds * steps / 3600 + (taught or 0.0)
+    return Plan(**vars(cost), seconds_per_step=seconds, basis=basis, steps=steps, hours=hours, teacher_hours=taught)
 
 
 def _speed(net: keras.Model, flops: float) -> float:

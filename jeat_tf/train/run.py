@@ -1,5 +1,6 @@
 """`python -m jeat_tf.train`: trains one net by one method."""
 
+import dataclasses
 import datetime
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from jeat_tf.attacks.values import PGD
 from jeat_tf.config import build
 from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.files import own_folder, whole_file, writable_folder, write_json, write_text
+from jeat_tf.core.files import own_folder, whole_file, writable_folder, write_text
 from jeat_tf.core.flat import differences, flatten
 from jeat_tf.core.generations import LAST, PREVIOUS, drop_previous, weights_file
 from jeat_tf.core.provenance import provenance
@@ -30,6 +31,7 @@ from jeat_tf.methods.monitoring import ChainBoard
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import run_config
+from jeat_tf.runs.training import FILE, Cost, Training, Watch
 from jeat_tf.train.devices import strategy_of
 from jeat_tf.train.images import TrainingImages, steps_in_epoch, stream, training_images
 from jeat_tf.train.model import classifier, cost_of
@@ -39,7 +41,7 @@ _ROBUST_STEPS = 10
 _ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(config: TrainConfig) -> Training:
     """Trains, or goes on training, the run in `config.run.model_dir`.
 
     Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
@@ -50,8 +52,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     to its end has `train.json`.
 
     Returns:
-      result: last epoch's logs, steps, seconds of all calls, seconds a step, what a step costs, the guard's
-        recoveries, weights' SHA-256, provenance.
+      result: what `train.json` holds; without seconds where nothing was left to do.
 
     Raises:
       ValueError: bad settings, another run in model_dir, no intact checkpoint, a batch larger than the data.
@@ -75,7 +76,7 @@ def _train(
     steps_per_epoch: int,
     folder: str,
     strategy: tf.distribute.Strategy,
-) -> dict[str, Any]:
+) -> Training:
     _refuse_another_run(folder, config)
     if config.stream.pseudo_labels:
         images = images._replace(extra=_pseudo_labelled(config, images, folder))
@@ -117,8 +118,8 @@ def _train(
         )
         fitted = True
     events = [] if guard is None else guard.events
-    more = cost | {"dataset": data.name, "guard": {"mode": config.watch.guard, "events": events}}
-    result = _finish(folder, config, model, checkpoints, first_step, more)
+    watch = Watch(mode=config.watch.guard, events=tuple(events))
+    result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data.name)
     if guard is not None:
         guard.remove_states()  # nothing goes on from here
     drop_previous(folder)
@@ -244,25 +245,30 @@ def _finish(
     model: EnergyClassifier,
     checkpoints: Checkpoints,
     first_step: int,
-    more: dict[str, Any],
-) -> dict[str, Any]:
+    cost: Cost,
+    watch: Watch,
+    dataset: str,
+) -> Training:
     seconds, step = checkpoints.seconds, model.steps_taken
     model.optimizer.finalize_variable_values(model.net.trainable_variables)  # the average, if there is one
-    result_path, net_path = os.path.join(folder, "train.json"), os.path.join(folder, "net.keras")
+    net_path = os.path.join(folder, "net.keras")
     with whole_file(net_path) as temporary:
         model.net.save(temporary)
     last = checkpoints.history[-1] if checkpoints.history else {}
-    result = {
-        "method": config.method.word,
-        "seed": config.run.seed,
-        "steps": step,
-        "logs": {name: float(value) for name, value in last.items() if name not in ("epoch", "step")},
-        "weights_sha256": weights_sha256(model.net),
-        "date": datetime.date.today().isoformat(),
-        "provenance": provenance(),
-    } | more
+    result = Training(
+        **vars(cost),
+        method=config.method.word,
+        seed=config.run.seed,
+        steps=step,
+        logs={name: float(value) for name, value in last.items() if name not in ("epoch", "step")},
+        weights_sha256=weights_sha256(model.net),
+        dataset=dataset,
+        guard=watch,
+        date=datetime.date.today().isoformat(),
+        provenance=provenance(),
+    )
     # A run that was killed after its last state has all but its result.
-    if step > first_step or not os.path.exists(result_path):
-        result |= {"seconds": seconds, "seconds_per_step": seconds / step}
-        write_json(result_path, result)
+    if step > first_step or not os.path.exists(os.path.join(folder, FILE)):
+        result = dataclasses.replace(result, seconds=seconds, seconds_per_step=seconds / step)
+        result.write(folder)
     return result

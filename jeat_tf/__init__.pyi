@@ -8,7 +8,7 @@ from . import (
     models,
     samplers,
 )
-from .core.balls import L2, Linf
+from .core.balls import L1, L2, Linf
 from .core.energy import JointEnergy, MarginalEnergy, energy, energy_model
 from .core.version import __version__
 from .figures.show import show
@@ -18,6 +18,7 @@ from .models.foreign import as_logits
 __all__ = [
     "EnergyClassifier",
     "JointEnergy",
+    "L1",
     "L2",
     "Linf",
     "MarginalEnergy",

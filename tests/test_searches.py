@@ -398,7 +398,7 @@ class TestSquare:
         from jeat_tf.attacks.square import _bump
 
         for side in (3, 5, 8):
-            bump = _bump(side)
+            bump = _bump(side, "l2")
             assert np.square(bump).sum() == pytest.approx(1.0)
             assert (bump[: side // 2] > 0).any()
             assert (bump[side // 2 :] < 0).any()

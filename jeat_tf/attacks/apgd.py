@@ -1,12 +1,13 @@
 """Auto-PGD: projected ascent that chooses its own step size (Croce & Hein, 2020, https://arxiv.org/abs/2003.01690)."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.attacks import losses
+from jeat_tf.attacks import apgd_l1, losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.core.balls import Ball
@@ -51,7 +52,7 @@ def apgd(
 
     It starts on the surface of the ball with steps of 2 epsilon, and halves them at checkpoints where the loss rose too
     rarely or its best value has not improved, going back to the best point. The authors' code, and this one, compares
-    the first step's loss with 0 and not with the start's.
+    the first step's loss with 0 and not with the start's. In l1 it takes sparse steps instead; see `apgd_l1`.
 
     Args:
       net: images -> logits, or an oracle.
@@ -69,14 +70,21 @@ def apgd(
     """
     if num_steps < 1:
         raise ValueError(f"expected num_steps >= 1, received {num_steps}")
+    begin: Callable = _begin
+    step: Callable = functools.partial(_step, num_steps=num_steps)
+    looks = num_steps
+    if ball.norm == "l1":
+        stages = apgd_l1.stages(num_steps)
+        begin, step = (functools.partial(fn, stages=stages) for fn in (apgd_l1.begin, apgd_l1.step))
+        looks = num_steps + len(stages) - 1
     return search(
         net,
         x,
         labels,
         seed=seed,
-        begin=functools.partial(_begin, ball=ball, loss=loss),
-        step=functools.partial(_step, ball=ball, loss=loss, num_steps=num_steps),
-        num_steps=num_steps,
+        begin=functools.partial(begin, ball=ball, loss=loss),
+        step=functools.partial(step, ball=ball, loss=loss),
+        num_steps=looks,
         begin_cost=Cost(forwards=0, gradients=1),
         step_cost=Cost(forwards=0, gradients=1),
         targets=targets,
@@ -117,7 +125,7 @@ def _step(
     del seed
 
     def inside(x_adv: Images) -> Images:
-        return tf.clip_by_value(ball.project(x_adv, rows.x), 0.0, 1.0)
+        return ball.inside(x_adv, rows.x)
 
     share = tf.where(i > 0, _MOMENTUM, 1.0)
     ahead = inside(state.x_adv + state.step_size[:, None, None, None] * ball.ascent(state.gradient))

@@ -12,44 +12,19 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle, Rows, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
+from jeat_tf.attacks.tanh_space import Adam, each, image, inverse
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
-_INSIDE = 1 - 1e-6  # keeps atanh finite at pixels of 0 and 1
 _NO_PROGRESS = 0.9999  # a loss above this share of that at the last check ends the constant
 _CHECKS = 10  # checks for progress in a constant's steps
-_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8  # Adam's, as published
 _SOLVED = 1e-4  # l-inf: share of the constant below which the loss counts as solved
 _LARGEST_CONSTANT = 20.0
 _LEAST_BOUND = 1 / 256
 
 
-class _Adam(NamedTuple):
-    """Adam for each image by itself: Keras' optimizer has one state for a whole variable, and rows leave the batch."""
-
-    mean: tf.Tensor
-    square: tf.Tensor
-    steps: tf.Tensor  # int32[B]
-
-    @classmethod
-    def new(cls, rows: Rows) -> "_Adam":
-        return cls(tf.zeros_like(rows.x), tf.zeros_like(rows.x), tf.zeros_like(rows.labels))
-
-    def update(self, gradient: tf.Tensor, learning_rate: float) -> tuple["_Adam", tf.Tensor]:
-        steps = self.steps + 1
-        mean = _BETA_1 * self.mean + (1 - _BETA_1) * gradient
-        square = _BETA_2 * self.square + (1 - _BETA_2) * tf.square(gradient)
-        count = tf.cast(steps, tf.float32)
-        rate = learning_rate * tf.sqrt(1 - _BETA_2**count) / (1 - _BETA_1**count)
-        return _Adam(mean, square, steps), -_each(rate) * mean / (tf.sqrt(square) + _TINY)
-
-    def restarted(self, where: tf.Tensor) -> "_Adam":
-        keep = 1 - tf.cast(where, tf.float32)
-        return _Adam(_each(keep) * self.mean, _each(keep) * self.square, tf.where(where, 0, self.steps))
-
-
 class _L2State(NamedTuple):
     w: tf.Tensor
-    adam: _Adam
+    adam: Adam
     constant: tf.Tensor
     low: tf.Tensor  # largest constant that failed
     high: tf.Tensor  # least constant that succeeded; infinite before
@@ -140,8 +115,8 @@ def _begin_l2(oracle: Oracle, rows: Rows, *, constant: float) -> _L2State:
     infinite = float("inf") * ones
     never = tf.zeros_like(rows.labels, tf.bool)
     return _L2State(
-        w=_inverse(rows.x),
-        adam=_Adam.new(rows),
+        w=inverse(rows.x),
+        adam=Adam.new(rows),
         constant=constant * ones,
         low=0 * ones,
         high=infinite,
@@ -168,14 +143,14 @@ def _step_l2(
     confidence: float,
 ) -> _L2State:
     del i, seed
-    x_adv, slope = _image(state.w)
+    x_adv, slope = image(state.w)
     look = oracle.look(loss, x_adv, rows)
     offset = x_adv - rows.x
     distance = tf.reduce_sum(tf.square(offset), axis=(1, 2, 3))
     lacking = confidence - look.loss
     total = distance + state.constant * tf.nn.relu(lacking)
     pull = tf.where(lacking > 0, state.constant, 0.0)
-    adam, move = state.adam.update(slope * (2 * offset - _each(pull) * look.gradient), learning_rate)
+    adam, move = state.adam.update(slope * (2 * offset - each(pull) * look.gradient), learning_rate)
 
     # lacking <= 0 is the goal with confidence; with confidence 0 a tie has to be a success by argmax too.
     success = look.reached & (lacking <= 0) & ~state.done
@@ -189,7 +164,7 @@ def _step_l2(
     following = tf.where(high < float("inf"), (low + high) / 2, 10 * state.constant)
     constants = state.constants + tf.cast(ended, tf.int32)
     return _L2State(
-        w=select_rows(ended, _inverse(rows.x), state.w + move),
+        w=select_rows(ended, inverse(rows.x), state.w + move),
         adam=adam.restarted(ended),
         constant=tf.where(ended, following, state.constant),
         low=low,
@@ -205,7 +180,7 @@ def _step_l2(
 
 class _LinfState(NamedTuple):
     w: tf.Tensor
-    adam: _Adam
+    adam: Adam
     constant: tf.Tensor
     bound: tf.Tensor  # tau: pixels may move so far free of charge
     checked: tf.Tensor  # loss at the last check for progress
@@ -290,8 +265,8 @@ def _begin_linf(oracle: Oracle, rows: Rows, *, constant: float) -> _LinfState:
     del oracle
     ones = tf.ones_like(rows.labels, tf.float32)
     return _LinfState(
-        w=_inverse(rows.x),
-        adam=_Adam.new(rows),
+        w=inverse(rows.x),
+        adam=Adam.new(rows),
         constant=constant * ones,
         bound=ones,
         checked=float("inf") * ones,
@@ -314,14 +289,14 @@ def _step_linf(
     learning_rate: float,
 ) -> _LinfState:
     del i, seed
-    x_adv, slope = _image(state.w)
+    x_adv, slope = image(state.w)
     look = oracle.look(loss, x_adv, rows)
     offset = x_adv - rows.x
     distance = tf.reduce_max(tf.abs(offset), axis=(1, 2, 3))
-    excess = tf.nn.relu(tf.abs(offset) - _each(state.bound))
+    excess = tf.nn.relu(tf.abs(offset) - each(state.bound))
     total = state.constant * tf.nn.relu(-look.loss) + tf.reduce_sum(excess, axis=(1, 2, 3))
     pull = tf.where(look.loss < 0, state.constant, 0.0)
-    gradient = tf.sign(offset) * tf.sign(excess) - _each(pull) * look.gradient
+    gradient = tf.sign(offset) * tf.sign(excess) - each(pull) * look.gradient
     adam, move = state.adam.update(slope * gradient, learning_rate)
 
     solved = look.reached & (total < _SOLVED * state.constant)
@@ -335,7 +310,7 @@ def _step_linf(
     constant = tf.where(failed, 2 * state.constant, state.constant)
     # From the nearest success on; x itself before there is one.
     return _LinfState(
-        w=select_rows(ended, _inverse(x_best), state.w + move),
+        w=select_rows(ended, inverse(x_best), state.w + move),
         adam=adam.restarted(ended),
         constant=constant,
         bound=bound,
@@ -344,18 +319,3 @@ def _step_linf(
         distance=best,
         done=state.done | (bound <= _LEAST_BOUND) | (constant > _LARGEST_CONSTANT) | (best <= epsilon),
     )
-
-
-def _image(w: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The image of w, and its derivative."""
-    t = tf.tanh(w)
-    return (t + 1) / 2, (1 - tf.square(t)) / 2
-
-
-def _inverse(x: Images) -> tf.Tensor:
-    return tf.atanh((2 * x - 1) * _INSIDE)
-
-
-def _each(per_image: tf.Tensor) -> tf.Tensor:
-    """[B] -> [B, 1, 1, 1]."""
-    return per_image[:, None, None, None]

@@ -11,7 +11,8 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.oracle import Oracle
-from jeat_tf.attacks.search import Search, gradients, predictions
+from jeat_tf.attacks.orders import Order, by_logit, by_malt
+from jeat_tf.attacks.search import Search, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import admit, admit_images, check_labels
@@ -20,8 +21,9 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke an image
-TOLERANCE = 1e-6  # rounding of x + epsilon in float32
+TOLERANCE = 1e-6  # rounding of x + epsilon in float32; a share of epsilon where that is above 1
 _TARGETS = 9  # classes that targeted attacks try, as published
+_L1_TARGETS = 5  # of APGD-T in l1, as published
 _RESTARTS = 5  # of AutoAttack's version "plus"
 EOT_SAMPLES = 20  # of AutoAttack's version "rand"
 
@@ -45,13 +47,6 @@ class Run(NamedTuple):
     passes: int
     target: int | None = None
     bounded: bool = True
-
-
-class Order(NamedTuple):
-    """(oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first."""
-
-    name: str
-    rank: Callable[[Oracle, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Plan(NamedTuple):
@@ -123,7 +118,8 @@ def autoattack(
       x: float32[N, H, W, C] in [0, 1].
       labels: int[N].
       seed: int32[2].
-      ball: `Linf(epsilon)` or `L2(epsilon)`.
+      ball: `Linf(epsilon)`, `L2(epsilon)` or `L1(epsilon)`. In l1 "standard" and "fast" are those of Croce & Hein
+        (2021): APGD-CE starts five times, and APGD-T tries five targets.
       attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE and
         APGD-T with targets in MALT's order), or names out of those in `ATTACKS`, a name for each restart.
       batch_size: images in memory at a time.
@@ -177,6 +173,8 @@ def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
         if attacks not in VERSIONS:
             raise ValueError(f'unknown version "{attacks}" of AutoAttack; expected one of {", ".join(VERSIONS)}')
         names, order = VERSIONS[attacks], by_malt if attacks == "fast" else by_logit
+        if ball.norm == "l1" and attacks in ("standard", "fast"):
+            names = ("apgd-ce",) * (_RESTARTS - 1) + names
     else:
         names, order = tuple(attacks), by_logit
     runs: list[Run] = []
@@ -255,7 +253,7 @@ def run_in_order(
             )
             distance = run.ball.distance(tf.constant(found.x_adv), tf.constant(images)).numpy()
             _check_place(run, found.x_adv, distance)
-            broken = found.broken & (distance <= run.ball.epsilon + (TOLERANCE if run.bounded else 0.0))
+            broken = found.broken & (distance <= run.ball.epsilon + (_tolerance(run.ball) if run.bounded else 0.0))
             standing.broken_by[batch[broken]] = standing.run
             standing.distance[batch[broken]] = distance[broken]
             standing.forwards[batch] += found.forwards
@@ -267,34 +265,18 @@ def run_in_order(
         standing.run, standing.position = standing.run + 1, 0
 
 
+def _tolerance(ball: Ball) -> float:
+    return TOLERANCE * max(ball.epsilon, 1.0)
+
+
 def _check_place(run: Run, x_adv: np.ndarray, distance: np.ndarray) -> None:
     outside = max(float(x_adv.max()) - 1, -float(x_adv.min()))
     far = float(distance.max()) - run.ball.epsilon
-    if not outside <= 0 or (run.bounded and not far <= TOLERANCE):
+    if not outside <= 0 or (run.bounded and not far <= _tolerance(run.ball)):
         raise RuntimeError(
             f"{run.name} left its {run.ball.norm} ball of {run.ball.epsilon:g} by {far:g} or the pixel range [0, 1] "
             f"by {outside:g}"
         )
-
-
-def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    del oracle, x
-    others = logits.astype(np.float64)
-    others[np.arange(len(labels)), labels] = -np.inf
-    return np.argsort(-others, axis=-1, kind="stable")[:, :-1].astype(np.int32)
-
-
-def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240)."""
-    others = _by_logit(oracle, x, labels, logits)
-    toward = (gradients(oracle, losses.targeted_margin, x, labels, targets) for targets in others.T)
-    slopes = np.stack([np.abs(gradient).sum(axis=(1, 2, 3)) for gradient in toward], axis=1)
-    margins = logits[np.arange(len(labels)), labels][:, None] - np.take_along_axis(logits, others, axis=1)
-    return np.take_along_axis(others, np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable"), axis=1)
-
-
-by_logit = Order("the largest logits of the image first", _by_logit)
-by_malt = Order("the least logit difference per l1 norm of its gradient first (MALT)", _by_malt)
 
 
 def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:
@@ -305,7 +287,8 @@ def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:
 def _apgd_t_runs(ball: Ball, restart: bool) -> list[Run]:
     del restart
     search = functools.partial(apgd, ball=ball, loss=losses.targeted_dlr)
-    return [Run("apgd-t", search, ball, passes=203, target=rank) for rank in range(_TARGETS)]
+    targets = _L1_TARGETS if ball.norm == "l1" else _TARGETS
+    return [Run("apgd-t", search, ball, passes=203, target=rank) for rank in range(targets)]
 
 
 def _fab_runs(ball: Ball, restart: bool) -> list[Run]:

@@ -10,6 +10,7 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import Look, Oracle, Rows, as_oracle, select_rows
 from jeat_tf.attacks.search import Cost, Found, search
 from jeat_tf.core.balls import Ball
+from jeat_tf.core.l1 import onto_plane
 from jeat_tf.core.loops import advance
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -139,14 +140,16 @@ def _step(
         x_adv=select_rows(reached, rows.x + _BACKWARD * (x_adv - rows.x), x_adv),
         x_best=select_rows(nearer, x_adv, state.x_best),
         distance=distance,
-        settled=state.settled | _settled(distance, i, ball.epsilon) if verdict_only else state.settled,
+        settled=state.settled | _settled(distance, i, ball) if verdict_only else state.settled,
     )
 
 
-def _settled(distance: tf.Tensor, i: tf.Tensor, epsilon: float) -> tf.Tensor:
+def _settled(distance: tf.Tensor, i: tf.Tensor, ball: Ball) -> tf.Tensor:
+    if ball.norm == "l1":  # its distances fall late, so that none is given up
+        return distance <= ball.epsilon
     factors = [tf.where(i + 1 >= steps, factor, float("inf")) for steps, factor in _HOPELESS]
-    hopeless = (distance > tf.reduce_min(factors) * epsilon) & (distance < float("inf"))
-    return (distance <= epsilon) | hopeless
+    hopeless = (distance > tf.reduce_min(factors) * ball.epsilon) & (distance < float("inf"))
+    return (distance <= ball.epsilon) | hopeless
 
 
 def _toward_target(oracle: Oracle, x_adv: Images, rows: Rows, ball: Ball) -> Look:
@@ -184,6 +187,8 @@ def _onto_hyperplane(x: Images, slope: tf.Tensor, offset: tf.Tensor, ball: Ball)
     |slope_j| for l2, where room_j is the way to the end of [0, 1]. The gain is concave and piecewise linear in the
     scale, and Newton's steps from the left climb to the root; no sorting of entries.
     """
+    if ball.norm == "l1":
+        return onto_plane(x, slope, offset)
     missing = _inner(slope, x) - offset  # > 0: <slope, z> has to fall
     direction = -tf.sign(missing)[:, None, None, None] * tf.sign(slope)
     weight = tf.abs(slope)
@@ -212,4 +217,6 @@ def _inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def _dual_norm(slope: tf.Tensor, ball: Ball) -> tf.Tensor:
     if ball.norm == "linf":
         return tf.reduce_sum(tf.abs(slope), axis=(1, 2, 3))
+    if ball.norm == "l1":
+        return tf.reduce_max(tf.abs(slope), axis=(1, 2, 3))
     return tf.sqrt(tf.reduce_sum(tf.square(slope), axis=(1, 2, 3)))

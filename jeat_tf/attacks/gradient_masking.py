@@ -16,7 +16,7 @@ from jeat_tf.attacks.oracle import LogitsLoss, Oracle
 from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import pgd_search
-from jeat_tf.core.balls import L2, Ball, Linf
+from jeat_tf.core.balls import L1, L2, Ball, Linf
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Seed
 
@@ -206,11 +206,12 @@ def _gradients(oracle: Oracle, x: np.ndarray, labels: np.ndarray, ball: Ball, se
 
 
 def _scaled(ball: Ball, factor: float) -> Ball:
-    return Linf(min(factor * ball.epsilon, 1.0)) if ball.norm == "linf" else L2(factor * ball.epsilon)
+    return Linf(min(factor * ball.epsilon, 1.0)) if ball.norm == "linf" else ball.scaled(factor)
 
 
 def _everything(ball: Ball, image_shape: tuple[int, ...]) -> Ball:
-    return Linf(1.0) if ball.norm == "linf" else L2(float(np.sqrt(np.prod(image_shape))))
+    pixels = float(np.prod(image_shape))
+    return {"linf": Linf(1.0), "l2": L2(pixels**0.5), "l1": L1(pixels)}[ball.norm]
 
 
 def _change(a: np.ndarray, b: np.ndarray) -> float:

@@ -42,12 +42,15 @@ def pgd(
     """
 
     def inside(x_adv: Images) -> Images:
+        if bounds == (0.0, 1.0):
+            return ball.inside(x_adv, x)
         x_adv = ball.project(x_adv, x)
         return x_adv if bounds is None else tf.clip_by_value(x_adv, *bounds)
 
     def step(x_adv: Images, seed: Seed) -> Images:
         del seed
-        return inside(x_adv + step_size * ball.ascent(input_gradient(loss_fn, x_adv)))
+        gradient = input_gradient(loss_fn, x_adv)
+        return inside(x_adv + step_size * ball.ascent(gradient, x_adv if bounds == (0.0, 1.0) else None))
 
     first = x if start is None else inside(start(x, seed))
     return repeat(step, first, seed=seed, num_steps=num_steps)

@@ -130,8 +130,8 @@ def _step(
     del i, seed
     look = oracle.look(loss, state.x_best, rows)
     done = state.done | look.reached
-    x_adv = ball.project(state.x_best + step_size * ball.ascent(look.gradient), rows.x)
-    return _State(select_rows(done, state.x_best, tf.clip_by_value(x_adv, 0.0, 1.0)), done)
+    x_adv = ball.inside(state.x_best + step_size * ball.ascent(look.gradient, state.x_best), rows.x)
+    return _State(select_rows(done, state.x_best, x_adv), done)
 
 
 def _stay(oracle: Oracle, rows: Rows) -> _State:

@@ -68,7 +68,7 @@ class EvaluateConfig(Value):
         "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
         "autoattack-plus, autoattack-rand; none: no attack",
     )
-    norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2"))
+    norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2", "l1"))
     epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
     split: str = setting("test", "TFDS split")
     num_images: int = setting(0, "evaluate the first so many images; 0: all", at_least=0)

@@ -1,4 +1,4 @@
-"""Balls around an image, as values: `Linf(8 / 255)`, `L2(0.5)`."""
+"""Balls around an image, as values: `Linf(8 / 255)`, `L2(0.5)`, `L1(12)`."""
 
 import functools
 import math
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jeat_tf.core.norms import Geometry
     from jeat_tf.core.types import Images, Seed
 
+_LEAST_L1 = 0.1  # a smaller sum over all pixels is less than one pixel's 8-bit noise, and a slip of the pen
+
 
 @value
 class Ball(Value):
@@ -26,7 +28,7 @@ class Ball(Value):
 
     @property
     def norm(self) -> str:
-        """ "linf" or "l2"."""
+        """ "linf", "l2" or "l1"."""
         return self.word
 
     def random_start(self, x: "Images", seed: "Seed") -> "Images":
@@ -37,13 +39,22 @@ class Ball(Value):
         """A random offset of length one, for a start on the ball's surface."""
         return self._geometry.random_direction(shape, seed)
 
-    def ascent(self, gradient: "tf.Tensor") -> "tf.Tensor":
-        """The steepest-ascent direction of length one in the ball's norm."""
-        return self._geometry.ascent(gradient)
+    def ascent(self, gradient: "tf.Tensor", x: "Images | None" = None) -> "tf.Tensor":
+        """A direction of length one in the ball's norm that follows the gradient, the steepest one but for l1.
+
+        Args:
+          gradient: float[B, H, W, C].
+          x: images that have to stay in [0, 1]; an l1 step then spends nothing on pixels that cannot move.
+        """
+        return self._geometry.ascent(gradient, x)
 
     def project(self, x: "Images", center: "Images") -> "Images":
         """The nearest point of the ball around `center`."""
         return self._geometry.project(x, center)
+
+    def inside(self, x: "Images", center: "Images") -> "Images":
+        """A point of the ball around `center` that is an image in [0, 1]; for l-inf and l1 the nearest one."""
+        return self._geometry.inside(x, center)
 
     def distance(self, x: "Images", center: "Images") -> "tf.Tensor":
         """float[B], the distance of each image from its centre."""
@@ -94,7 +105,30 @@ class L2(Ball):
         return l2(self.epsilon)
 
 
-BALLS = by_word(Linf, L2)
+@value
+class L1(Ball):
+    """The sum of the absolute changes of all pixels within epsilon: the threat model 12 of CIFAR-10."""
+
+    word: ClassVar[str] = "l1"
+
+    epsilon: float = setting(12.0, "radius of the ball, in [0, 1] pixels summed over the image", at_least=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.epsilon < _LEAST_L1:
+            raise ValueError(
+                f"L1(epsilon={self.epsilon:g}): expected a radius that is a sum over all pixels, e.g. 12 for CIFAR-10, "
+                f"received {self.epsilon:g}, which looks like a radius of l-inf; did you mean Linf({self.epsilon:g})?"
+            )
+
+    @functools.cached_property
+    def _geometry(self) -> "Geometry":
+        from jeat_tf.core.norms import l1
+
+        return l1(self.epsilon)
+
+
+BALLS = by_word(Linf, L2, L1)
 """The balls by the name of their norm."""
 
 

@@ -104,7 +104,7 @@ def normalized(*, step_size: float, bounds: tuple[float, float] | None = None) -
     direction = l2(math.inf).ascent
 
     def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
-        return shaken(x - step_size * direction(input_gradient(energy_fn, x)), seed, 0.0, bounds), memory
+        return shaken(x - step_size * direction(input_gradient(energy_fn, x), None), seed, 0.0, bounds), memory
 
     return Walk(lambda energy_fn, x: (), step)
 

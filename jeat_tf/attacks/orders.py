@@ -1,0 +1,37 @@
+"""Orders of the classes that targeted attacks try, the most promising first."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jeat_tf.attacks import losses
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.search import gradients
+
+
+class Order(NamedTuple):
+    """(oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first."""
+
+    name: str
+    rank: Callable[[Oracle, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    del oracle, x
+    others = logits.astype(np.float64)
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.argsort(-others, axis=-1, kind="stable")[:, :-1].astype(np.int32)
+
+
+def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240)."""
+    others = _by_logit(oracle, x, labels, logits)
+    toward = (gradients(oracle, losses.targeted_margin, x, labels, targets) for targets in others.T)
+    slopes = np.stack([np.abs(gradient).sum(axis=(1, 2, 3)) for gradient in toward], axis=1)
+    margins = logits[np.arange(len(labels)), labels][:, None] - np.take_along_axis(logits, others, axis=1)
+    return np.take_along_axis(others, np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable"), axis=1)
+
+
+by_logit = Order("the largest logits of the image first", _by_logit)
+by_malt = Order("the least logit difference per l1 norm of its gradient first (MALT)", _by_malt)

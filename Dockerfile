@@ -2,7 +2,11 @@
 # docker build --tag REGISTRY/jeat_tf:0.1.0 .            for processors
 # docker build --build-arg EXTRAS='[gpu]' --tag ... .    for NVIDIA GPUs, with TensorFlow's own CUDA libraries
 
-FROM python:3.11.14-slim-bookworm AS build
+# A tag may be moved. Whoever builds pins the base by the digest that they have checked:
+# docker build --build-arg BASE=python@sha256:... .
+ARG BASE=python:3.11.14-slim-bookworm
+
+FROM ${BASE} AS build
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -13,7 +17,7 @@ COPY components ./components
 RUN /opt/venv/bin/python -m pip install --constraint constraints.txt ".${EXTRAS}" \
     && /opt/venv/bin/python -m pip uninstall --yes pip
 
-FROM python:3.11.14-slim-bookworm
+FROM ${BASE}
 RUN useradd --create-home --uid 1000 jeat
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1

@@ -149,31 +149,38 @@ class TestDownload:
     def test_happens_once(self, graph, home, monkeypatch, tmp_path):
         source = pathlib.Path(archive(graph, tmp_path / "inception-2015-12-05.tgz"))
         self.serve(monkeypatch, source)
-        first = inception_2015()
+        digest = hashlib.sha256(graph).hexdigest()
+        first = inception_2015(sha256=digest)
         source.unlink()
-        assert inception_2015().sha256 == first.sha256 == hashlib.sha256(graph).hexdigest()
+        assert inception_2015(sha256=digest).sha256 == first.sha256 == digest
         assert [path.name for path in home.iterdir()] == ["inception-2015-12-05.tgz"]
 
     def test_without_a_network_names_what_works(self, home, monkeypatch, tmp_path):
         self.serve(monkeypatch, tmp_path / "nothing.tgz")
         with pytest.raises(ValueError, match=r"without a network use --features=judge.keras"):
-            inception_2015()
+            inception_2015(sha256="0" * 64)
         assert not list(home.iterdir())
 
-    @pytest.mark.parametrize("settings", [{}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
+    def test_without_a_digest_nothing_is_fetched(self, graph, home, monkeypatch, tmp_path):
+        self.serve(monkeypatch, archive(graph, tmp_path / "inception-2015-12-05.tgz"))
+        with pytest.raises(ValueError, match="expected --features_sha256"):
+            inception_2015()
+        assert not home.exists()
+
+    @pytest.mark.parametrize("settings", [{"sha256": "1" * 64}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
     def test_names_the_file_kept_that_it_refuses(self, settings, graph, home, monkeypatch, tmp_path):
         self.serve(monkeypatch, tmp_path / "inception-2015-12-05.tgz")
         home.mkdir(parents=True)
         kept = pathlib.Path(archive(graph, home / "inception-2015-12-05.tgz"))
-        if not settings:
+        if settings["sha256"] != "0" * 64:
             kept.write_bytes(kept.read_bytes()[:-50_000])
         with pytest.raises(ValueError, match=f"{kept} was kept from a download: remove it"):
             inception_2015(**settings)
 
-    @pytest.mark.parametrize("settings", [{}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
+    @pytest.mark.parametrize("settings", [{"sha256": "1" * 64}, {"sha256": "0" * 64}], ids=["broken", "another digest"])
     def test_keeps_nothing_that_it_refuses(self, settings, graph, home, monkeypatch, tmp_path):
         source = pathlib.Path(archive(graph, tmp_path / "inception-2015-12-05.tgz"))
-        if not settings:
+        if settings["sha256"] != "0" * 64:
             source.write_bytes(source.read_bytes()[:-50_000])
         self.serve(monkeypatch, source)
         with pytest.raises(ValueError, match="damaged|whole|expected .* with SHA-256"):

@@ -61,7 +61,8 @@ class EvaluateConfig(Value):
     audit: Audit = setting(Audit(), "audit")
     density: Density = setting(Density(), "density")
     generation: Generation = setting(Generation(), "generation")
-    model: str = setting("", "folder of a training run, a .keras file, or a SavedModel")
+    model: str = setting("", "folder of a training run, a .keras file, or, with --trust, a SavedModel")
+    trust: bool = setting(False, "load a SavedModel, whose graph may read and write files", identity=False)
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
         "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "

@@ -61,7 +61,7 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     if config.density.fisher_probes < 0 or config.density.fisher_images < 0:
         raise ValueError("expected --fisher_images and --fisher_probes >= 0")
     file, run = net_file(config.model), run_config(config.model)
-    net, data = load_net(config.model), labelled(config, run)
+    net, data = load_net(config.model, trust=config.trust), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
     generated = open_generated(config, net, run) if "generation" in names else None

@@ -57,9 +57,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
     run = run_config(config.model)
     names, balls = attack_names(config), _balls(config, run)
-    net, data = load_net(config.model), labelled(config, run)
+    net, data = load_net(config.model, trust=config.trust), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
-    plain_net = load_net(config.audit.transfer_from) if config.audit.transfer_from else None
+    plain_net = load_net(config.audit.transfer_from, trust=config.trust) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate", shard=config.shard) as hold:
         return _evaluated(config, folder, hold, run, names, balls, net, data, plain_net)

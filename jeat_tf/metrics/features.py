@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from jeat_tf.models.files import weights_sha256
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 _GRAPH = "classify_image_graph_def.pb"
 _SIDE = 299
+_ACTS = re.compile("File|Save|Restore|PyFunc|Print|Summary|Merge.*Checkpoint|Dataset|Reader|Sql")
 _OFFLINE = (
     "without a network use --features=judge.keras, any classifier of the same images (in Python classifier(net)), "
     "whose scores bear other names"
@@ -97,12 +99,13 @@ def inception_2015(path: str = "", *, sha256: str = "") -> FeatureNet:
     over three channels. Features are pool_3, probabilities the softmax of all 1008 logits without their bias, as in
     the code of Salimans et al., 2016, https://github.com/openai/improved-gan, and of Heusel et al., 2017.
 
-    No digest is built in: `FeatureNet.sha256` is that of the graph that was read. Give `sha256` to accept one only.
+    No digest is built in, so a download needs `sha256`. `FeatureNet.sha256` is that of the graph that was read. A graph
+    with operations that read or write files, or that call Python, is refused.
 
     Args:
       path: classify_image_graph_def.pb, or the archive inception-2015-12-05.tgz; "" downloads the archive (about 89 MB)
         once, to the folder jeat_tf of Keras' home.
-      sha256: the digest that classify_image_graph_def.pb must have, packed or not; "" accepts any.
+      sha256: the digest that classify_image_graph_def.pb must have, packed or not; "" accepts any file at `path`.
 
     Raises:
       ValueError: not such a graph, another digest, or no network. A download that fails or is not accepted leaves
@@ -228,6 +231,11 @@ def _read_graph(path: str, sha256: str) -> bytes:
 
 def _download(sha256: str) -> bytes:
     """The graph from Keras' home, or from the network and then kept there."""
+    if not sha256:
+        raise ValueError(
+            f"expected --features_sha256, the digest that {_GRAPH} must have: a graph from the network is run only if "
+            f"it is known. Give it, or the path of a copy by --features_path, or {_OFFLINE}"
+        )
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     path = os.path.join(home, "jeat_tf", os.path.basename(INCEPTION_URL))
     if os.path.exists(path):
@@ -257,6 +265,9 @@ def _checked_graph(serialized: bytes, path: str) -> tf.compat.v1.GraphDef:
         graph.ParseFromString(serialized)
     except Exception as error:
         raise ValueError(f"expected a frozen TensorFlow graph in {path}, received another or a damaged file") from error
+    acting = sorted({node.op for node in graph.node} | {n.op for f in graph.library.function for n in f.node_def})
+    if acting := [op for op in acting if _ACTS.search(op)]:
+        raise ValueError(f"expected a graph that computes alone, received {path} with operations {', '.join(acting)}")
     missing = {"Mul", "pool_3", "softmax/logits/MatMul"} - {node.name for node in graph.node}
     if missing:
         raise ValueError(

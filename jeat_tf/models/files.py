@@ -11,14 +11,23 @@ import jeat_tf.core.energy  # noqa: F401  registers the energy layers
 from jeat_tf.core.archives import check_unpacked
 
 
-def load_net(path: str) -> keras.Model:
+def load_net(path: str, *, trust: bool = False) -> keras.Model:
     """The net in a .keras file, in the folder of a training run (its net.keras), or in a SavedModel; safe mode on.
+
+    Args:
+      path: where it is.
+      trust: also load a SavedModel. It is a program: its graph may read and write files.
 
     Raises:
       ValueError: nothing there, not a readable net, or a net that is not images -> logits [B, K].
     """
     file = net_file(path)
     if os.path.isdir(file):
+        if not trust:
+            raise ValueError(
+                f"{file} is a SavedModel, which is a program: its graph may read and write files. Give --trust to "
+                "`python -m jeat_tf.evaluate` if you know where it is from, or use a .keras file"
+            )
         return _saved_model(file)
     try:
         check_unpacked(file)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
-from jeat_tf.data.datasets import ImageData, as_floats, open_dataset
+from jeat_tf.data.datasets import as_floats, open_dataset
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.train.run import train
 
 # Two logical devices, for the test under tf.distribute; they must be named before TensorFlow starts.

@@ -2,10 +2,11 @@
 
 import keras
 
-from jeat_tf.config.shared import Data
+from jeat_tf.config.shared import Data, size_of
 from jeat_tf.config.train import Optimizer
 from jeat_tf.core.units import numbers
-from jeat_tf.data.datasets import ImageData, open_dataset
+from jeat_tf.data.datasets import open_dataset
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.optimizers import CoupledSGD, Cyclic, Warmup
 from jeat_tf.models.files import load_net
@@ -16,7 +17,9 @@ def dataset(config: Data) -> ImageData:
     """The data set, open and prepared."""
     if not config.dataset:
         raise ValueError("expected a data set, received nothing; set --dataset")
-    return open_dataset(config.dataset, config.data_dir or None, download=config.download)
+    return open_dataset(
+        config.dataset, config.data_dir or None, download=config.download, image_size=size_of(config.image_size)
+    )
 
 
 def net(

@@ -1,5 +1,7 @@
 """Label-preserving changes of a training image: (image, seed) -> image."""
 
+import re
+
 import tensorflow as tf
 
 from jeat_tf.core.seeds import split
@@ -24,6 +26,6 @@ AUGMENTATIONS: dict[str, Augment | None] = {"none": None, "crop": crop, "crop_fl
 
 def usual_augmentation(dataset: str) -> str:
     """The name of what published systems use: crop and flip for CIFAR, crop alone for SVHN, else nothing."""
-    if dataset.startswith("cifar"):
+    if re.fullmatch(r"cifar\d+\w*(/\w+)?", dataset):
         return "crop_flip"
-    return "crop" if dataset.startswith("svhn") else "none"
+    return "crop" if re.fullmatch(r"svhn\w*", dataset) else "none"

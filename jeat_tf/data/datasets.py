@@ -1,98 +1,80 @@
-"""Data sets by name: TFDS builders, the built-in digits, or a prepared TFDS folder."""
+"""Data sets by name: TFDS builders, the built-in digits, folders of images, files of arrays."""
 
+import contextlib
 import difflib
 import os
-from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from jeat_tf.data import arrays, folders
 from jeat_tf.data.digits import Digits
+from jeat_tf.data.image_data import ImageData, TfdsImages, Unlabelled
 
 _CHUNKS = 100  # sub-splits that the validation draw chooses among: one percent of the training split each
 
 
-class ImageData(NamedTuple):
-    """A classification data set that is ready to be read.
-
-    Attributes:
-      name: of the TFDS builder.
-      builder: the prepared TFDS builder.
-      image_key, label_key: features read as image and label.
-      image_shape: (H, W, C).
-      class_names: one for each class, in label order.
-    """
-
-    name: str
-    builder: tfds.core.DatasetBuilder
-    image_key: str
-    label_key: str
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-    def split(self, split: str) -> tf.data.Dataset:
-        """Elements (image uint8[H, W, C], label int64[]), always in the same order."""
-        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-        examples = self.builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-        return examples.map(lambda e: (e[self.image_key], e[self.label_key]))
-
-    def size(self, split: str) -> int:
-        """Number of examples of a split, or of a sub-split such as "train[:10%]"."""
-        if split.split("[")[0] not in self.builder.info.splits:
-            raise ValueError(
-                f'data set {self.name} in {self.builder.data_path} has no split "{split}"; '
-                f"it has {sorted(self.builder.info.splits)}"
-            )
-        return self.builder.info.splits[split].num_examples
-
-    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """The whole split in memory: images uint8[N, H, W, C] and labels int64[N]."""
-        self.size(split)
-        batches = list(self.split(split).batch(1024).as_numpy_iterator())
-        return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
-
-
-def open_dataset(name: str, data_dir: str | None = None, *, download: bool = False) -> ImageData:
-    """The data set of a TFDS name, or of a folder that TFDS prepared.
+def open_dataset(
+    name: str, data_dir: str | None = None, *, download: bool = False, image_size: tuple[int, int] | None = None
+) -> ImageData:
+    """The data set of a TFDS name, a folder, or a file of arrays.
 
     Args:
-      name: "digits" (built in), any TFDS image classification name ("cifar10", "svhn_cropped", ...), or the
-        version folder of a prepared data set (the one that holds dataset_info.json).
+      name: "digits" (built in); any TFDS image classification name, with its config where it has some ("cifar10",
+        "cifar10_corrupted/gaussian_noise_5"); the version folder of a prepared data set (the one that holds
+        dataset_info.json); a folder of images (`folders.open_folder`); or an .npz or .npy file (`arrays.open_arrays`).
       data_dir: TFDS data folder; None is TFDS' own default (TFDS_DATA_DIR or ~/tensorflow_datasets).
       download: fetch and prepare what is missing. The built-in digits are prepared in any case.
+      image_size: (H, W) that images are resized to; None leaves them as they are.
 
     Raises:
       ValueError: unknown name (with the nearest ones), or not an image classification data set.
-      FileNotFoundError: nothing prepared in data_dir, and download is off or failed.
+      FileNotFoundError: no such file or folder; or nothing prepared in data_dir, and download is off or failed.
     """
+    if is_file(name):
+        return arrays.open_arrays(name, image_size)
+    if _is_folder_of_images(name):
+        return folders.open_folder(name, image_size)
     builder = _builder(name, data_dir)
     if not builder.info.splits:
         _prepare(builder, download or isinstance(builder, Digits))
-    image_key, label_key = _keys(builder)
-    shape = builder.info.features[image_key].shape
-    if None in shape:
-        raise ValueError(
-            f"data set {name} has images of varying size {shape}; prepare a resized copy "
-            "(tfds.dataset_builders.store_as_tfds_dataset) and pass its folder as --dataset"
-        )
-    return ImageData(
-        name=builder.name,
-        builder=builder,
-        image_key=image_key,
-        label_key=label_key,
-        image_shape=tuple(shape),
-        class_names=tuple(builder.info.features[label_key].names),
-    )
+    keys = _keys(builder)
+    shape = builder.info.features[keys[0]].shape
+    if None in shape[:2] and image_size is None:
+        raise ValueError(f"data set {name} has images of varying size {shape}; give --image_size=HxW to resize them")
+    return TfdsImages(builder, keys, image_size)
+
+
+def open_unlabelled(
+    name: str,
+    split: str,
+    data_dir: str | None = None,
+    *,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+) -> Unlabelled:
+    """Images whose labels nothing reads: a split of a data set, a file, or any folder with images in it.
+
+    Raises:
+      ValueError: see `open_dataset`.
+      FileNotFoundError: see `open_dataset`.
+    """
+    if is_file(name):
+        return arrays.open_unlabelled_arrays(name, image_size)
+    if _is_folder_of_images(name):
+        return folders.open_unlabelled_folder(name, image_size)
+    data = open_dataset(name, data_dir, download=download, image_size=image_size)
+    return Unlabelled(data.name, data.arrays(split)[0])
 
 
 def as_floats(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [0, 1]."""
-    return images.astype(np.float32) / 255
+    """Images as float32 in [0, 1]: uint8 divided by 255, floats as they are."""
+    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+
+
+def is_file(name: str) -> bool:
+    """Whether the name of a data set is that of a file of arrays."""
+    return name.endswith(arrays.SUFFIXES)
 
 
 def split_names(data: ImageData, validation_percent: int, seed: int) -> tuple[str, str | None]:
@@ -108,12 +90,18 @@ def split_names(data: ImageData, validation_percent: int, seed: int) -> tuple[st
     """
     if not 0 <= validation_percent <= 90:
         raise ValueError(f"expected validation_percent in 0..90, received {validation_percent}")
-    data.size("train")
+    size = data.size("train")
     if validation_percent == 0:
         return "train", None
     chosen = np.random.default_rng(seed).permutation(_CHUNKS)[:validation_percent]
     held_out = np.isin(np.arange(_CHUNKS), chosen)
-    return _ranges(~held_out), _ranges(held_out)
+    names = _ranges(~held_out), _ranges(held_out)
+    if not all(data.size(name) for name in names):
+        raise ValueError(
+            f"expected training images of which {validation_percent}% can be held out, {data.name} has {size}; give "
+            "another --validation_percent, or 0"
+        )
+    return names
 
 
 def _ranges(chunks: np.ndarray) -> str:
@@ -130,21 +118,51 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             return tfds.builder_from_directory(name)
         except tfds.core.dataset_info.DatasetInfoFileError:
             raise ValueError(
-                f"{name} is a folder without dataset_info.json; expected the version folder of a prepared "
-                "TFDS data set, for instance .../cifar10/3.0.2"
+                f"expected a folder of images, or one with dataset_info.json that TFDS prepared, such as "
+                f".../cifar10/3.0.2; {name} has neither"
             ) from None
+    if os.path.isabs(name) or name.startswith((".", "~")) or os.path.isfile(name):
+        raise FileNotFoundError(
+            f"expected --dataset of a name, a folder or an .npz or .npy file; {name} "
+            + ("is another file" if os.path.isfile(name) else "does not exist")
+        )
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-        near = difflib.get_close_matches(name, known, n=5)
+        near = difflib.get_close_matches(name.split("/")[0], known, n=5)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `tfds.list_builders()`"
         raise ValueError(f'unknown data set "{name}": neither a TFDS name nor an existing folder; {hint}') from None
+    except ValueError as error:
+        raise ValueError(_in_one_sentence(name, data_dir, error)) from None
+
+
+def _in_one_sentence(name: str, data_dir: str | None, error: ValueError) -> str:
+    """What is wrong with the config or the spelling of a TFDS name."""
+    base, _, given = name.partition("/")
+    configs = []
+    with contextlib.suppress(Exception):  # a name that TFDS cannot parse has no configs to list
+        configs = list(tfds.builder_cls(base.split(":")[0]).builder_configs)
+    if given and configs:
+        near = difflib.get_close_matches(given, configs, n=3) or configs[:3]
+        return f'data set {base} has no config "{given}"; did you mean {" or ".join(near)}?'
+    if given:
+        return f'data set {base} has no configs, received "{given}"; write --dataset={base}'
+    return f'"{name}" is no name of a data set: {str(error).strip().splitlines()[0]}'
+
+
+def _is_folder_of_images(name: str) -> bool:
+    return (
+        os.path.isdir(name)
+        and not os.path.isfile(os.path.join(name, "dataset_info.json"))
+        and folders.holds_images(name)
+    )
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
+    name = builder.name if builder.builder_config is None else f"{builder.name}/{builder.builder_config.name}"
     recipe = (
-        f"prepare it once with `python -m jeat_tf.prepare --dataset={builder.name} --download` (needs a network), "
+        f"prepare it once with `python -m jeat_tf.prepare --dataset={name} --download` (needs a network), "
         "or put the original archives into <data_dir>/downloads/manual and run the same command, "
         "or point --data_dir at the folder that holds it"
     )
@@ -155,9 +173,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
     try:
         builder.download_and_prepare()
     except OSError as error:
-        raise FileNotFoundError(
-            f"could not fetch {builder.name} into {builder.data_path}: {error}; {recipe}"
-        ) from error
+        raise FileNotFoundError(f"could not fetch {name} into {builder.data_path}: {error}; {recipe}") from error
     finally:
         tfds.enable_progress_bar()
 

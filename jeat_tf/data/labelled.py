@@ -1,13 +1,12 @@
-"""Labelled images to evaluate on, from a TFDS data set or from an .npz file."""
+"""Labelled images to evaluate on."""
 
-import hashlib
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jeat_tf.core.checks import check_images, check_labels
-from jeat_tf.core.files import read_arrays
-from jeat_tf.data.datasets import as_floats, open_dataset
+from jeat_tf.data.datasets import as_floats, is_file, open_dataset
+from jeat_tf.data.image_data import StoredImages, digest
 
 
 class Pixels:
@@ -20,8 +19,7 @@ class Pixels:
         return len(self.images)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        images = self.images[index]
-        return as_floats(images) if images.dtype == np.uint8 else images.astype(np.float32)
+        return as_floats(self.images[index])
 
 
 class LabelledImages(NamedTuple):
@@ -32,14 +30,18 @@ class LabelledImages(NamedTuple):
       origin: which of its images these are, in words.
       images: N images.
       labels: int64[N].
-      num_classes: of the data set; None where only the labels are known.
+      class_names: of the data set; empty where only the labels are known.
     """
 
     name: str
     origin: str
     images: Pixels
     labels: np.ndarray
-    num_classes: int | None
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int | None:
+        return len(self.class_names) or None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -52,66 +54,49 @@ class LabelledImages(NamedTuple):
 
     def sha256(self) -> str:
         """Digest of images and labels."""
-        digest = hashlib.sha256(str(self.images.images.dtype).encode())
-        digest.update(self.images.images.tobytes())
-        digest.update(self.labels.tobytes())
-        return digest.hexdigest()
+        return digest(self.images.images, self.labels)
 
 
 def open_labelled(
-    name: str, split: str, *, count: int = 0, data_dir: str | None = None, download: bool = False
+    name: str,
+    split: str,
+    *,
+    count: int = 0,
+    data_dir: str | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
 ) -> LabelledImages:
-    """The first `count` images of a split, or of an .npz file with arrays `images` and `labels`.
+    """The first `count` images of a split, or of a file or folder of images that has no splits.
 
     Args:
-      name: a data set as `open_dataset` takes it, or the path of an .npz file: images uint8 or float in [0, 1],
-        [N, H, W, C], and labels int[N].
-      split: TFDS split; not used for a file.
+      name: a data set as `open_dataset` takes it.
+      split: of the data set; a file or folder of one set of images is that set, whatever the split is called.
       count: how many; 0: all.
       data_dir: see `open_dataset`.
       download: see `open_dataset`.
+      image_size: see `open_dataset`.
 
     Raises:
       ValueError: no such data set or split, an unreadable file, bad images or labels, or fewer than `count` images.
       FileNotFoundError: the data set is not prepared, or there is no such file.
     """
-    if name.endswith(".npz"):
-        images, labels = _read(name)
-        total, where, num_classes = len(labels), "the file", None
-    else:
-        data = open_dataset(name, data_dir, download=download)
-        total, where, num_classes = data.size(split), split, data.num_classes
-        name = data.name
+    data = open_dataset(name, data_dir, download=download, image_size=image_size)
+    where, one_set = split, set(data.splits) == {"train"} and isinstance(data, StoredImages)
+    if one_set:
+        where, split = "the file" if is_file(name) else "the folder", re.sub(r"^\w*", "train", split)
+    total = data.size(split)
     if not 0 <= count <= total:
         raise ValueError(f"expected --num_images in 0..{total}, the images of {where}, received {count}")
     count = count or total
-    if num_classes is not None:
+    if isinstance(data, StoredImages):
+        images, labels = data.arrays(split)
+    else:
         examples = list(data.split(split).take(count).as_numpy_iterator())
         images, labels = np.stack([x for x, _ in examples]), np.stack([y for _, y in examples])
     return LabelledImages(
-        name=name,
+        name=data.name,
         origin=f"images 0 to {count - 1} of the {total} of {where}, in file order",
         images=Pixels(images[:count]),
         labels=labels[:count].astype(np.int64),
-        num_classes=num_classes,
+        class_names=data.class_names if data.named else (),
     )
-
-
-def _read(path: str) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        arrays = read_arrays(path)
-        missing = {"images", "labels"} - set(arrays)
-        if missing:
-            raise ValueError(f"it has no {' and no '.join(sorted(missing))}, but {', '.join(sorted(arrays))}")
-        images, labels = arrays["images"], arrays["labels"]
-        if images.ndim != 4 or labels.ndim != 1:
-            raise ValueError(f"expected images [N, H, W, C] and labels [N], received {images.shape} and {labels.shape}")
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"expected an .npz file with arrays images and labels, cannot use {path}: {error}") from error
-    if len(images) != len(labels) or not len(images):
-        raise ValueError(f"expected a label for each image in {path}, received {len(labels)} for {len(images)}")
-    check_images(images[:1] / np.float32(255) if images.dtype == np.uint8 else images)
-    check_labels(labels)
-    return images, labels

@@ -32,7 +32,7 @@ def training_stream(
     starts at `first_step` sees what an uninterrupted run would have seen.
 
     Args:
-      images: uint8[N, H, W, C], kept in memory.
+      images: uint8, or float32 in [0, 1], [N, H, W, C], kept in memory.
       labels: int64[N].
       batch_size: images in a batch; the last incomplete batch of an epoch is dropped.
       seed: of order and augmentation.
@@ -108,7 +108,7 @@ def _shuffled(
         order = tf.reshape(order[: steps_per_epoch * batch_size], [steps_per_epoch, batch_size])
 
         def batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x = tf.cast(tf.gather(images, rows), tf.float32) / 255.0
+            x = _scaled(tf.gather(images, rows))
             if augment is not None:
                 x = tf.map_fn(
                     lambda e: augment(e[0], fold_in(epoch_seed, e[1])), (x, rows), fn_output_signature=x.dtype
@@ -125,6 +125,11 @@ def evaluation_batches(examples: tf.data.Dataset, batch_size: int) -> tf.data.Da
     """Batches (x float32[B, H, W, C] in [0, 1], labels int64[B]) in order, the last one smaller."""
 
     def scale(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(image, tf.float32) / 255.0, label
+        return _scaled(image), label
 
     return examples.batch(batch_size).map(scale, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+
+
+def _scaled(images: tf.Tensor) -> tf.Tensor:
+    """float32 in [0, 1], of uint8 or of such floats."""
+    return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images

@@ -11,19 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf import figures
+from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.shared import Data, size_of
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256, writable_folder, write_json
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import plain
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.values import nearest
-from jeat_tf.data.labelled import LabelledImages, open_labelled
+from jeat_tf.data.datasets import open_unlabelled
+from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.runs.locks import held
-from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
+from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
 
 _MADE = ("uniform", "gaussian", "constant", "interpolation")  # outside sets that need no data
 _SHOWN = {
@@ -127,10 +130,35 @@ def labelled(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
     """The labelled images that an evaluation is about."""
     data = data_of_run(config.data, run)
     if not data.dataset:
-        raise ValueError("expected --dataset, received nothing: a TFDS name, a prepared folder, or an .npz file")
-    return open_labelled(
-        data.dataset, config.split, count=config.num_images, data_dir=data.data_dir or None, download=data.download
+        raise ValueError("expected --dataset, received nothing: a TFDS name, a folder of images, or an .npz file")
+    if run is not None and config.split == "test":
+        _refuse_training_images(data, run)
+    found = open_labelled(
+        data.dataset,
+        config.split,
+        count=config.num_images,
+        data_dir=data.data_dir or None,
+        download=data.download,
+        image_size=size_of(data.image_size),
     )
+    trained_on = class_names_of_run(config.model)
+    if trained_on and found.class_names and trained_on != found.class_names:
+        raise ValueError(
+            f"expected the classes that the run was trained on, {', '.join(trained_on)}, received "
+            f"{', '.join(found.class_names)} in {data.dataset}; give the folders of classes the same names"
+        )
+    return found
+
+
+def _refuse_training_images(data: Data, run: TrainConfig) -> None:
+    """Raises ValueError where the images of a run that has one set of them would pass for test images."""
+    if os.path.realpath(data.dataset) == os.path.realpath(run.data.dataset) and os.path.exists(data.dataset):
+        opened = build.dataset(data)
+        if "test" not in opened.splits:
+            raise ValueError(
+                f"expected test images, received {data.dataset}, on which the run was trained; give others by "
+                f"--dataset, or say --split=train to measure on these"
+            )
 
 
 def _calibration(net: keras.Model, data: LabelledImages, folder: str, batch_size: int) -> dict[str, Any]:
@@ -162,12 +190,21 @@ def _outside(name: str, config: EvaluateConfig, data: LabelledImages) -> np.ndar
         make = {"uniform": ood.uniform_noise, "gaussian": ood.gaussian_noise, "constant": ood.constant}[name]
         return make(count, (height, width, channels), seed)
     try:
-        other = open_labelled(name, config.split, data_dir=config.data.data_dir or None, download=config.data.download)
+        other = open_unlabelled(
+            name,
+            config.split,
+            config.data.data_dir or None,
+            download=config.data.download,
+            image_size=size_of(config.data.image_size),
+        )
     except ValueError as error:
         raise ValueError(f"--ood={name}: {nearest(name, _MADE)} Otherwise: {error}") from error
-    if other.image_shape != shape:
-        raise ValueError(f"expected images of shape {list(shape)} in --ood={name}, received {list(other.image_shape)}")
-    return other.images[:count]
+    images = Pixels(other.images[:count])
+    if images.images.shape[1:] != shape:
+        raise ValueError(
+            f"expected images of shape {list(shape)} in --ood={name}, received {list(images.images.shape[1:])}"
+        )
+    return images[:]
 
 
 def _ood(

@@ -15,7 +15,7 @@ from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.checks import check_labels
-from jeat_tf.data.datasets import ImageData
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.data.labelled import Pixels
 from jeat_tf.metrics import diversity, features, neighbours, scores
 from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
@@ -134,7 +134,8 @@ def open_generated(config: EvaluateConfig, net: keras.Model, run: TrainConfig | 
     sets = _sets(config, weights_sha256(net), data, run)
     images, labels = data.arrays(wanted.reference_split)
     real = Pixels(images)
-    held_out = Pixels(data.arrays(config.split)[0]) if config.split != wanted.reference_split else None
+    others = config.split != wanted.reference_split and not (config.split == "test" and "test" not in data.splits)
+    held_out = Pixels(data.arrays(config.split)[0]) if others else None
     try:
         classes = looking.of(real[:2])[1].shape[1]
     except ValueError as error:

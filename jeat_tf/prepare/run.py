@@ -46,7 +46,7 @@ def _prepared(config: PrepareConfig) -> dict[str, Any]:
     digest = hashlib.sha256()
     seen: dict[str, set[bytes]] = {}
     anomalies: list[str] = []
-    for split in data.builder.info.splits:
+    for split in data.splits:
         counts = np.zeros(data.num_classes, int)
         total, squares, pixels, flat = 0.0, 0.0, 0, 0
         seen[split] = set()
@@ -77,7 +77,7 @@ def _prepared(config: PrepareConfig) -> dict[str, Any]:
             anomalies.append(f"{shared} images are in both {a} and {b}")
     summary = {
         "dataset": data.name,
-        "folder": str(data.builder.data_path),
+        "folder": data.place,
         "image_shape": list(data.image_shape),
         "class_names": list(data.class_names),
         "splits": splits,

@@ -14,8 +14,9 @@ from jeat_tf.config.store import read_settings
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256
 from jeat_tf.core.generations import newest
-from jeat_tf.data.datasets import ImageData
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.runs.training import read_training
 
 
 class Trained(NamedTuple):
@@ -61,10 +62,14 @@ def open_trained(model: str, data: Data) -> Trained:
 
 
 def data_of_run(data: Data, config: TrainConfig | None) -> Data:
-    """The data set asked for, or where none is, that of the run."""
-    if config is None or data.dataset:
+    """The data set asked for, or where none is, that of the run; at the size that the run's images have."""
+    if config is None:
         return data
-    return dataclasses.replace(data, dataset=config.data.dataset, data_dir=data.data_dir or config.data.data_dir)
+    own = config.data
+    data = dataclasses.replace(data, image_size=data.image_size or own.image_size)
+    if data.dataset:
+        return data
+    return dataclasses.replace(data, dataset=own.dataset, data_dir=data.data_dir or own.data_dir)
 
 
 def run_config(model: str) -> TrainConfig | None:
@@ -73,6 +78,12 @@ def run_config(model: str) -> TrainConfig | None:
     if not os.path.isfile(path):
         return None
     return read_settings(TrainConfig, path)
+
+
+def class_names_of_run(model: str) -> tuple[str, ...]:
+    """The names of the classes that the run of a net was trained on; empty where they are not known."""
+    training = read_training(_folder(model))
+    return () if training is None else training.class_names
 
 
 class StoredBuffer(NamedTuple):
@@ -127,12 +138,20 @@ def check_fit(net: keras.Model, name: str, image_shape: tuple[int, ...], num_cla
     if len(net.input_shape) != 4 or len(image_shape) != 3 or not fits:
         raise ValueError(
             f"expected a net for images of shape {list(image_shape)} ({name}), received one for "
-            f"{list(net.input_shape[1:])}"
+            f"{list(net.input_shape[1:])}" + _resize(net, image_shape)
         )
     if num_classes is not None and net.output_shape[-1] != num_classes:
         raise ValueError(
             f"expected a net with {num_classes} logits, the classes of {name}, received {net.output_shape[-1]}"
         )
+
+
+def _resize(net: keras.Model, image_shape: tuple[int, ...]) -> str:
+    """How to make the images fit, where another size would do."""
+    wanted = net.input_shape[1:]
+    if len(wanted) != 3 or None in wanted[:2] or len(image_shape) != 3 or wanted[2] not in (None, image_shape[2]):
+        return ""
+    return f"; --image_size={wanted[0]}x{wanted[1]} resizes the images"
 
 
 def _folder(model: str) -> str:

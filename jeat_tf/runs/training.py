@@ -70,6 +70,8 @@ class Training(Record, Cost):
       logs: the last epoch's.
       weights_sha256: digest of the weights in `net.keras`.
       dataset: name of the data.
+      data_sha256: digest of the training images whose labels are used, and of these labels.
+      class_names: of the data; empty where only the labels are known.
       guard: what it did.
       seconds: of all calls; None where a call found nothing left to do.
       seconds_per_step: with validation and files.
@@ -86,6 +88,8 @@ class Training(Record, Cost):
     provenance: Provenance
     seconds: float | None = None
     seconds_per_step: float | None = None
+    data_sha256: str = ""
+    class_names: tuple[str, ...] = ()
 
     def write(self, folder: str) -> None:
         """Writes train.json."""

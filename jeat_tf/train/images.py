@@ -5,18 +5,19 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.config.shared import size_of
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.checks import check_labels
 from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.data.augment import AUGMENTATIONS, usual_augmentation
-from jeat_tf.data.datasets import ImageData, split_names
-from jeat_tf.data.labelled import open_labelled
+from jeat_tf.data.datasets import open_unlabelled, split_names
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.data.stream import own_share, training_stream
 from jeat_tf.methods.updates import Free
 
 
 class TrainingImages(NamedTuple):
-    """Images uint8[N, H, W, C] and labels int64[N] of a run.
+    """Images uint8, or float32 in [0, 1], [N, H, W, C] and labels int64[N] of a run.
 
     Attributes:
       labelled: images whose labels are used.
@@ -45,15 +46,19 @@ def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
         extra.append(images[np.sort(unused)])
         images, labels = images[np.sort(used)], labels[np.sort(used)]
     if config.stream.extra_dataset:
-        more = open_labelled(
-            config.stream.extra_dataset, "train", data_dir=config.data.data_dir or None, download=config.data.download
-        )
-        if more.image_shape != data.image_shape or more.images.images.dtype != np.uint8:
+        more = open_unlabelled(
+            config.stream.extra_dataset,
+            "train",
+            config.data.data_dir or None,
+            download=config.data.download,
+            image_size=size_of(config.data.image_size),
+        ).images
+        if more.shape[1:] != data.image_shape or more.dtype != images.dtype:
             raise ValueError(
-                f"expected 8-bit images of shape {list(data.image_shape)} in --extra_dataset, received "
-                f"{more.images.images.dtype} of shape {list(more.image_shape)}"
+                f"expected images of type {images.dtype} and shape {list(data.image_shape)}, as of --dataset, in "
+                f"--extra_dataset, received {more.dtype} of shape {list(more.shape[1:])}"
             )
-        extra.append(more.images.images)
+        extra.append(more)
     unlabelled = None
     if extra:
         added = np.concatenate(extra)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from jeat_tf.config import build
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.data.datasets import ImageData, as_floats
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.data.image_data import ImageData
 from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_passes, forward_flops, step_flops
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.updates import Free

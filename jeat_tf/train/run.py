@@ -20,7 +20,8 @@ from jeat_tf.core.generations import LAST, PREVIOUS, drop_previous, weights_file
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.core.values import nearest
-from jeat_tf.data.datasets import ImageData, as_floats
+from jeat_tf.data.datasets import as_floats
+from jeat_tf.data.image_data import ImageData, digest
 from jeat_tf.data.stream import evaluation_batches
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
 from jeat_tf.methods.classifier import EnergyClassifier
@@ -119,7 +120,7 @@ def _train(
         fitted = True
     events = [] if guard is None else guard.events
     watch = Watch(mode=config.watch.guard, events=tuple(events))
-    result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data.name)
+    result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data, images)
     if guard is not None:
         guard.remove_states()  # nothing goes on from here
     drop_previous(folder)
@@ -247,7 +248,8 @@ def _finish(
     first_step: int,
     cost: Cost,
     watch: Watch,
-    dataset: str,
+    data: ImageData,
+    images: TrainingImages,
 ) -> Training:
     seconds, step = checkpoints.seconds, model.steps_taken
     model.optimizer.finalize_variable_values(model.net.trainable_variables)  # the average, if there is one
@@ -262,7 +264,9 @@ def _finish(
         steps=step,
         logs={name: float(value) for name, value in last.items() if name not in ("epoch", "step")},
         weights_sha256=weights_sha256(model.net),
-        dataset=dataset,
+        dataset=data.name,
+        data_sha256=digest(*images.labelled),
+        class_names=data.class_names if data.named else (),
         guard=watch,
         date=datetime.date.today().isoformat(),
         provenance=provenance(),

@@ -1,0 +1,166 @@
+"""Arrays of images: .npz and .npy files, and the pairs that `keras.datasets.*.load_data()` returns."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from jeat_tf.core.checks import check_images, check_labels
+from jeat_tf.core.files import read_arrays
+from jeat_tf.core.types import ImagesAndLabels
+from jeat_tf.data.image_data import StoredImages, Unlabelled, resized
+
+SUFFIXES = (".npz", ".npy")
+_NAMES = (("images", "labels"), ("x", "y"), ("image", "label"))
+_SPLITS = ("train", "test", "validation", "val")
+
+
+def from_arrays(
+    train: tuple[Any, Any],
+    test: tuple[Any, Any] | None = None,
+    *,
+    class_names: Sequence[str] = (),
+    name: str = "arrays",
+    size: tuple[int, int] | None = None,
+) -> StoredImages:
+    """A data set of arrays, for instance `from_arrays(*keras.datasets.cifar10.load_data())`.
+
+    Args:
+      train: images uint8, or floats in [0, 1], [N, H, W, C] or grey [N, H, W]; and integer labels [N] or [N, 1].
+      test: the same, or None.
+      class_names: one for each class; empty: the numbers of the labels.
+      name: in messages and records.
+      size: (H, W) that images are resized to; None leaves them as they are.
+
+    Raises:
+      ValueError: images or labels that are not such, not one label for each image, or labels without a class name.
+    """
+    splits = {"train": train} if test is None else {"train": train, "test": test}
+    return _stored(name, splits, class_names, size)
+
+
+def open_arrays(path: str, size: tuple[int, int] | None = None) -> StoredImages:
+    """The images and labels of an .npz file, or of an .npy file with labels beside it.
+
+    An .npz file has arrays images and labels, or x and y, and perhaps class_names: these are the split train. Or it has
+    x_train, y_train, x_test and y_test, as Keras' files have, or train_images and so on. The labels of `name.npy` are
+    in `name_labels.npy`, or else in `labels.npy`.
+
+    Args:
+      path: of the file.
+      size: (H, W) that images are resized to; None leaves them as they are.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: an unreadable file, or arrays that are no images and labels.
+    """
+    if path.endswith(".npy"):
+        stem = path.removesuffix(".npy")
+        beside = [f"{stem}_labels.npy", os.path.join(os.path.dirname(path), "labels.npy")]
+        images = _loaded(path)["array"]
+        found = next((name for name in beside if os.path.isfile(name)), None)
+        if found is None:
+            raise ValueError(f"expected the labels of {path} in {' or '.join(beside)}, found neither")
+        return _stored(path, {"train": (images, _loaded(found)["array"])}, (), size)
+    arrays = _loaded(path)
+    names = tuple(str(name) for name in np.ravel(arrays.get("class_names", ())))
+    return _stored(path, _pairs(path, arrays), names, size)
+
+
+def open_unlabelled_arrays(path: str, size: tuple[int, int] | None = None) -> Unlabelled:
+    """The images of an .npz or .npy file, which need no labels; see `open_arrays`."""
+    arrays = _loaded(path)
+    known = ("array", *(images for images, _ in _NAMES), "x_test", "test_images", "x_train", "train_images")
+    for name in known:
+        if name in arrays:
+            return Unlabelled(path, _images(path, arrays[name], size))
+    raise ValueError(f"expected images in {path}, as an array {' or '.join(known[1:4])}, received {_listed(arrays)}")
+
+
+def _loaded(path: str) -> Mapping[str, np.ndarray]:
+    try:
+        return {"array": np.load(path, allow_pickle=False)} if path.endswith(".npy") else read_arrays(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file at {path}; give --dataset the path of an .npz or .npy file") from None
+    except Exception as error:
+        raise ValueError(f"expected an .npz or .npy file of arrays, cannot use {path}: {error}") from error
+
+
+def _pairs(path: str, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    found = {}
+    for split in _SPLITS:
+        for images, labels in (*((f"{x}_{split}", f"{y}_{split}") for x, y in _NAMES), *_before(split)):
+            if images in arrays and labels in arrays:
+                found["validation" if split == "val" else split] = (arrays[images], arrays[labels])
+    if found:
+        return found
+    for images, labels in _NAMES:
+        if images in arrays and labels in arrays:
+            return {"train": (arrays[images], arrays[labels])}
+    lacking = [name for name in _NAMES[0] if name not in arrays]
+    raise ValueError(
+        f"expected arrays images and labels, or x_train, y_train, x_test and y_test, in {path}: it has no "
+        f"{' and no '.join(lacking)}, but {_listed(arrays)}"
+    )
+
+
+def _before(split: str) -> list[tuple[str, str]]:
+    return [(f"{split}_{x}", f"{split}_{y}") for x, y in _NAMES]
+
+
+def _listed(arrays: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(sorted(arrays)) or "nothing"
+
+
+def _stored(
+    name: str, splits: Mapping[str, tuple[Any, Any]], class_names: Sequence[str], size: tuple[int, int] | None
+) -> StoredImages:
+    held: dict[str, ImagesAndLabels] = {}
+    for split, (given, given_labels) in splits.items():
+        images, labels = _images(name, given, size), np.asarray(given_labels)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if len(images) != len(labels):
+            raise ValueError(
+                f"expected a label for each image of {split} in {name}, received {len(labels)} for {len(images)}"
+            )
+        _with_name(name, check_labels, labels)
+        held[split] = images, labels.astype(np.int64)
+    shapes = {images.shape[1:] for images, _ in held.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"expected images of one shape in {name}, received {sorted(map(list, shapes))}")
+    count = max(int(labels.max()) for _, labels in held.values()) + 1
+    if class_names and len(class_names) < count:
+        raise ValueError(f"expected a name for each of {count} classes of {name}, received {len(class_names)}")
+    return StoredImages(name, held, tuple(class_names), place=name)
+
+
+def _images(name: str, given: Any, size: tuple[int, int] | None) -> np.ndarray:
+    images = np.asarray(given)
+    if images.ndim == 3:
+        images = images[..., None]
+    if not images.size:
+        raise ValueError(f"expected images in {name}, received none: shape {list(images.shape)}")
+    if images.dtype != np.uint8:
+        _with_name(name, check_images, images)
+        images = images.astype(np.float32)
+    elif images.ndim != 4:
+        _with_name(name, check_images, images[:1] / np.float32(255))
+    if images.shape[3] > 4 >= images.shape[1]:
+        raise ValueError(
+            f"expected images [N, H, W, C] in {name}, received shape {list(images.shape)}; "
+            "channels go last: store np.moveaxis(images, 1, -1)"
+        )
+    if size is None or images.shape[1:3] == size:
+        return images
+    parts = range(0, len(images), 1024)
+    return np.concatenate([resized(tf.constant(images[i : i + 1024]), size).numpy() for i in parts])
+
+
+def _with_name(name: str, check: Any, values: np.ndarray) -> None:
+    try:
+        check(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

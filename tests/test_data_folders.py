@@ -1,0 +1,290 @@
+"""Images of one's own: folders and arrays, read as any other data set."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.shared import Data
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
+from jeat_tf.data.arrays import from_arrays
+from jeat_tf.data.augment import usual_augmentation
+from jeat_tf.data.datasets import open_dataset, open_unlabelled, split_names
+from jeat_tf.data.image_data import resized
+from jeat_tf.data.labelled import open_labelled
+from jeat_tf.evaluate.density import measure
+from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.prepare.run import prepare
+from jeat_tf.sample.run import sample
+from jeat_tf.train.run import train
+
+CLASSES = ("dark", "light")
+
+
+def picture(value, shape=(8, 8), mode="L"):
+    grey = np.clip(value + np.random.default_rng(int(value)).integers(-20, 20, shape), 0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert(mode)
+
+
+def write_folder(root, count=12, mode="L", shape=(8, 8)):
+    for label, name in enumerate(CLASSES):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            picture(40 + 160 * label + i, shape, mode).save(root / name / f"{i}.png")
+    return str(root)
+
+
+def arrays(count=24):
+    labels = np.arange(count) % 2
+    return np.stack([np.asarray(picture(40 + 160 * y + i))[..., None] for i, y in enumerate(labels)]), labels
+
+
+def settings_of(folder, **more):
+    return {"method": "standard", "epochs": 2, "batch_size": 8, "robust_every": 0, "images_every": 0} | {
+        "learning_rate": 1e-2,
+        "model_dir": str(folder),
+        **more,
+    }
+
+
+class TestFolders:
+    def test_classes_are_folders_and_pixels_are_kept(self, tmp_path):
+        data = open_dataset(write_folder(tmp_path / "own"))
+        assert (data.class_names, data.image_shape, dict(data.splits)) == (CLASSES, (8, 8, 1), {"train": 24})
+        images, labels = data.arrays("train")
+        stored = {
+            name: {np.asarray(Image.open(p)).tobytes() for p in (tmp_path / "own" / name).iterdir()} for name in CLASSES
+        }
+        assert all(image.tobytes() in stored[CLASSES[label]] for image, label in zip(images, labels, strict=True))
+        assert len({image.tobytes() for image in images}) == 24
+        assert set(labels[:8]) == {0, 1}  # mixed, so that the first few are of all classes
+        np.testing.assert_array_equal(images, open_dataset(str(tmp_path / "own")).arrays("train")[0])
+
+    def test_agrees_with_keras(self, tmp_path):
+        import keras
+
+        folder = write_folder(tmp_path / "own", mode="RGB", shape=(9, 7))
+        theirs = keras.utils.image_dataset_from_directory(folder, image_size=(9, 7), batch_size=None, verbose=False)
+        ours, labels = open_dataset(folder).arrays("train")
+        want = {(np.asarray(x, np.uint8).tobytes(), int(y)) for x, y in theirs}
+        assert {(x.tobytes(), int(y)) for x, y in zip(ours, labels, strict=True)} == want
+
+    def test_folders_named_after_splits_are_splits(self, tmp_path):
+        write_folder(tmp_path / "train")
+        write_folder(tmp_path / "val", count=3)
+        write_folder(tmp_path / "test", count=2)
+        data = open_dataset(str(tmp_path))
+        assert dict(data.splits) == {"train": 24, "test": 4, "validation": 6}
+        assert data.size("train[:50%]+test") == 16
+        with pytest.raises(ValueError, match='no split "tset"'):
+            data.size("tset")
+
+    def test_resizing_is_said_and_done(self, tmp_path):
+        folder = write_folder(tmp_path / "own")
+        picture(99, (16, 12)).save(tmp_path / "own" / "dark" / "wide.png")
+        with pytest.raises(ValueError, match=r"images of one size, received 8x8 and 16x12 .*--image_size=HxW"):
+            open_dataset(folder)
+        data = open_dataset(folder, image_size=(6, 5))
+        assert data.image_shape == (6, 5, 1)
+        assert data.arrays("train")[0].shape == (25, 6, 5, 1)
+
+    def test_shrinking_is_the_mean_and_keeps_the_type(self):
+        image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1) * 10
+        small = resized(tf.constant(image), (1, 1)).numpy()
+        assert small.dtype == np.uint8
+        assert abs(int(small.item()) - image.mean()) <= 1
+
+    def test_colour_in_one_image_makes_all_of_three_channels(self, tmp_path):
+        write_folder(tmp_path / "own")
+        picture(99, mode="RGB").save(tmp_path / "own" / "dark" / "z.jpg")
+        assert open_dataset(str(tmp_path / "own")).image_shape == (8, 8, 3)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda root: picture(9).save(root / "a.png"), "a folder for each class"),
+            (lambda root: (write_folder(root), (root / "empty").mkdir()), "found none of empty"),
+            (lambda root: (write_folder(root), (root / "dark" / "0.png").write_bytes(b"no")), "cannot read the image"),
+            (lambda root: (write_folder(root), Image.new("I;16", (8, 8)).save(root / "dark" / "0.png")), "8-bit"),
+            (lambda root: (write_folder(root / "train"), write_folder(root / "test"), _other(root)), "none of other"),
+        ],
+    )
+    def test_faults_are_named(self, make, message, tmp_path):
+        make(tmp_path)
+        with pytest.raises(ValueError, match=message):
+            open_dataset(str(tmp_path))
+
+    def test_too_few_images_to_hold_some_out(self, tmp_path):
+        data = open_dataset(write_folder(tmp_path / "own", count=1))
+        with pytest.raises(ValueError, match="--validation_percent"):
+            split_names(data, 1, seed=0)
+
+
+def _other(root):
+    (root / "test" / "other").mkdir()
+    picture(1).save(root / "test" / "other" / "1.png")
+
+
+class TestArrays:
+    @pytest.mark.parametrize("names", [("images", "labels"), ("x", "y")])
+    def test_one_set_is_for_training(self, names, tmp_path):
+        images, labels = arrays()
+        np.savez(tmp_path / "own.npz", **dict(zip(names, (images, labels), strict=True)))
+        data = open_dataset(str(tmp_path / "own.npz"))
+        assert dict(data.splits) == {"train": 24}
+        np.testing.assert_array_equal(data.arrays("train[6:]")[0], images[6:])
+
+    def test_keras_names_are_splits_and_grey_images_get_a_channel(self, tmp_path):
+        images, labels = arrays()
+        flat = images[..., 0]
+        splits = {"x_train": flat[:20], "y_train": labels[:20], "x_test": flat[20:], "y_test": labels[20:]}
+        np.savez(tmp_path / "m.npz", **splits)
+        data = open_dataset(str(tmp_path / "m.npz"))
+        assert dict(data.splits) == {"train": 20, "test": 4}
+        assert data.image_shape == (8, 8, 1)
+
+    def test_npy_finds_its_labels(self, tmp_path):
+        images, labels = arrays()
+        np.save(tmp_path / "fog.npy", images)
+        with pytest.raises(ValueError, match="expected the labels of .*fog_labels.npy or .*labels.npy"):
+            open_dataset(str(tmp_path / "fog.npy"))
+        np.save(tmp_path / "labels.npy", labels)
+        found = open_labelled(str(tmp_path / "fog.npy"), "test[20:]")
+        np.testing.assert_array_equal(found.labels, labels[20:])
+
+    def test_load_data_pairs(self):
+        images, labels = arrays()
+        data = from_arrays((images, labels[:, None]), (images[:4], labels[:4, None]), class_names=CLASSES)
+        assert (data.class_names, data.size("test")) == (CLASSES, 4)
+        with pytest.raises(ValueError, match="a name for each of 2 classes"):
+            from_arrays((images, labels), class_names=("one",))
+
+    def test_class_names_are_read(self, tmp_path):
+        images, labels = arrays()
+        np.savez(tmp_path / "own.npz", images=images, labels=labels, class_names=np.array(CLASSES))
+        assert open_dataset(str(tmp_path / "own.npz")).class_names == CLASSES
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"images": np.zeros((2, 8, 8, 1))}, "no labels, but images"),
+            ({"images": np.zeros((2, 8, 8, 1)), "labels": np.zeros(3, int)}, "a label for each"),
+            ({"images": np.full((2, 8, 8, 1), 9.0), "labels": np.zeros(2, int)}, "divide by 255"),
+            ({"images": np.zeros((2, 3, 8, 8), np.uint8), "labels": np.zeros(2, int)}, "moveaxis"),
+            ({"images": np.zeros((2, 8, 8, 1)), "labels": np.array(["a", "b"])}, "integer labels"),
+            ({"images": np.zeros((0, 8, 8, 1)), "labels": np.zeros(0, int)}, "received none"),
+            ({"images": np.array([None, 1], object), "labels": np.zeros(2, int)}, "cannot use"),
+        ],
+    )
+    def test_faults_are_named(self, given, message, tmp_path):
+        np.savez(tmp_path / "bad.npz", **given)
+        with pytest.raises(ValueError, match=message):
+            open_dataset(str(tmp_path / "bad.npz"))
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["/nowhere/own.npz", "nowhere.npy", "/nowhere/folder", "./folder", "setup.py"])
+    def test_a_path_that_is_not_there_is_one_sentence(self, name, data_dir):
+        with pytest.raises(FileNotFoundError) as error:
+            open_dataset(name, data_dir)
+        assert name in str(error.value)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("cifar10_corrupted/gausian_noise_5", "did you mean gaussian_noise_5"),
+            ("mnist/big", "has no configs"),
+            ("Weird Name!", "no name of a data set"),
+            ("fashionmnist", "fashion_mnist"),
+        ],
+    )
+    def test_faults_of_a_name_are_one_sentence(self, name, message, data_dir):
+        with pytest.raises(ValueError, match=message) as error:
+            open_dataset(name, data_dir)
+        assert "\n" not in str(error.value)
+
+    def test_the_hint_keeps_the_config(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="--dataset=cifar10_corrupted/gaussian_noise_5 --download"):
+            open_dataset("cifar10_corrupted/gaussian_noise_5", str(tmp_path))
+
+    def test_own_images_are_not_taken_for_cifar(self):
+        assert usual_augmentation("cifar_like/images.npz") == "none"
+        assert usual_augmentation("cifar10_corrupted/fog_1") == "crop_flip"
+
+    @pytest.mark.parametrize("size", ["32", "32x", "0x4", "axb"])
+    def test_sizes(self, size):
+        with pytest.raises(ValueError, match="--image_size=HxW"):
+            Data(image_size=size)
+
+
+@pytest.mark.parametrize("kind", ["folder", "uint8", "float32"])
+def test_train_sample_and_evaluate_take_them(kind, tmp_path):
+    images, labels = arrays(48)
+    test_images, test_labels = arrays(10)
+    if kind == "folder":
+        path = write_folder(tmp_path / "own" / "train") and write_folder(tmp_path / "own" / "test", 5)
+        path = str(tmp_path / "own")
+    else:
+        path = str(tmp_path / "own.npz")
+        scale = 1 if kind == "uint8" else np.float32(1 / 255)
+        np.savez(path, x_train=images * scale, y_train=labels, x_test=test_images * scale, y_test=test_labels)
+    run = str(tmp_path / "run")
+    result = train(replace(TrainConfig(), dataset=path, **settings_of(run)))
+    assert result.dataset == path
+    assert len(result.data_sha256) == 64
+    assert result.class_names == (CLASSES if kind == "folder" else ())
+    report = evaluate(replace(EvaluateConfig(), model=run, attacks="clean,pgd5", epsilon="0.05", audit_images=0))
+    assert report["results"][0]["images"] == 10
+    assert report["results"][0]["accuracy"] == 1.0  # dark against light
+    drawn = sample(
+        replace(SampleConfig(), model=run, recipe="chain", start="class_gaussian", stages="none", num=4, start_rank=2)
+    )
+    assert drawn["dataset"] == path
+
+
+def test_a_run_is_not_tested_on_its_training_images_without_a_word(tmp_path):
+    own = write_folder(tmp_path / "own")
+    run = str(tmp_path / "run")
+    train(replace(TrainConfig(), dataset=own, **settings_of(run, epochs=1)))
+    settings = {"model": run, "attacks": "clean", "epsilon": "0.1"}
+    for given in ({}, {"dataset": own + "/"}):
+        with pytest.raises(ValueError, match="on which the run was trained"):
+            evaluate(replace(EvaluateConfig(), **settings, **given))
+    report = evaluate(replace(EvaluateConfig(), **settings, split="train"))
+    assert report["results"][0]["images"] == 24
+    other = write_folder(tmp_path / "other")
+    (tmp_path / "other" / "dark").rename(tmp_path / "other" / "mid")
+    with pytest.raises(ValueError, match=r"trained on, dark, light, received light, mid"):
+        evaluate(replace(EvaluateConfig(), **settings, dataset=other))
+
+
+def test_outside_images_need_no_labels(run, tmp_path):
+    images = np.random.default_rng(0).random((20, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", images=images)
+    np.save(tmp_path / "b.npy", images)
+    (tmp_path / "flat").mkdir()
+    for i in range(20):
+        picture(i * 10, (10, 10)).save(tmp_path / "flat" / f"{i}.png")
+    assert len(open_unlabelled(str(tmp_path / "flat"), "test").images) == 20
+    names = ",".join(str(tmp_path / name) for name in ("a.npz", "b.npy", "flat"))
+    config = replace(EvaluateConfig(), model=run, ood=names, num_images=20, output_dir=str(tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"--ood=.*flat, received \[10, 10, 1\]"):
+        measure(config)
+    report = measure(replace(config, image_size="8x8"))["ood"]
+    assert all(name in str(report) for name in names.split(","))
+
+
+def test_prepare_says_what_is_in_a_folder(tmp_path):
+    summary = prepare(replace(_prepare_config(), dataset=write_folder(tmp_path / "own")))
+    assert summary["class_names"] == list(CLASSES)
+    assert summary["splits"]["train"]["images_of_class"] == {"dark": 12, "light": 12}
+
+
+def _prepare_config():
+    from jeat_tf.config.prepare import PrepareConfig
+
+    return PrepareConfig()

@@ -28,6 +28,7 @@ from jeat_tf.methods.recipes.flow import Flow
 from jeat_tf.methods.recipes.igebm import IGEBM
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.methods.recipes.jem import JEM
+from jeat_tf.methods.recipes.jem_dsm import JEMDSM
 from jeat_tf.methods.recipes.noise import Noise
 from jeat_tf.methods.recipes.pgd_at import PGDAT
 from jeat_tf.methods.recipes.pre_jeat import PreJEAT
@@ -88,6 +89,7 @@ METHODS = {
     "weat": WEAT(kl_attack()),
     "pre_jeat": PreJEAT(attack()),
     "jem": JEM(**contrast(input_noise_std=0.01)),
+    "jem_dsm": JEMDSM(),
     "jeat": JEAT(attack=attack(), **contrast()),
     "robust_jem": RobustJEM(attack=attack(), **contrast()),
     "dat": DAT(attack(), chain=NormalizedDescent(5)),

@@ -3,6 +3,7 @@ from .recipes.flow import Flow
 from .recipes.igebm import IGEBM
 from .recipes.jeat import JEAT
 from .recipes.jem import JEM
+from .recipes.jem_dsm import JEMDSM
 from .recipes.noise import Noise
 from .recipes.pgd_at import PGDAT
 from .recipes.pre_jeat import PreJEAT
@@ -20,6 +21,7 @@ __all__ = [
     "IGEBM",
     "JEAT",
     "JEM",
+    "JEMDSM",
     "Noise",
     "PGDAT",
     "PreJEAT",

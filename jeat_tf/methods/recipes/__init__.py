@@ -9,6 +9,7 @@
 | trades     | attack on KL         | -                        | CE(x) + beta KL                             |
 | weat       | attack on KL         | -                        | the same, times 1 / softplus of abs E(x)    |
 | jem        | x                    | chain on E(x)            | CE(x) + w (E(x) - E(x_neg))                 |
+| jem_dsm    | x + N(0, t^2)        | -                        | CE(x) + w denoising score matching of E(x)  |
 | jeat       | attack on E(x, y)    | chain on E(x)            | CE(x_adv) + w (E(x_adv) - E(x_neg))         |
 | robust_jem | attack on CE         | chain on E(x)            | CE(x_adv) + w (E(x) - E(x_neg))             |
 | dat        | attack on CE         | fresh starts, climbing   | CE(x_adv) + w BCE(-E(x), -E(x_neg))         |

@@ -202,11 +202,11 @@ def test_settings_that_cannot_work(settings, message):
     ("settings", "whose"),
     [
         ({"method": "pgd_at", "energy_l2": 0.1}, "--method=pgd_at; only dat, igebm, jeat, jem and robust_jem"),
-        ({"method": "standard", "input_noise_std": 0.1}, "only dat, igebm, jeat, jem and robust_jem"),
+        ({"method": "standard", "input_noise_std": 0.1}, "only dat, igebm, jeat, jem, jem_dsm and robust_jem"),
         ({"method": "standard", "chain_steps": 2}, "only dat, igebm, jeat, jem and robust_jem"),
         ({"method": "trades", "positive": "adversarial"}, "only jeat and robust_jem"),
         ({"method": "jem", "classified": "adversarial"}, "only weat"),
-        ({"method": "igebm", "energy_weight": 0.5}, "only dat, jeat, jem and robust_jem"),
+        ({"method": "igebm", "energy_weight": 0.5}, "only dat, jeat, jem, jem_dsm and robust_jem"),
         ({"method": "igebm", "joint_weight": 0.5}, "only jeat, jem and robust_jem"),
         ({"method": "dat", "chain_alpha": 0.1}, "only sgld and split_sgld|only igebm, jeat, jem and robust_jem"),
         ({"method": "dat", "chain_clip_gradient": 1.0}, "only"),

@@ -14,9 +14,10 @@ VERBS = {
     "sample": "draw images from a net",
     "draw": "draw the papers' figures",
     "convert": "turn a PyTorch checkpoint into a Keras net",
+    "reproduce": "make a table or figure of the papers",
     "report": "turn runs into tables and one page",
 }
-LISTS = ("methods", "presets", "attacks", "samplers", "starts", "nets")
+LISTS = ("methods", "presets", "attacks", "samplers", "starts", "nets", "tables")
 
 
 def listing(kind: str) -> Mapping[str, str]:
@@ -29,6 +30,10 @@ def listing(kind: str) -> Mapping[str, str]:
         from jeat_tf.attacks.evaluation import NAMES
 
         return NAMES
+    if kind == "tables":
+        from jeat_tf.reproduce.rows import ROWS
+
+        return {name: f"{row.source}: {row.shows}" for name, row in ROWS.items()}
     from jeat_tf.methods.recipes import methods
     from jeat_tf.models.nets import NETS
     from jeat_tf.samplers.starts import STARTS

@@ -31,7 +31,8 @@ from jeat_tf.samplers.starts import Uniform
 from jeat_tf.samplers.values import SGLD, Sampler
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-PRESETS = sorted([*CONFIGS.glob("digits/*.flags"), *CONFIGS.glob("cifar10/*.flags")])
+FOLDERS = ("digits", "mnist", "cifar10", "cifar100")
+PRESETS = sorted(path for folder in FOLDERS for path in CONFIGS.glob(f"{folder}/*.flags"))
 KINDS = [TrainConfig, EvaluateConfig, SampleConfig, DrawConfig, PrepareConfig, ReportConfig, ConvertConfig]
 
 
@@ -57,8 +58,8 @@ def test_every_preset_is_understood_and_sound(preset):
     assert parsed(TrainConfig, f"--preset={preset.parent.name}/{preset.stem}") == config
 
 
-def test_presets_of_both_data_sets_cover_all_methods():
-    for folder in ("digits", "cifar10"):
+def test_presets_of_every_data_set_cover_all_methods():
+    for folder in FOLDERS:
         assert {p.stem for p in PRESETS if p.parent.name == folder} >= set(methods())
 
 

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def ours(folder: str) -> None:
-    from jeat_tf.metrics import scores
+    from jeat_tf.metrics import frechet, scores
 
     cases = {**_random_cases(), "digits": _digits()}
     results = {}
@@ -52,7 +52,7 @@ def ours(folder: str) -> None:
         a, b, p = arrays["a"], arrays["b"], arrays["p"]
         works = {
             "is": lambda p=p: scores.inception_score(p)._asdict(),
-            "fid": lambda a=a, b=b: scores.frechet_distance(a, b),
+            "fid": lambda a=a, b=b: frechet.frechet_distance(a, b),
             "kid": lambda a=a, b=b: scores.kernel_mmd(a, b),
             "pr": lambda a=a, b=b: scores.precision_recall(a, b)._asdict(),
             "dc": lambda a=a, b=b: scores.density_coverage(a, b)._asdict(),
@@ -120,7 +120,7 @@ def table(folder: str) -> None:
 
 def stream() -> None:
     from jeat_tf.metrics.feature_statistics import FeatureStatistics
-    from jeat_tf.metrics.scores import frechet_distance
+    from jeat_tf.metrics.frechet import frechet_distance
 
     before = _peak()
     rng = np.random.default_rng(0)

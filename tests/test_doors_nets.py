@@ -6,6 +6,9 @@ import pytest
 import tensorflow as tf
 
 import jeat_tf as jt
+from jeat_tf.attacks import ensemble
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.search import Found
 from jeat_tf.core.checks import admit
 from jeat_tf.core.energy import energy_model
 from jeat_tf.core.logits import check_logits, head_of
@@ -322,3 +325,71 @@ def _adapted(x, y):
     layer = jt.samplers.ClassGaussians().layer((8, 8, 1), 10)
     layer.adapt(x, y)
     return layer.means.numpy()
+
+
+class TestScaledLosses:
+    """What reads gradients under loss scaling reads those of the loss, and an overflow does no lasting harm."""
+
+    UPDATES = {
+        "descent": lambda: None,
+        "awp": lambda: jt.methods.AWP(0.01),
+        "sam": lambda: jt.methods.SAM(0.05),
+        "free": lambda: jt.methods.Free(jt.Linf(0.1), batch_size=32),
+    }
+
+    @pytest.mark.parametrize("update", UPDATES)
+    def test_norms_and_steps_are_those_of_the_loss(self, update):
+        def norms(scale):
+            keras.utils.set_random_seed(0)
+            model = jt.EnergyClassifier(linear_net(), Standard(), self.UPDATES[update]())
+            inner = keras.optimizers.SGD(0.1)
+            model.compile(keras.optimizers.LossScaleOptimizer(inner, initial_scale=scale) if scale else inner)
+            history = model.fit(X, Y, batch_size=32, epochs=3, shuffle=False, verbose=0).history
+            return history["gradient_norm"], model.net.get_weights()[0]
+
+        (plain, weights), (scaled, same) = norms(0), norms(2.0**10)
+        np.testing.assert_allclose(scaled, plain, rtol=1e-4)
+        np.testing.assert_allclose(same, weights, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("update", UPDATES)
+    def test_an_overflow_leaves_no_nan(self, update):
+        model = jt.EnergyClassifier(tiny_cnn(), Standard(), self.UPDATES[update]())
+        scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=3e38)
+        model.compile(scaled)
+        history = model.fit(X, Y, batch_size=32, epochs=3, verbose=0, callbacks=[jt.callbacks.Guard()]).history
+        assert np.isfinite(history["loss"]).all()
+        assert np.isfinite(history["gradient_norm"]).all()
+        assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize(("classes", "ranked"), [(12, 11), (150, 100)])
+def test_every_gradient_of_autoattack_is_counted(classes, ranked):
+    seen = []
+
+    @tf.custom_gradient
+    def spy(x):
+        def back(dy):
+            counted = tf.py_function(lambda d: (seen.append(len(d)), d)[1], [dy], tf.float32)
+            counted.set_shape(dy.shape)
+            return counted
+
+        return tf.identity(x), back
+
+    net = tiny_cnn(num_classes=classes)
+    x = X[:3]
+    y = np.argmax(net(x), -1)
+    search = ensemble.Run("none", _standing, jt.Linf(1e-4), passes=0, target=0)
+    plan = ensemble.Plan((search, search._replace(target=1)), ensemble.by_malt)
+    oracle = Oracle(lambda z: net(spy(z), training=False))
+    logits = ensemble.clean_logits(oracle, x, y, 3)
+    standing = ensemble.Standing(np.ones(3, bool))
+    for _ in ensemble.run_in_order(oracle, plan, x, y, logits, standing, seed=[0, 0], batch_size=3):
+        pass
+    assert standing.gradients.tolist() == [ranked] * 3
+    assert sum(seen) == 3 * ranked
+
+
+def _standing(net, x, labels, *, seed, targets=None):
+    """A search that does nothing."""
+    none = np.zeros(len(x), np.int32)
+    return Found(x_adv=x, broken=none.astype(bool), forwards=none, gradients=none)

@@ -14,7 +14,7 @@ from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.evaluate import generated_images as measure_generation
 from jeat_tf.evaluate.density import asked, measure, summary
-from jeat_tf.metrics import calibration, fisher, neighbours, scores
+from jeat_tf.metrics import calibration, fisher, frechet, neighbours, scores
 from jeat_tf.metrics.features import classifier
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.samples import SampleFolder
@@ -98,7 +98,7 @@ def test_scores_are_named_after_the_net_that_they_look_through(measured, samples
     shards = list(SampleFolder(samples).shards())
     features, probabilities = net.of(np.concatenate([shard.images for shard in shards]))
     real, _ = net.of((digits.arrays("train")[0] / np.float32(255)).astype(np.float32))
-    assert found["frechet_classifier_distance"] == pytest.approx(scores.frechet_distance(features, real), rel=1e-3)
+    assert found["frechet_classifier_distance"] == pytest.approx(frechet.frechet_distance(features, real), rel=1e-3)
     assert found["classifier_score"]["mean"] == pytest.approx(scores.inception_score(probabilities, 10).mean, rel=1e-4)
 
 
@@ -151,7 +151,7 @@ def test_of_many_images_a_random_sample_is_compared_one_by_one(
     net = generated.looking
     # Not so what needs no more than sums.
     with pytest.warns(UserWarning, match="15 images give 64 features"):
-        of_class = scores.per_class_frechet(net.of(images)[0], labels, net.of(real)[0], real_labels)
+        of_class = frechet.per_class_frechet(net.of(images)[0], labels, net.of(real)[0], real_labels)
     assert found["frechet_classifier_distance_of_class"] == pytest.approx(
         {str(k): value for k, value in of_class.items()}, rel=1e-4
     )

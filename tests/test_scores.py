@@ -7,18 +7,15 @@ import pytest
 import scipy.linalg
 
 from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
+from jeat_tf.metrics.frechet import bias_note, frechet_distance, frechet_infinity, per_class_frechet
 from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.metrics.scores import (
     SplitScore,
     _jackknife_variance,
-    bias_note,
     density_coverage,
-    frechet_distance,
-    frechet_infinity,
     inception_score,
     kernel_distance,
     kernel_mmd,
-    per_class_frechet,
     precision_recall,
     score_bias_note,
 )
@@ -369,3 +366,31 @@ class TestProtocol:
     def test_refuses_a_field_that_says_nothing(self, field, value, message):
         with pytest.raises(ValueError, match=message):
             Protocol(**{**self.FIELDS, field: value})
+
+
+class TestFewImages:
+    """Fewer images than features: the same distance, without a matrix of features by features."""
+
+    @pytest.mark.parametrize(("n", "m"), [(12, 30), (30, 12), (12, 200), (200, 12)])
+    def test_the_distance_is_that_of_the_covariances(self, n, m):
+        rng = np.random.default_rng(0)
+        a, b = rng.normal(size=(n, 60)), 0.5 + 2 * rng.normal(size=(m, 60)) @ np.diag(np.linspace(0.1, 2, 60))
+        covariances = [np.cov(x, rowvar=False) for x in (a, b)]
+        values, vectors = scipy.linalg.eigh(covariances[0])
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        squares = np.sort(scipy.linalg.eigvalsh(root.T @ covariances[1] @ root))[-(min(n, m) - 1) :]
+        wanted = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(sum(covariances)) - 2 * np.sqrt(squares).sum()
+        with pytest.warns(UserWarning, match="without full rank"):
+            assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-10)
+
+    def test_statistics_in_blocks_cross_the_number_of_features_unseen(self):
+        x = np.random.default_rng(1).normal(size=(50, 20))
+        blocks, whole = FeatureStatistics(20), FeatureStatistics.of(x)
+        for i in range(0, 50, 7):
+            blocks.update(x[i : i + 7])
+            few = np.cov(x[: i + 7], rowvar=False)
+            np.testing.assert_allclose(blocks.covariance, few, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(blocks.covariance, whole.covariance, rtol=1e-10, atol=1e-12)
+        merged = FeatureStatistics.of(x[:12])
+        merged.merge(FeatureStatistics.of(x[12:]))
+        np.testing.assert_allclose(merged.covariance, whole.covariance, rtol=1e-10, atol=1e-12)

@@ -247,6 +247,8 @@ def run_in_order(
                 unranked = batch[ranks[batch, 0] < 0]
                 if len(unranked):
                     ranks[unranked] = plan.order.rank(oracle, x[unranked], labels[unranked], logits[unranked])
+                    if run.target == 0:  # ranked again only after an interruption, which costs no image anything
+                        standing.gradients[unranked] += oracle.samples * plan.order.gradients(logits.shape[-1])
                 targets = ranks[batch, run.target]
             found = run.search(
                 oracle, images, labels[batch], seed=fold_in(tf.constant(seed), standing.run), targets=targets

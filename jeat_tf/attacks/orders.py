@@ -9,12 +9,21 @@ from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import gradients
 
+_RANKED = 100  # logits that MALT ranks at most
+
 
 class Order(NamedTuple):
-    """(oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first."""
+    """How targets are ordered.
+
+    Attributes:
+      name: in words.
+      rank: (oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first.
+      gradients: K -> gradients that this takes of each image.
+    """
 
     name: str
     rank: Callable[[Oracle, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    gradients: Callable[[int], int]
 
 
 def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -25,13 +34,21 @@ def _by_logit(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndar
 
 
 def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240)."""
-    others = _by_logit(oracle, x, labels, logits)
+    """Least margin per slope first (Melamed et al., 2024, https://arxiv.org/abs/2407.02240).
+
+    Of many classes the 100 with the largest logits are ranked; the others follow by logit.
+    """
+    others, rest = np.split(_by_logit(oracle, x, labels, logits), [_RANKED], axis=1)
     toward = (gradients(oracle, losses.targeted_margin, x, labels, targets) for targets in others.T)
     slopes = np.stack([np.abs(gradient).sum(axis=(1, 2, 3)) for gradient in toward], axis=1)
     margins = logits[np.arange(len(labels)), labels][:, None] - np.take_along_axis(logits, others, axis=1)
-    return np.take_along_axis(others, np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable"), axis=1)
+    order = np.argsort(margins / np.maximum(slopes, 1e-30), axis=1, kind="stable")
+    return np.concatenate([np.take_along_axis(others, order, axis=1), rest], axis=1)
 
 
-by_logit = Order("the largest logits of the image first", _by_logit)
-by_malt = Order("the least logit difference per l1 norm of its gradient first (MALT)", _by_malt)
+by_logit = Order("the largest logits of the image first", _by_logit, lambda classes: 0)
+by_malt = Order(
+    "the least logit difference per l1 norm of its gradient first (MALT), of the 100 largest logits",
+    _by_malt,
+    lambda classes: min(classes - 1, _RANKED),
+)

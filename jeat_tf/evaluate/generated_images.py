@@ -17,7 +17,7 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.checks import check_labels
 from jeat_tf.data.image_data import ImageData
 from jeat_tf.data.labelled import Pixels
-from jeat_tf.metrics import diversity, features, neighbours, scores
+from jeat_tf.metrics import diversity, features, frechet, neighbours, scores
 from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
 from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.models.files import load_net, net_file, weights_sha256
@@ -345,8 +345,8 @@ def _measured(config: EvaluateConfig, generated: Generated, one: _Set, reference
     found: dict[str, Any] = {
         names.score: score.result()._asdict(),
         f"{names.score}_bias": scores.score_bias_note(one.num, splits, generated.classes),
-        names.frechet: scores.frechet_distance(seen.statistics, reference.statistics),
-        f"{names.frechet}_bias": scores.bias_note(one.num),
+        names.frechet: frechet.frechet_distance(seen.statistics, reference.statistics),
+        f"{names.frechet}_bias": frechet.bias_note(one.num),
         names.kernel: {**kernel._asdict(), "subset_size": subset},
         **closeness._asdict(),
         **coverage._asdict(),
@@ -357,7 +357,7 @@ def _measured(config: EvaluateConfig, generated: Generated, one: _Set, reference
         },
     }
     try:
-        found[f"{names.frechet}_infinity"] = scores.frechet_infinity(seen.features, reference.statistics)._asdict()
+        found[f"{names.frechet}_infinity"] = frechet.frechet_infinity(seen.features, reference.statistics)._asdict()
     except ValueError as error:
         found[f"{names.frechet}_infinity"] = f"not measured: {error}"
     if one.conditional:
@@ -399,7 +399,7 @@ def _by_class(seen: _Seen, reference: _Seen, names: features.ScoreNames, seed: i
     else:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            of_class = {str(k): scores.frechet_distance(seen.of_class.of(k), reference.of_class.of(k)) for k in asked}
+            of_class = {str(k): frechet.frechet_distance(seen.of_class.of(k), reference.of_class.of(k)) for k in asked}
         found[f"{names.frechet}_of_class"] = of_class
         if notes:
             found[f"{names.frechet}_of_class_bias"] = str(notes[0].message)

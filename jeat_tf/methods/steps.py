@@ -32,7 +32,7 @@ def descend(
     batch = objective.prepare(net, x, labels, seed)
     out, gradients = _gradients(net, objective, optimizer, batch)
     apply_means(optimizer, gradients, net.trainable_variables)
-    return _with_norm(out, gradients)
+    return _with_norm(out, optimizer, gradients)
 
 
 def awp(gamma: float, *, from_step: int = 0) -> Step:
@@ -124,11 +124,15 @@ class FreeStep(keras.layers.Layer):
         gradients, upwards = tape.gradient(scaled, (variables, batch.x_adv))
         gradients = mean_over_replicas(gradients)
         apply_means(optimizer, gradients, variables)
+        upwards = unscaled(optimizer, [upwards])[0]
         moved = delta + self.ball.epsilon * self.ball.ascent(upwards)
         moved = self.ball.project(moved, tf.zeros_like(moved))
+        # An overflow under loss scaling leaves delta as it is: the sign of a NaN would stay for good.
+        finite = tf.reduce_all(tf.math.is_finite(upwards), axis=(1, 2, 3))
+        moved = tf.compat.v1.where(finite, moved, delta)
         rows = first + tf.range(number)
         self.delta.assign(tf.tensor_scatter_nd_update(self.delta.value, rows[:, None], moved))
-        return _with_norm(out, gradients)
+        return _with_norm(out, optimizer, gradients)
 
     def check_batch(self, size: int, deltas: int | None = None) -> None:
         """Raises ValueError unless there is a delta for each image of a batch of that size."""
@@ -180,14 +184,14 @@ def _sharpness_aware(offsets: Offsets, *, keep_statistics: bool = False) -> Step
         weights = [tf.identity(v.value) for v in variables]
         statistics = _batch_statistics(net) if keep_statistics else []
         seen = [tf.identity(v.value) for v in statistics]
-        moved = offsets(weights, gradients, optimizer.iterations)
+        moved = offsets(weights, _finite(optimizer, gradients), optimizer.iterations)
         for variable, weight, offset in zip(variables, weights, moved, strict=True):
             variable.assign(weight + offset)
         out, gradients = _gradients(net, objective, optimizer, batch)
         for variable, weight in zip([*variables, *statistics], [*weights, *seen], strict=True):
             variable.assign(weight)
         apply_means(optimizer, gradients, variables)
-        return _with_norm(out, gradients)
+        return _with_norm(out, optimizer, gradients)
 
     return update
 
@@ -207,5 +211,28 @@ def _gradients(
     return out, mean_over_replicas(tape.gradient(scaled, net.trainable_variables))
 
 
-def _with_norm(out: LossOut, gradients: list[tf.Tensor]) -> LossOut:
-    return out._replace(terms=out.terms | {"gradient_norm": tf.linalg.global_norm(gradients)})
+def unscaled(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Gradients of the loss itself, of those that `optimizer.scale_loss` has multiplied."""
+    if not _scales(optimizer):
+        return gradients
+    scale = optimizer.scale_loss(tf.constant(1.0))
+    return [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
+
+
+def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
+    scaling = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return scaling or bool(getattr(optimizer, "loss_scale_factor", None))
+
+
+def _finite(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """`unscaled` gradients; zeros on a step where a scaled one overflowed, which the optimizer skips."""
+    if not _scales(optimizer):
+        return gradients
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    return [tf.where(finite, one, tf.zeros_like(one)) for one in unscaled(optimizer, gradients)]
+
+
+def _with_norm(out: LossOut, optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) -> LossOut:
+    """Adds the global norm of the unscaled gradients: 0 on a step that loss scaling skips."""
+    norm = tf.linalg.global_norm(_finite(optimizer, gradients))
+    return out._replace(terms=out.terms | {"gradient_norm": norm})

@@ -1,17 +1,14 @@
 from .feature_statistics import FeatureStatistics
 from .features import FeatureNet, classifier, classifier_features, inception_2015, keras_inception, score_names
+from .frechet import bias_note, frechet_distance, frechet_infinity, per_class_frechet
 from .intervals import wilson_interval
 from .protocol import Protocol
 from .scores import (
     agreement,
-    bias_note,
     density_coverage,
-    frechet_distance,
-    frechet_infinity,
     inception_score,
     kernel_distance,
     kernel_mmd,
-    per_class_frechet,
     precision_recall,
 )
 

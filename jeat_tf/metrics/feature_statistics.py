@@ -29,7 +29,8 @@ class FeatureStatistics:
     """Count, mean float64[D] and covariance float64[D, D] of features that come in blocks.
 
     Blocks are centred on their own mean and joined by Chan, Golub and LeVeque, 1979, eq. 2.1, so that a mean that
-    is large beside the spread costs no digits. Memory is some matrices [D, D] and one block, whatever the count; time
+    is large beside the spread costs no digits. Up to D images are kept as they are, whose covariance has a low rank.
+    Beyond, memory is some matrices [D, D] and one block, whatever the count; time
     goes into those matrices where blocks are smaller than some hundred images.
 
     Args:
@@ -43,7 +44,8 @@ class FeatureStatistics:
         self.count = 0
         self.mean = np.zeros(width)
         self.net_sha256 = net_sha256
-        self._scatter = np.zeros((width, width))
+        self._rows: list[np.ndarray] = []  # all features, as long as they are no more than a matrix [D, D] holds
+        self._scatter: np.ndarray | None = None
 
     @classmethod
     def of(cls, features: np.ndarray, *, net_sha256: str = "") -> "FeatureStatistics":
@@ -67,7 +69,16 @@ class FeatureStatistics:
         """
         if self.count < 2:
             raise ValueError(f"expected features of at least 2 images, received {self.count}")
-        return self._scatter / (self.count - 1)
+        return self._scattered() / (self.count - 1)
+
+    @property
+    def deviations(self) -> np.ndarray | None:
+        """float64[count, D], S with S^T S the covariance, of no more images than features; None of more."""
+        if self.count < 2:
+            raise ValueError(f"expected features of at least 2 images, received {self.count}")
+        if self._scatter is not None:
+            return None
+        return (np.concatenate(self._rows) - self.mean) / (self.count - 1) ** 0.5
 
     def update(self, features: np.ndarray) -> None:
         """Adds features float[N, D] of any float type.
@@ -75,14 +86,20 @@ class FeatureStatistics:
         Raises:
           ValueError: another width, or values that are not finite; nothing of the block is added then.
         """
-        addition = FeatureStatistics(self.width)
-        for start in range(0, len(features), _ROWS):
-            block = checked_features(features[start : start + _ROWS])
-            self._check_width(block.shape[1])
+        blocks = [features[start : start + _ROWS] for start in range(0, len(features), _ROWS)]
+        for block in blocks:
+            self._check_width(checked_features(block).shape[1])
+        if self._scatter is None and self.count + len(features) <= self.width:
+            for block in map(checked_features, blocks):
+                self._rows.append(block.copy())
+                self._join(len(block), block.mean(axis=0), None)
+            return
+        self._scatter = self._scattered()
+        self._rows = []
+        for block in map(checked_features, blocks):
             mean = block.mean(axis=0)
             block = block - mean
-            addition._join(len(block), mean, block.T @ block)
-        self._join(addition.count, addition.mean, addition._scatter)
+            self._join(len(block), mean, block.T @ block)
 
     def merge(self, other: "FeatureStatistics") -> None:
         """Adds what `other` has seen.
@@ -92,6 +109,12 @@ class FeatureStatistics:
         """
         self._check_width(other.width)
         check_same_net(self, other)
+        if other._scatter is None:
+            for rows in other._rows:
+                self.update(rows)
+            return
+        self._scatter = self._scattered()
+        self._rows = []
         self._join(other.count, other.mean, other._scatter)
 
     def save(self, path: str) -> None:
@@ -100,7 +123,7 @@ class FeatureStatistics:
             path,
             count=np.array(self.count),
             mean=self.mean,
-            scatter=self._scatter,
+            scatter=self._scattered(),
             net_sha256=np.array(self.net_sha256),
         )
 
@@ -114,6 +137,7 @@ class FeatureStatistics:
         try:
             arrays = read_arrays(path)
             statistics = cls(len(arrays["mean"]), net_sha256=str(arrays["net_sha256"]))
+            statistics._scatter = np.zeros_like(arrays["scatter"])
             statistics._join(int(arrays["count"]), arrays["mean"], arrays["scatter"])
         except FileNotFoundError:
             raise
@@ -127,13 +151,23 @@ class FeatureStatistics:
         if width != self.width:
             raise ValueError(f"expected {self.width} features of each image, received {width}")
 
-    def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+    def _scattered(self) -> np.ndarray:
+        """float64[D, D], the sum of squares about the mean."""
+        if self._scatter is not None:
+            return self._scatter
+        if not self._rows:
+            return np.zeros((self.width, self.width))
+        rows = np.concatenate(self._rows) - self.mean
+        return rows.T @ rows
+
+    def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray | None) -> None:
         if not count:
             return
         total = self.count + count
         difference = mean - self.mean
-        self._scatter += scatter
-        self._scatter += np.outer(difference, difference * (self.count * count / total))
+        if self._scatter is not None and scatter is not None:
+            self._scatter += scatter
+            self._scatter += np.outer(difference, difference * (self.count * count / total))
         self.mean = self.mean + difference * (count / total)
         self.count = total
 

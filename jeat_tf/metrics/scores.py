@@ -1,21 +1,18 @@
 """How samples compare with real images, as a feature net sees both. A `Protocol` says which, beside each score."""
 
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import scipy.linalg
 import scipy.special
 
-from jeat_tf.core.checks import admit, admit_labels
+from jeat_tf.core.checks import admit
 from jeat_tf.core.logits import look_at_outputs
-from jeat_tf.metrics.feature_statistics import FeatureStatistics, check_same_net, checked_features
+from jeat_tf.metrics.feature_statistics import checked_features
 
 _ROWS = 1024  # of one block of a kernel matrix
 _MEGABYTES = 64  # of one block of a distance matrix
-_ENOUGH = 10_000  # images below which the bias of a Frechet distance is of the size of differences between papers
 
 
 class InceptionScore(NamedTuple):
@@ -44,22 +41,6 @@ class DensityCoverage(NamedTuple):
 
     density: float
     coverage: float
-
-
-class Extrapolation(NamedTuple):
-    """A Frechet distance without the bias of a finite number of samples.
-
-    Attributes:
-      distance: intercept at 1/n = 0.
-      slope: of the distance over 1/n.
-      sizes: subset sizes.
-      distances: the distance of each subset.
-    """
-
-    distance: float
-    slope: float
-    sizes: list[int]
-    distances: list[float]
 
 
 def agreement(judge: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -163,69 +144,6 @@ def score_bias_note(n: int, splits: int, classes: int) -> str:
     )
 
 
-def frechet_distance(a: FeatureStatistics | np.ndarray, b: FeatureStatistics | np.ndarray) -> float:
-    """Squared Frechet distance between Gaussians fitted to two sets of features (Heusel et al., 2017, eq. 6).
-
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)). With A = R R^T the trace of the root is the sum of square roots
-    of the eigenvalues of R^T B R, which is symmetric: no complex roots, nothing added to a diagonal. It is biased
-    upwards, by about c / n for n images and a c of its own for each net (`bias_note`, `frechet_infinity`).
-
-    Args:
-      a: statistics, or features float[N, D].
-      b: the same of the other set.
-
-    Raises:
-      ValueError: fewer than two images, another width, another feature net, or features that are not finite.
-    """
-    a, b = (x if isinstance(x, FeatureStatistics) else FeatureStatistics.of(x) for x in (a, b))
-    # The root of the set with fewer images: of the lower rank, so that no eigenvalue is a rounded zero.
-    few, many = (a, b) if a.count <= b.count else (b, a)
-    return _frechet_distance(few, _root(few), many)
-
-
-def bias_note(n: int) -> str:
-    """What to say beside a Frechet distance of n images; "" where there are enough."""
-    if n >= _ENOUGH:
-        return ""
-    return f"biased upwards: {n} images, fewer than {_ENOUGH}; compare only with scores of as many images"
-
-
-def frechet_infinity(
-    features: np.ndarray, reference: FeatureStatistics, *, seed: int = 0, num_sizes: int = 15
-) -> Extrapolation:
-    """The Frechet distance extrapolated to infinitely many samples (Chong & Forsyth, 2020, sec. 4.1).
-
-    A line through the distances of random subsets over 1/n, read at 1/n = 0. Subset sizes are spread evenly from a
-    tenth of the samples, or one more than the features if that is more, to all of them.
-
-    Args:
-      features: float[N, D] of the samples.
-      reference: of the real images; its own bias stays.
-
-    Raises:
-      ValueError: fewer than 2 (D + 1) samples, fewer than 10 sizes, or what `frechet_distance` raises.
-    """
-    features = np.asarray(features)
-    checked_features(features[:2], least=2)
-    if num_sizes < 10:
-        raise ValueError(f"expected at least 10 subset sizes, received {num_sizes}")
-    n, width = features.shape
-    smallest = max(n // 10, width + 1)
-    if n < 2 * smallest or n - smallest < num_sizes:
-        raise ValueError(
-            f"expected at least {max(2 * (width + 1), width + 1 + num_sizes)} samples to extrapolate with {width} "
-            f"features, received {n}"
-        )
-    rng = np.random.default_rng(seed)
-    sizes = np.linspace(smallest, n, num_sizes).round().astype(int)
-    root = _root(reference)
-    distances = [
-        _frechet_distance(reference, root, FeatureStatistics.of(features[rng.permutation(n)[:size]])) for size in sizes
-    ]
-    slope, intercept = np.polyfit(1 / sizes, distances, 1)
-    return Extrapolation(float(intercept), float(slope), sizes.tolist(), distances)
-
-
 def kernel_mmd(a: np.ndarray, b: np.ndarray) -> float:
     """Unbiased squared MMD of features float[N, D] and float[M, D], kernel (x . y / D + 1)^3.
 
@@ -234,7 +152,7 @@ def kernel_mmd(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
       ValueError: fewer than two images, another width, or features that are not finite.
     """
-    a, b = _pair(a, b)
+    a, b = pair(a, b)
     n, m = len(a), len(b)
     within = (_kernel_sum(a, a) - _diagonal(a).sum()) / (n * (n - 1)) + (_kernel_sum(b, b) - _diagonal(b).sum()) / (
         m * (m - 1)
@@ -257,7 +175,7 @@ def kernel_distance(
       ValueError: fewer than 3 images, fewer than 2 subsets, subsets larger than the sets, another width, or features
         that are not finite.
     """
-    features, reference = _pair(features, reference, least=3)
+    features, reference = pair(features, reference, least=3)
     if subsets < 2:
         raise ValueError(f"expected at least 2 subsets, received {subsets}; kernel_mmd takes all images once")
     if not 2 <= subset_size <= min(len(features), len(reference)):
@@ -287,7 +205,7 @@ def precision_recall(features: np.ndarray, reference: np.ndarray, k: int = 3) ->
     Raises:
       ValueError: no more than k images on a side, another width, or features that are not finite.
     """
-    features, reference = _pair(features, reference, least=k + 1)
+    features, reference = pair(features, reference, least=k + 1)
     return PrecisionRecall(
         float(_in_any_ball(features, reference, _radii(reference, k)).mean()),
         float(_in_any_ball(reference, features, _radii(features, k)).mean()),
@@ -303,71 +221,22 @@ def density_coverage(features: np.ndarray, reference: np.ndarray, k: int = 5) ->
     Raises:
       ValueError: no more than k images on a side, another width, or features that are not finite.
     """
-    features, reference = _pair(features, reference, least=k + 1)
+    features, reference = pair(features, reference, least=k + 1)
     radii = _radii(reference, k)
     held = _reduced(reference, features, lambda d, start: (d <= radii[start : start + len(d), None]).sum(axis=1))
     return DensityCoverage(float(held.sum() / (k * len(features))), float((held > 0).mean()))
 
 
-def per_class_frechet(
-    features: np.ndarray, labels: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray
-) -> dict[int, float]:
-    """`frechet_distance` of the samples of each class to the real images of that class.
-
-    Args:
-      features: float[N, D] of the samples; labels int[N] are the classes asked for.
-      reference: float[M, D] of the real images, with labels int[M].
+def pair(a: np.ndarray, b: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of features float64[N, D] and [M, D].
 
     Raises:
-      ValueError: not one label for each image, or a class with fewer than 2 images on a side.
+      ValueError: fewer than `least` images on a side, another width, or features that are not finite.
     """
-    features, reference = _pair(features, reference)
-    labels, reference_labels = admit_labels(labels), admit_labels(reference_labels)
-    for x, y in ((features, labels), (reference, reference_labels)):
-        if y.shape != (len(x),):
-            raise ValueError(f"expected one label for each of {len(x)} images, received labels {list(y.shape)}")
-    classes = np.union1d(labels, reference_labels).tolist()
-    few = [c for c in classes if min(np.sum(labels == c), np.sum(reference_labels == c)) < 2]
-    if few:
-        raise ValueError(f"expected at least 2 samples and 2 real images of each class, received fewer of {few}")
-    return {c: frechet_distance(features[labels == c], reference[reference_labels == c]) for c in classes}
-
-
-def _pair(a: np.ndarray, b: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
     a, b = checked_features(a, max(least, 2)), checked_features(b, max(least, 2))
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"expected as many features on both sides, received {a.shape[1]} and {b.shape[1]}")
     return a, b
-
-
-def _root(statistics: FeatureStatistics) -> np.ndarray:
-    """R float64[D, rank] with R R^T the covariance."""
-    covariance = statistics.covariance
-    if statistics.count <= statistics.width:
-        warnings.warn(
-            f"{statistics.count} images give {statistics.width} features a covariance without full rank; their "
-            "Frechet distance says more about the number of images than about the images",
-            stacklevel=3,
-        )
-    else:
-        try:
-            return scipy.linalg.cholesky(covariance, lower=True)
-        except scipy.linalg.LinAlgError:
-            pass  # Features that never vary, such as units that are always off.
-    values, vectors = scipy.linalg.eigh(covariance)
-    kept = values > values[-1] * len(values) * np.finfo(float).eps
-    return vectors[:, kept] * np.sqrt(values[kept])
-
-
-def _frechet_distance(a: FeatureStatistics, root_a: np.ndarray, b: FeatureStatistics) -> float:
-    check_same_net(a, b)
-    if a.width != b.width:
-        raise ValueError(f"expected as many features on both sides, received {a.width} and {b.width}")
-    difference = a.mean - b.mean
-    covariance = b.covariance
-    squares = scipy.linalg.eigvalsh(root_a.T @ covariance @ root_a) if root_a.size else np.zeros(0)
-    traces = np.square(root_a).sum() + np.trace(covariance)
-    return float(difference @ difference + traces - 2 * np.sqrt(np.maximum(squares, 0)).sum())
 
 
 def _kernel_sum(a: np.ndarray, b: np.ndarray) -> float:

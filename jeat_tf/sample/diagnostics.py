@@ -16,8 +16,9 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, ImagesAndLabels
 from jeat_tf.metrics.chain_diagnostics import diagnose
 from jeat_tf.metrics.features import classifier_features
+from jeat_tf.metrics.frechet import frechet_distance
 from jeat_tf.metrics.looks import looks
-from jeat_tf.metrics.scores import frechet_distance, precision_recall
+from jeat_tf.metrics.scores import precision_recall
 from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.chains import Drawing

@@ -16,7 +16,7 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.metrics.features import classifier_features
-from jeat_tf.metrics.scores import frechet_distance
+from jeat_tf.metrics.frechet import frechet_distance
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.runs.sampling import Trial, Tuning, read_tuning
 from jeat_tf.runs.trained import Trained, check_fit

@@ -8,7 +8,10 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup setup-dev demo pipeline test test-slow check docs wheel-check format bench clean
+TRIALS ?= 100
+FILES ?= 10000
+
+.PHONY: reliability setup setup-dev demo pipeline test test-slow check docs wheel-check format bench clean
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
@@ -67,6 +70,10 @@ format: setup-dev
 
 bench: setup
 	$(BIN)/python benchmarks/train_step.py
+
+# Kills, damaged files, shared folders, full disks; writes docs/reliability.md. Takes hours at full scale.
+reliability: setup
+	$(BIN)/python benchmarks/reliability.py --trials=$(TRIALS) --files=$(FILES)
 
 clean:
 	rm -rf $(VENV) runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

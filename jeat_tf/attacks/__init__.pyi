@@ -1,3 +1,4 @@
+from .bpda import bpda
 from .evaluation import APGD, FAB, AutoAttack, CarliniWagner, EnergyPGD, Robustness, Square
 from .oracle import Oracle
 from .surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite, training
@@ -15,6 +16,7 @@ __all__ = [
     "PGD",
     "Robustness",
     "Square",
+    "bpda",
     "cross_entropy",
     "inference",
     "joint_energy",

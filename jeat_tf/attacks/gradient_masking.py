@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks import losses
+from jeat_tf.attacks.bpda import silent_layers
 from jeat_tf.attacks.oracle import LogitsLoss, Oracle
 from jeat_tf.attacks.search import Search, gradients, predictions
 from jeat_tf.attacks.square import square
@@ -80,6 +81,15 @@ def normalised_outside(oracle: Oracle, x: np.ndarray, labels: np.ndarray) -> Fin
     gain = accuracy[best] - accuracy["[0, 1]"]
     detail = ", ".join(f"{value:.0%} on {name}" for name, value in accuracy.items())
     return Finding("normalisation outside the net", gain * len(x) > max(_COUNT, _SHARE * len(x)), f"accuracy {detail}")
+
+
+def layers_without_gradient(net: Any, x: np.ndarray) -> Finding:
+    """Whether layers pass next to no gradient on, so that attacks need BPDA; see `bpda.silent_layers`."""
+    found = silent_layers(net, x)
+    detail = ", ".join(f"{share:.0%} of the gradient of {name} is 0" for name, share in found.items())
+    if found:
+        detail += f"; attack with --bpda={','.join(f'{name}:identity' for name in found)}"
+    return Finding("layers without gradient", bool(found), detail or "none")
 
 
 def gradient_masking(

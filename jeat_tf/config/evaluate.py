@@ -10,6 +10,11 @@ class Audit(Value):
 
     audit_images: int = setting(64, "images for the gradient-masking checks; 0: none", at_least=0)
     transfer_from: str = setting("", "another net for the same images, to transfer attacks from")
+    bpda: str = setting(
+        "",
+        "layers whose gradient is replaced by another function's, layer:function, comma-separated, e.g. "
+        "quantise:identity; functions: identity, relu, sigmoid, tanh",
+    )
     eot_samples: int = setting(20, "passes that are averaged if the net's output is random", at_least=1)
     refine_steps: int = setting(
         0, "classify after so many steps down E(x), as JEM does, and attack through them", at_least=0

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from jeat_tf.attacks import gradient_masking as masking
+from jeat_tf.attacks.bpda import bpda, parse
 from jeat_tf.attacks.ensemble import clean_logits
 from jeat_tf.attacks.named import named
 from jeat_tf.attacks.oracle import Oracle
@@ -92,6 +93,12 @@ def _evaluated(
         coarse_fn=inference(in_bfloat16(net)) if config.gradients == "bfloat16" else None,
         jit_compile=jit,
     )
+    attacked_net = net
+    if config.audit.bpda:
+        if config.gradients == "bfloat16":
+            raise ValueError("expected --gradients=float32 with --bpda, received bfloat16")
+        attacked_net = bpda(net, parse(config.audit.bpda))
+        plain = Oracle(inference(attacked_net), jit_compile=jit)
     logits = functools.cache(lambda oracle: clean_logits(oracle, data.images, data.labels, config.batch_size))
     logits(plain)  # refuses what are not logits, before anything is made of them
     shown, labels = data.images[:_LOOKED_AT], data.labels[:_LOOKED_AT]
@@ -99,10 +106,11 @@ def _evaluated(
         masking.is_random(plain, shown),
         masking.depends_on_batch(plain, shown),
         masking.normalised_outside(plain, shown, labels),
+        masking.layers_without_gradient(attacked_net, shown),
     ]
     oracle = plain
     if checks[0].fired or config.audit.refine_steps:
-        oracle = _averaged(config, net, jit)
+        oracle = _averaged(config, attacked_net, jit)
     predicted = logits(oracle).argmax(-1)
     correct = predicted == data.labels
     audit = None
@@ -120,6 +128,7 @@ def _evaluated(
         "refine_steps": config.audit.refine_steps,
         "refine_step_size": config.audit.refine_step_size if config.audit.refine_steps else None,
         "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
+        "bpda": config.audit.bpda or None,
         "model_sha256": sha256(net_file(config.model)),
     }
     blind = plain if config.audit.refine_steps else None
@@ -150,6 +159,7 @@ def _evaluated(
         "dataset": data.name,
         "images": data.origin,
         "norm": config.norm,
+        "adaptive": bool(config.audit.bpda or config.audit.refine_steps or checks[0].fired),
         "expectation_over_transformation": _averaging(config, checks[0].fired, oracle.samples),
         "shards": len(shards),
         "results": rows,

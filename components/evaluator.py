@@ -4,6 +4,7 @@ import os
 
 from components.core import component
 from components.types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
+from components.words import flag_words
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
 from jeat_tf.core.flat import replace
@@ -44,7 +45,7 @@ def evaluated(
     judge: InputArtifact[Model] | None,
 ) -> None:
     """Runs the verb on artifacts, into the folder of `evaluation`; of a shard of the images, its attacks alone."""
-    settings = parsed(EvaluateConfig, *flags.split())
+    settings = parsed(EvaluateConfig, *flag_words(flags))
     data = os.path.join(examples.path, "tfds")
     settings = replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=evaluation.path)
     if samples is not None:

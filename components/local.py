@@ -15,6 +15,7 @@ from components.code import code_sha256
 from components.core import Component, Graph, Node, Output
 from components.store import Lineage, Made, Read
 from components.types import InputArtifact, InputArtifacts, OutputArtifact
+from components.words import flag_words
 from jeat_tf.core.failures import FAULT, sentence, status
 from jeat_tf.core.files import read_json, remove_partial, sha256, write_json
 from jeat_tf.runs.locks import held
@@ -69,13 +70,21 @@ def producer(component: Component, parameters: dict[str, Any]) -> dict[str, Any]
         word
         for name, value in parameters.items()
         if isinstance(value, str) and name != "data_dir"
-        for word in value.split()
+        for word in _words(value)
         if not word.startswith("--data_dir=")
     ]
     paths = [path for word in words for path in word.rpartition("=")[2].split(",")]
     named = {path: sha256(path) for path in paths if os.path.exists(path)}
     code = code_sha256(component.function.__module__)
     return {"component": component.name, "version": component.version, "code": code, "files": named}
+
+
+def _words(text: str) -> list[str]:
+    """What a parameter may name: itself, and the flags in it."""
+    try:
+        return [text, *flag_words(text)]
+    except ValueError:
+        return [text]
 
 
 class LocalRunner:

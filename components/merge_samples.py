@@ -4,6 +4,7 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
+from components.words import flag_words
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.files import write_json
@@ -35,7 +36,7 @@ def merge_samples(
     """
     folders = shards.all()
     merge(folders, samples.path)
-    settings = parsed(SampleConfig, *flags.split())
+    settings = parsed(SampleConfig, *flag_words(flags))
     data = os.path.join(examples.path, "tfds")
     report = sample(
         replace(

@@ -1,6 +1,7 @@
 """The graph: one data set, methods x seeds of trainer, sample_export (in shards) and evaluator, one report."""
 
 import pathlib
+import shlex
 from typing import Any
 
 from components.core import Graph, Output
@@ -12,6 +13,7 @@ from components.report import report
 from components.sample_export import sample_export
 from components.settings import PipelineConfig
 from components.trainer import trainer
+from components.words import flag_words
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -36,9 +38,10 @@ def build(config: PipelineConfig) -> Graph:
     # Before training begins: flags that cannot be read, or a shard without a file, would fail after it.
     judge_flags = _preset(config.presets, config.judge, config.judge_flags) if config.judge else ""
     for given in filter(None, (*train_flags.values(), judge_flags)):
-        parsed(TrainConfig, *given.split())
-    parsed(DrawConfig, *config.draw_flags.split())
+        parsed(TrainConfig, *flag_words(given))
+    parsed(DrawConfig, *flag_words(config.draw_flags))
     _check_shards(config)
+    measured = parsed(EvaluateConfig, *flag_words(config.evaluate_flags))
     graph = Graph()
     data = graph.add(
         "data_prep", data_prep, dataset=config.dataset, data_dir=config.data_dir, download=config.download
@@ -56,7 +59,7 @@ def build(config: PipelineConfig) -> Graph:
             models[name] = model.output("model")
             samples[name] = _samples(graph, name, config, data, models[name], seed)
             graded = {
-                "samples": samples[name] if judge or "--features" in config.evaluate_flags else None,
+                "samples": samples[name] if judge or measured.generation.features else None,
                 "judge": judge,
             }
             evaluations[name] = _evaluation(graph, name, config, data, models[name], graded, seed)
@@ -102,8 +105,8 @@ def _evaluation(
 
 
 def _check_shards(config: PipelineConfig) -> None:
-    of_samples = parsed(SampleConfig, *config.sample_flags.split())
-    of_evaluation = parsed(EvaluateConfig, *config.evaluate_flags.split())
+    of_samples = parsed(SampleConfig, *flag_words(config.sample_flags))
+    of_evaluation = parsed(EvaluateConfig, *flag_words(config.evaluate_flags))
     for verb, count, settings in (
         ("sample", config.sample_shards, of_samples),
         ("evaluate", config.evaluate_shards, of_evaluation),
@@ -149,4 +152,4 @@ def _preset(folder: str, name: str, more: str) -> str:
         known = sorted(preset.stem for preset in pathlib.Path(folder).glob("*.flags"))
         raise ValueError(f"no preset {path}; expected one of {', '.join(known) or 'the files of --presets'}")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return " ".join([line for line in lines if line and not line.startswith("#")] + more.split())
+    return shlex.join([line for line in lines if line and not line.startswith("#")] + flag_words(more))

@@ -4,6 +4,7 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
+from components.words import flag_words
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
@@ -25,7 +26,7 @@ def sample_export(
       flags: of the verb, separated by blanks, e.g. "--num=50000 --preset=pca_momentum".
       seed: of starts and chains.
     """
-    settings = parsed(SampleConfig, *flags.split())
+    settings = parsed(SampleConfig, *flag_words(flags))
     data = os.path.join(examples.path, "tfds")
     report = sample(replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
     samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}

@@ -4,6 +4,7 @@ import os
 
 from components.core import component
 from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter
+from components.words import flag_words
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
@@ -24,7 +25,7 @@ def trainer(
       flags: of the verb, separated by blanks, e.g. "--method=jeat --epochs=42".
       seed: of the run.
     """
-    settings = parsed(TrainConfig, *flags.split())
+    settings = parsed(TrainConfig, *flag_words(flags))
     data = os.path.join(examples.path, "tfds")
     result = train(replace(settings, dataset=data, data_dir="", seed=seed, model_dir=model.path))
     model.properties = {"weights_sha256": result.weights_sha256, "method": settings.method.word, "seed": seed}

@@ -27,6 +27,7 @@ from components.types import (
     Parameter,
     Report,
 )
+from components.words import flag_words
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.locks import FolderInUse, held
@@ -544,3 +545,13 @@ def test_templates_and_tables_are_part_of_the_code():
 
     assert {"page.html", "page.css", "page.js", "published.json"} <= set(_reached("components.report"))
     assert not {"page.html"} & set(_reached("components.trainer"))
+
+
+def test_a_blank_inside_quotes_belongs_to_its_flag():
+    assert flag_words("--model_dir='a b' --epochs=3 --data_dir=x\\ y") == [
+        "--model_dir=a b",
+        "--epochs=3",
+        "--data_dir=x y",
+    ]
+    with pytest.raises(ValueError, match="cannot read the flags --stages='sgld: No closing quotation"):
+        flag_words("--stages='sgld")

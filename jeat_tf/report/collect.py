@@ -1,7 +1,7 @@
 """Runs as they lie on disk: what `train`, `evaluate`, `sample` and `draw` have written, not yet interpreted."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from jeat_tf.config.store import from_json
@@ -26,6 +26,7 @@ class Run(NamedTuple):
       history: the logs of each epoch.
       reports: what its JSON files hold, by their names relative to the run, e.g. "evaluation/results.json".
       pictures: its PNG files beside these, by their names relative to the run.
+      folders: where the folders in it are that lie elsewhere, by their names relative to the run.
       left_out: files that are about other weights of its `net.keras` than training ended with.
     """
 
@@ -38,6 +39,16 @@ class Run(NamedTuple):
     reports: dict[str, Any]
     pictures: list[str]
     left_out: list[str]
+    folders: Mapping[str, str] = {}
+
+    def path_of(self, file: str) -> str:
+        """Where a file of the run is."""
+        inside, slash, rest = file.partition("/")
+        return (
+            os.path.join(self.folders.get(inside, os.path.join(self.path, inside)), rest)
+            if slash
+            else (os.path.join(self.path, file))
+        )
 
     @property
     def finished(self) -> bool:
@@ -81,12 +92,12 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
     for path, folders, files in os.walk(folder):
         folders.sort()
         if "figures.json" in files:
-            drawings += _drawings(os.path.join(path, "figures.json"))
+            drawings += read_drawings(os.path.join(path, "figures.json"))
         if "config.json" in files:
-            runs.append(_run(folder, path))
+            runs.append(read_run(path, _name(folder, path)))
             for name in folders:
                 inside = os.path.join(path, name, "figures.json")
-                drawings += _drawings(inside) if os.path.isfile(inside) else []
+                drawings += read_drawings(inside) if os.path.isfile(inside) else []
             folders.clear()
     if not runs:
         raise ValueError(
@@ -95,25 +106,39 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
     return runs, drawings
 
 
-def _run(folder: str, path: str) -> Run:
+def _name(folder: str, path: str) -> str:
     relative = os.path.relpath(path, folder)
-    name = os.path.basename(os.path.abspath(path)) if relative == os.curdir else relative.replace(os.sep, "/")
+    return os.path.basename(os.path.abspath(path)) if relative == os.curdir else relative.replace(os.sep, "/")
+
+
+def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> Run:
+    """One run.
+
+    Args:
+      path: its folder.
+      name: what the report calls it.
+      folders: where measurements of it lie, by the names that they would have in the run; None: in the run.
+
+    Raises:
+      ValueError: a file that cannot be read, which is named.
+    """
+    where = {inside: os.path.join(path, inside) for inside in _measurement_folders(path)} | dict(folders or {})
     training, told = read_training(path), stored(GuardEvents, os.path.join(path, "guard.json"))
     guard = training.guard.events if training else told.events if told else ()
     reports: dict[str, Any] = {}
     pictures: list[str] = []
     left_out: list[str] = []
     weights = training.weights_sha256 if training else None
-    for inside in _measurement_folders(path):
-        files = [f"{inside}/{file}" for file in sorted(os.listdir(os.path.join(path, inside)))]
-        found = {here: _json(os.path.join(path, here), dict) for here in files if os.path.basename(here) in _MEASURED}
+    for inside, place in where.items():
+        files = {f"{inside}/{file}": os.path.join(place, file) for file in sorted(os.listdir(place))}
+        found = {here: _json(there, dict) for here, there in files.items() if os.path.basename(here) in _MEASURED}
         old = [here for here, report in found.items() if weights and _is_of_other_weights(report, weights)]
         left_out += old
         reports |= {here: report for here, report in found.items() if here not in old}
         if len(old) < len(found):
             pictures += [here for here in files if here.endswith(".png")]
     config, history = _config(os.path.join(path, "config.json")), read_history(path)
-    return Run(path, name, config, training, guard, history, reports, pictures, left_out)
+    return Run(path, name, config, training, guard, history, reports, pictures, left_out, where)
 
 
 def _is_of_other_weights(report: dict[str, Any], weights: str) -> bool:
@@ -142,7 +167,12 @@ def _json(path: str, kind: type) -> Any:
     return read_json(path, kind)
 
 
-def _drawings(path: str) -> list[Drawing]:
+def read_drawings(path: str) -> list[Drawing]:
+    """The figures that a `figures.json` tells of and that are there.
+
+    Raises:
+      ValueError: a file of something else.
+    """
     folder, found = os.path.dirname(path), _json(path, dict)
     try:
         drawings = [

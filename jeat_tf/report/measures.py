@@ -93,7 +93,7 @@ def measured(run: Run) -> list[Value]:
         try:
             found = list(_READERS[name](report, file, folder))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"cannot read {os.path.join(run.path, file)}: {error!r}; make it again") from error
+            raise ValueError(f"cannot read {run.path_of(file)}: {error!r}; make it again") from error
         net = os.path.basename(report.get("model", ""))
         for value in found:
             # The first table is of what every run has measured alike; other folders hold other protocols.

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ def sample_grid(method: Method) -> Picture | None:
             steps = how.get("steps", how.get("chain_steps", "unknown"))
             caption = f"{folder}: {how.get('samples', 'samples')} from {start}, {steps} steps; {run.name}"
             alt = f"Generated images of {method.name}, a row for each class, {folder}"
-            return _picture(os.path.join(run.path, file), alt, caption)
+            return _picture(run.path_of(file), alt, caption)
     return None
 
 
@@ -46,7 +45,7 @@ def plots(method: Method) -> list[Picture]:
     """Reliability, scores of other images, neighbours: from `evaluation` of the run that stands for the method."""
     run = method.shown
     return [
-        _picture(os.path.join(run.path, file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")
+        _picture(run.path_of(file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")
         for file in run.pictures
         if file.startswith("evaluation/")
     ]

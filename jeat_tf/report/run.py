@@ -3,14 +3,14 @@
 import datetime
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jeat_tf.config.report import ReportConfig
 from jeat_tf.core.files import writable_folder, write_text
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import plain
-from jeat_tf.report.collect import read_runs
+from jeat_tf.report.collect import Drawing, Run, read_runs
 from jeat_tf.report.page import render
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, as_data, latex, markdown
@@ -19,12 +19,8 @@ from jeat_tf.runs.locks import held
 _HEAD = 4096  # characters of a file in which its marker stands
 
 
-def report(config: ReportConfig, *, missing: Mapping[str, str] | None = None) -> dict[str, Any]:
+def report(config: ReportConfig) -> dict[str, Any]:
     """Reads the runs and writes the page and, beside it, its numbers as .json, .md and .tex.
-
-    Args:
-      config: settings.
-      missing: why runs that were to be here are not, by name; the page says so.
 
     Returns:
       report: what the .json holds: columns with their protocols, methods with means, sample standard deviations and
@@ -35,19 +31,43 @@ def report(config: ReportConfig, *, missing: Mapping[str, str] | None = None) ->
     """
     files = _files(config.out)
     with held(os.path.dirname(os.path.abspath(config.out)), "jeat_tf.report", name="report"):
-        runs, drawings = read_runs(config.runs)
-        methods, remarks = summarise(runs)
-        remarks += [f"{name} is not here: {why}" for name, why in (missing or {}).items()]
-        columns = columns_of(methods)
-        made, today = provenance(), datetime.date.today().isoformat()
-        found = {"marker": MARKER, "date": today, "provenance": plain(made), "remarks": remarks, **as_data(methods)}
-        title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
-        page = render(methods, drawings, remarks=remarks, made=plain(made), date=today)
-        write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
-        write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
-        write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")
-        write_text(files["html"], page)
-        return found
+        return _write(files, *read_runs(config.runs), {})
+
+
+def report_of(
+    runs: Sequence[Run], drawings: Sequence[Drawing], *, out: str, missing: Mapping[str, str]
+) -> dict[str, Any]:
+    """The same of runs that were read from wherever they lie.
+
+    Args:
+      runs: at least one.
+      drawings: figures of `draw`.
+      out: path of the page, NAME.html.
+      missing: why runs that were to be here are not, by name; the page says so.
+
+    Raises:
+      ValueError: an unreadable file, or something at `out` that is no report.
+    """
+    files = _files(out)
+    with held(os.path.dirname(os.path.abspath(out)), "jeat_tf.report", name="report"):
+        return _write(files, runs, drawings, missing)
+
+
+def _write(
+    files: dict[str, str], runs: Sequence[Run], drawings: Sequence[Drawing], missing: Mapping[str, str]
+) -> dict[str, Any]:
+    methods, remarks = summarise(runs)
+    remarks += [f"{name} is not here: {why}" for name, why in missing.items()]
+    columns = columns_of(methods)
+    made, today = provenance(), datetime.date.today().isoformat()
+    found = {"marker": MARKER, "date": today, "provenance": plain(made), "remarks": remarks, **as_data(methods)}
+    title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
+    page = render(methods, drawings, remarks=remarks, made=plain(made), date=today)
+    write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
+    write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")
+    write_text(files["html"], page)
+    return found
 
 
 def _files(out: str) -> dict[str, str]:

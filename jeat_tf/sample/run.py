@@ -35,7 +35,7 @@ from jeat_tf.sample.diagnostics import (
     starts_of,
 )
 from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, test_images, training_of
-from jeat_tf.sample.tune import check_tuning, to_be_tuned, tune
+from jeat_tf.sample.tune import check_images, check_tuning, to_be_tuned, tune
 from jeat_tf.samplers.generation import check_rule
 from jeat_tf.samplers.stages import parse_stages
 from jeat_tf.samplers.values import Chain
@@ -73,6 +73,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     labels = labels_of(config, data.num_classes)
     training = training_of(trained)
     start = start_of(config, plan, trained, training, labels)
+    if config.tune is not None:
+        check_images(config, trained)  # before anything is written
     folder = writable_folder(output_folder(config.model, config.output_dir, "samples"), "output_dir")
     with held(folder, "jeat_tf.sample", shard=config.shard) as hold:
         tuning = None

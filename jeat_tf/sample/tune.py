@@ -84,6 +84,12 @@ def check_tuning(config: SampleConfig, plan: Plan) -> None:
         )
 
 
+def check_images(config: SampleConfig, trained: Trained) -> None:
+    """Refuses a feature net or a split that cannot be tuned by, as `tune` does."""
+    _real_images(config, trained)
+    _judge(config, trained)
+
+
 def to_be_tuned(plan: Plan) -> Plan:
     """The plan with a stage of classes in the place of what tuning will choose."""
     return plan._replace(stages=(Stage(NormalizedDescent()),))

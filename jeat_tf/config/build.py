@@ -25,10 +25,13 @@ def dataset(config: Data) -> ImageData:
 def net(
     config: Net, image_shape: tuple[int, int, int], num_classes: int, *, precision: str = "float32", init_from: str = ""
 ) -> keras.Model:
-    """A new net, its weights drawn from Keras' global seed, or those of `init_from`.
+    """A new net, its weights drawn from Keras' global seed, or a net to fine-tune.
+
+    A net of `init_from` with the same architecture gives its weights, all but those of the last layer where the classes
+    are others. A net of another architecture is taken itself, with a new last layer where the classes are others.
 
     Raises:
-      ValueError: the net of `init_from` has other weights.
+      ValueError: the net of `init_from` takes other images, or its last layer is not a dense one.
     """
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -37,12 +40,39 @@ def net(
     finally:
         keras.config.set_dtype_policy(default)
     if init_from:
-        weights = load_net(init_from).get_weights()
-        expected = [tuple(w.shape) for w in new.weights]
-        if [w.shape for w in weights] != expected:
-            raise ValueError(f"the net in --init_from={init_from} is not the one that the settings describe")
-        new.set_weights(weights)
+        return _fine_tuned(new, load_net(init_from), init_from)
     return new
+
+
+def _fine_tuned(new: keras.Model, source: keras.Model, path: str) -> keras.Model:
+    weights, expected = source.get_weights(), [tuple(weight.shape) for weight in new.weights]
+    shapes = [weight.shape for weight in weights]
+    head = len(new.layers[-1].weights)
+    if shapes == expected:
+        new.set_weights(weights)
+        return new
+    if len(shapes) == len(expected) and shapes[:-head] == expected[:-head]:
+        new.set_weights([*weights[:-head], *new.get_weights()[-head:]])
+        print(f"init_from: the weights of {path}, and a new head for {new.output_shape[-1]} classes")
+        return new
+    wanted = new.input_shape[1:]
+    if any(size not in (None, other) for size, other in zip(source.input_shape[1:], wanted, strict=True)):
+        raise ValueError(
+            f"expected a net for images of shape {list(wanted)} in --init_from={path}, received one for "
+            f"{list(source.input_shape[1:])}"
+        )
+    if source.output_shape[-1] == new.output_shape[-1]:
+        print(f"init_from: the net of {path} itself, in place of --net")
+        return source
+    last = source.layers[-1]
+    if not isinstance(last, keras.layers.Dense):
+        raise ValueError(
+            f"expected a net whose last layer is a dense one in --init_from={path}, to give it {new.output_shape[-1]} "
+            f"classes, received {type(last).__name__}"
+        )
+    logits = keras.layers.Dense(new.output_shape[-1], dtype="float32", name="logits")(last.input)
+    print(f"init_from: the net of {path} itself, in place of --net, with a new head for {new.output_shape[-1]} classes")
+    return keras.Model(source.inputs, logits, name=source.name)
 
 
 def optimizer(

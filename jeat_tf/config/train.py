@@ -29,6 +29,7 @@ class Stream(Value):
     )
     separate_marginal: bool = setting(False, "serve p(x) its own stream, of all images, labelled or not")
     augment_marginal: bool = setting(False, "augment that stream too, as JEM does and SADA-JEM does not")
+    train_images: int = setting(0, "train on so many images, drawn by seed; 0: all", at_least=0)
     labelled_percent: int = setting(
         100, "share of the training images, drawn by seed, whose labels are used", at_least=1, at_most=100
     )
@@ -92,8 +93,13 @@ class Run(Value):
 
     model_dir: str = setting("", "folder of the run: checkpoints, nets, TensorBoard events", identity=False)
     epochs: int = setting(30, "passes over the training images", at_least=1)
+    max_steps: int = setting(0, "stop after so many training steps; 0: after the epochs", at_least=0)
     seed: int = setting(0, "seed of weights, order, augmentation, attacks and chains", at_least=0)
-    init_from: str = setting("", "net whose weights this one begins with: a run's folder or a .keras file")
+    init_from: str = setting(
+        "",
+        "net whose weights this one begins with: a run's folder or a .keras file; other classes give it a new head, "
+        "and another architecture takes the place of --net",
+    )
     resume: bool = setting(True, "resume the run found in model_dir", identity=False)
     checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", at_least=0, identity=False)
     robust_every: int = setting(

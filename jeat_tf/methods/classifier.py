@@ -245,6 +245,12 @@ class EnergyClassifier(GatedModel):
             if isinstance(self.update, FreeStep) and not tf.distribute.has_strategy():
                 x = x.map(self.update.checked)
         callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+                raise NotImplementedError(
+                    "ModelCheckpoint would save an EnergyClassifier, which holds functions: give it "
+                    "save_weights_only=True, and save the net with `model.net.save(path)`"
+                )
         if not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks):
             callbacks.append(Progress())
         with in_words():

@@ -9,10 +9,13 @@ import tensorflow as tf
 
 import jeat_tf.core.energy  # noqa: F401  registers the energy layers
 from jeat_tf.core.archives import check_unpacked
+from jeat_tf.models import keras2
 
 
 def load_net(path: str, *, trust: bool = False) -> keras.Model:
-    """The net in a .keras file, in the folder of a training run (its net.keras), or in a SavedModel; safe mode on.
+    """The net in a .keras or .h5 file, in the folder of a training run (its net.keras), or in a SavedModel.
+
+    Files of Keras 3 and of Keras 2 are read in safe mode; the file says which it is.
 
     Args:
       path: where it is.
@@ -29,12 +32,23 @@ def load_net(path: str, *, trust: bool = False) -> keras.Model:
                 "`python -m jeat_tf.evaluate` if you know where it is from, or use a .keras file"
             )
         return _saved_model(file)
+    version = ""
     try:
         check_unpacked(file)
-        net = keras.saving.load_model(file, compile=False, safe_mode=True)
+        version = keras2.written_by(file)
+        if keras2.holds_weights_alone(file):
+            raise ValueError(
+                f"it holds weights without a net; build the net in Python, then net.load_weights({file!r}) and "
+                "net.save('net.keras')"
+            )
+        if version.startswith("2."):
+            net = keras2.from_keras2(file)
+        else:
+            net = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
         raise ValueError(
-            f"cannot read the net in {file} ({os.path.getsize(file)} bytes): {error}; "
+            f"cannot read the net in {file} ({os.path.getsize(file)} bytes, "
+            f"{f'written by Keras {version}' if version else 'of an unknown version of Keras'}): {error}; "
             "expected a file written by net.save(...), whole and without Lambda layers"
         ) from error
     if len(net.inputs) != 1 or len(net.outputs) != 1 or len(net.output_shape) != 2:

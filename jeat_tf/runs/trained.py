@@ -127,8 +127,9 @@ def conditional_buffer(run: TrainConfig | None) -> bool:
 
 
 def output_folder(model: str, given: str, name: str) -> str:
-    """The folder given, or else `name` beside the net."""
-    return given or os.path.join(_folder(model), name)
+    """The folder given, or else `name` beside the net; a file that is not a run's net has a folder of its own."""
+    stem = os.path.splitext(os.path.basename(model))[0] if os.path.isfile(model) else "net"
+    return given or os.path.join(_folder(model), name if stem in ("net", "best") else f"{name}-{stem}")
 
 
 def check_fit(net: keras.Model, name: str, image_shape: tuple[int, ...], num_classes: int | None) -> None:

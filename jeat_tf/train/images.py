@@ -39,6 +39,11 @@ def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
     training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
     images, labels = data.arrays(training)
     check_labels(labels, data.num_classes)
+    if config.stream.train_images:
+        if config.stream.train_images > len(labels):
+            raise ValueError(f"expected --train_images of at most {len(labels)}, received {config.stream.train_images}")
+        kept = np.random.default_rng([config.run.seed, 1]).permutation(len(labels))[: config.stream.train_images]
+        images, labels = images[np.sort(kept)], labels[np.sort(kept)]
     extra = []
     if config.stream.labelled_percent < 100:
         order = np.random.default_rng(config.run.seed).permutation(len(labels))

@@ -106,7 +106,7 @@ def _train(
     callbacks = [*([guard] if guard else []), *([energy_changes] if energy_changes else []), *callbacks, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
     fitted = False
-    for first_epoch, last_epoch, steps in _legs(first_step, steps_per_epoch, config.run.epochs):
+    for first_epoch, last_epoch, steps in _legs(first_step, steps_per_epoch, config.run.epochs, config.run.max_steps):
         if fitted and config.optimizer.ema_momentum:
             checkpoints.restore(model)  # the end of fit has put the average into the net
         model.fit(
@@ -165,7 +165,10 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
     """Raises ValueError unless the folder is empty of runs, or holds this one and may go on with it."""
     found = run_config(folder)
     if found is not None:
-        changed = differences(found, config)
+        # More epochs go on with a finished run, where the learning rate does not depend on their number.
+        longer = config.run.epochs > found.run.epochs and config.optimizer.schedule == "step"
+        known = dataclasses.replace(found.run, epochs=config.run.epochs) if longer else found.run
+        changed = differences(dataclasses.replace(found, run=known), config)
         if changed:
             raise ValueError(
                 f"{folder} holds a run with other settings ({'; '.join(changed)}); give the same settings to go "
@@ -230,14 +233,19 @@ def _callbacks(config: TrainConfig, shown: ImagesAndLabels, folder: str, *, robu
     ]
 
 
-def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
+def _legs(step: int, steps_per_epoch: int, epochs: int, max_steps: int = 0) -> Iterator[tuple[int, int, int]]:
     """(first epoch, epoch to stop before, steps an epoch) of each call of fit from that step on."""
+    last = min(max_steps or steps_per_epoch * epochs, steps_per_epoch * epochs)
     epoch, done = divmod(step, steps_per_epoch)
-    if done and epoch < epochs:
-        yield epoch, epoch + 1, steps_per_epoch - done
+    if done and step < last:
+        yield epoch, epoch + 1, min(steps_per_epoch - done, last - step)
         epoch += 1
-    if epoch < epochs:
-        yield epoch, epochs, steps_per_epoch
+    whole, rest = divmod(last, steps_per_epoch)
+    if epoch < whole:
+        yield epoch, whole, steps_per_epoch
+        epoch = whole
+    if rest and epoch == whole and step < last and whole * steps_per_epoch >= step:
+        yield whole, whole + 1, rest
 
 
 def _finish(

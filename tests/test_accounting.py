@@ -61,7 +61,7 @@ COUNTS = {
     "jem": (JEM(**chains(3)), descend, (3 + 2, 3, 2)),
     "jeat": (JEAT(attack=attack(1), **chains(20)), descend, (1 + 20 + 2, 1 + 20, 2)),
     "robust_jem": (RobustJEM(attack=attack(3), **chains(2)), descend, (3 + 2 + 3, 3 + 2, 3)),
-    "dat": (dat(5), descend, (5 + 1 + 3, 5 + 1, 3)),  # the curriculum begins at one step
+    "dat": (dat(5), descend, (5 + 3, 5, 3)),  # the curriculum begins without a step
     "awp": (PGDAT(attack(7)), awp(0.01), (7 + 2, 7, 2)),
     "sam": (JEM(**chains(2)), sam(0.1), (2 + 4, 2, 4)),
     "free": (Standard(), FreeStep(Linf(0.1), batch_size=16, image_shape=SHAPE), (1, 1, 1)),

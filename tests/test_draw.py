@@ -86,7 +86,7 @@ def test_every_figure_is_drawn_with_its_numbers_beside_it(drawn):
     assert set(report["figures"]) == COMMON | of_each | stored
     assert report["not_drawn"] == {}
     files = {f"{name}.{suffix}" for name in report["figures"] for suffix in ("png", "npz")}
-    assert set(os.listdir(folder)) == files | {"figures.json"}
+    assert set(os.listdir(folder)) == files | {"figures.json", ".jeat_tf.lock"}
 
 
 def test_the_record_says_what_is_shown_and_of_which_weights(drawn, full, run):

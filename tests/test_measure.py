@@ -232,7 +232,7 @@ def test_judges_of_other_classes_and_probabilities_are_refused(energy_run, sampl
         opened(energy_run, samples, path)
     net = linear_net()
     keras.Model(net.inputs, keras.layers.Softmax()(net.outputs[0])).save(path)
-    with pytest.raises(ValueError, match=f"--features={path}: expected logits .* received probabilities"):
+    with pytest.raises(ValueError, match=f"--features={path}: expected a judge .* that gives logits"):
         opened(energy_run, samples, path)
 
 

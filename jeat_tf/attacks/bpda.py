@@ -98,7 +98,11 @@ def silent_layers(net: Any, x: np.ndarray) -> dict[str, float]:
     if not _is_graph(net):
         return {}
     inputs: dict[str, tf.Tensor] = {}
-    keras.models.clone_model(net, clone_function=lambda layer: _Watched(layer, inputs))(x[:_SHOWN], training=False)
+    try:
+        watched = keras.models.clone_model(net, clone_function=lambda layer: _Watched(layer, inputs))
+        watched(x[:_SHOWN], training=False)
+    except (TypeError, ValueError):  # operations with arguments that are no tensors cannot be wrapped as layers
+        return {}
     found = {}
     for layer in net.layers:
         reached = inputs.get(layer.name)
@@ -106,8 +110,11 @@ def silent_layers(net: Any, x: np.ndarray) -> dict[str, float]:
             continue
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(reached)
-            outputs = layer(reached)
-        if outputs.shape != reached.shape:
+            try:
+                outputs = layer(reached)
+            except (TypeError, ValueError):  # it takes more than one input
+                continue
+        if not tf.is_tensor(outputs) or outputs.shape != reached.shape:
             continue
         gradient = tape.gradient(outputs, reached, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         share = float(np.mean(gradient.numpy() == 0))

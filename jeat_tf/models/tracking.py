@@ -13,7 +13,8 @@ def check_tracked(net: keras.Model, images: Any) -> None:
     """
     with tf.GradientTape() as tape:
         net(images, training=False)
-    known = {id(weight.value) for weight in net.weights}
+    # Of the variables of several replicas the tape names the copies.
+    known = {id(copy) for weight in net.weights for copy in getattr(weight.value, "values", (weight.value,))}
     unknown = [variable for variable in tape.watched_variables() if id(variable) not in known]
     if unknown:
         names = ", ".join(f"{variable.name} {list(variable.shape)}" for variable in unknown[:3])

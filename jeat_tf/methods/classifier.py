@@ -47,7 +47,7 @@ class EnergyClassifier(GatedModel):
 
     Training logs hold the mean of the loss, of each of the objective's terms and of `gradient_norm`; the latest step's
     gap, gradient norm, saturation and accuracy (`latest_gap`, ...); and the compiled metrics on the images that the
-    loss classifies, as `adv_accuracy` where these are x_adv. Validation is on the images as given.
+    loss classifies, which are x_adv for adversarial methods. Validation is on the images as given.
 
     Attributes:
       method: what is minimised, as a value; None for a bare objective.

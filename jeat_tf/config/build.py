@@ -51,7 +51,7 @@ def _fine_tuned(new: keras.Model, source: keras.Model, path: str) -> keras.Model
     if shapes == expected:
         new.set_weights(weights)
         return new
-    if len(shapes) == len(expected) and shapes[:-head] == expected[:-head]:
+    if head and len(shapes) == len(expected) and shapes[:-head] == expected[:-head]:
         new.set_weights([*weights[:-head], *new.get_weights()[-head:]])
         print(f"init_from: the weights of {path}, and a new head for {new.output_shape[-1]} classes")
         return new

@@ -47,8 +47,8 @@ def load_net(path: str, *, trust: bool = False) -> keras.Model:
             net = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
         raise ValueError(
-            f"cannot read the net in {file} ({os.path.getsize(file)} bytes, "
-            f"{f'written by Keras {version}' if version else 'of an unknown version of Keras'}): {error}; "
+            f"cannot read the net in {file} ({os.path.getsize(file)} bytes"
+            f"{version and f', written by Keras {version}'}): {error}; "
             "expected a file written by net.save(...), whole and without Lambda layers"
         ) from error
     if len(net.inputs) != 1 or len(net.outputs) != 1 or len(net.output_shape) != 2:

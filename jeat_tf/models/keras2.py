@@ -122,6 +122,6 @@ class _Rebuilt:
         layer = made.from_config(config)
         weights = source.get_weights()
         if weights:
-            layer.build(source.get_build_config()["input_shape"] if source.get_build_config() else source.input_shape)
+            layer.build((source.get_build_config() or {"input_shape": source.input_shape})["input_shape"])
             layer.set_weights(weights)
         return layer

@@ -244,7 +244,7 @@ def _legs(step: int, steps_per_epoch: int, epochs: int, max_steps: int = 0) -> I
     if epoch < whole:
         yield epoch, whole, steps_per_epoch
         epoch = whole
-    if rest and epoch == whole and step < last and whole * steps_per_epoch >= step:
+    if rest and epoch == whole and step < last:
         yield whole, whole + 1, rest
 
 

@@ -219,6 +219,7 @@ class TestWhatItReads:
             ({"epsilon": "-1/255"}, "epsilon"),
             ({"epsilon": "abc"}, "such as 0.03 or 8/255"),
             ({"norm": "l2"}, "an l2 radius has no default"),
+            ({"norm": "l1", "epsilon": "0.03"}, r"did you mean Linf\(0.03\)"),
             ({"num_images": 1000}, "0..397"),
             ({"batch_size": 0}, "batch_size at least 1"),
             ({"split": "tset"}, "no split"),

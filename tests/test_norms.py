@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from jeat_tf.core.balls import L1, L2, Linf, ball_of
+from jeat_tf.core.balls import L1, L2, Linf, ball_of, epsilon_text
 from jeat_tf.core.l1 import inside_l1_ball, onto_plane, sparse_signs
 from tests.conftest import seed
 
@@ -98,6 +98,11 @@ def test_l1_start_fills_the_ball_evenly():
     radius = L1(1.0).distance(L1(1.0).random_start(x, seed()), x)
     # In two dimensions half of the area lies beyond 1 / sqrt(2); 4,000 draws put the share within 0.03.
     assert abs(np.mean(radius > 2**-0.5) - 0.5) < 0.03
+
+
+def test_radii_are_written_as_their_norm_is_published():
+    balls = [Linf(8 / 255), Linf(0.3), L2(0.5), L2(1.0), L1(12), L1(51 / 255)]
+    assert [epsilon_text(ball) for ball in balls] == ["8/255", "0.3", "0.5", "1", "12", "0.2"]
 
 
 def test_an_l1_radius_that_looks_like_one_of_linf_is_asked_about():

@@ -27,6 +27,7 @@ def test_what_is_no_number_is_refused(text):
 def test_fraction_of_255():
     assert fraction_of_255(8 / 255) == "8/255"
     assert fraction_of_255(0.1) == "0.1"
+    assert fraction_of_255(12.0) == "12"
 
 
 @pytest.mark.parametrize("clip", [None, 0.3])

@@ -138,5 +138,5 @@ def ball_of(norm: str, epsilon: float) -> Ball:
 
 
 def epsilon_text(ball: Ball) -> str:
-    """The radius as one would write it: "8/255", "0.5"."""
-    return fraction_of_255(ball.epsilon) if math.isfinite(ball.epsilon) else "inf"
+    """The radius as one would write it: "8/255" for l-inf, "0.5" for l2, "12" for l1."""
+    return fraction_of_255(ball.epsilon) if ball.norm == "linf" and math.isfinite(ball.epsilon) else f"{ball.epsilon:g}"

@@ -31,9 +31,9 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def fraction_of_255(value: float) -> str:
-    """ "8/255" for 8 / 255; the plain number where it is no whole multiple of 1/255."""
+    """ "8/255" for 8 / 255; the plain number where it is no whole multiple of 1/255, and from 1 on."""
     scaled = Fraction(value * 255).limit_denominator(10**6)
-    return f"{scaled.numerator}/255" if scaled.denominator == 1 else f"{value:g}"
+    return f"{scaled.numerator}/255" if scaled.denominator == 1 and value < 1 else f"{value:g}"
 
 
 def length_from_symmetric(value: float) -> float:

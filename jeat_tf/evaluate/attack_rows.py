@@ -13,8 +13,7 @@ from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.core.balls import Ball
-from jeat_tf.core.units import fraction_of_255
+from jeat_tf.core.balls import Ball, epsilon_text
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.metrics.intervals import wilson_interval
 from jeat_tf.runs.parts import part_of
@@ -151,7 +150,7 @@ def _attack_shard(
         batch_size=config.batch_size,
     )
     total = sum(run.passes for run in plan.runs)
-    radius = f" {fraction_of_255(column.ball.epsilon)}" if in_ball else ""
+    radius = f" {epsilon_text(column.ball)}" if in_ball else ""
     described = f"{column.name}{radius}{f', shard {shard}' if shard else ''}"
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     started = time.monotonic()
@@ -193,7 +192,7 @@ def results_of(
     row = {
         "attack": column.name,
         "epsilon": column.ball.epsilon if in_ball else None,
-        "epsilon_text": fraction_of_255(column.ball.epsilon) if in_ball else "no bound",
+        "epsilon_text": epsilon_text(column.ball) if in_ball else "no bound",
         "in_ball": in_ball,
         **accuracy_of(found["correct"]),
         "broken_by": {name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},

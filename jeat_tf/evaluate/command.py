@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.core.units import fraction_of_255
 from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.trained import output_folder
@@ -42,7 +41,7 @@ def print_results(report: dict[str, Any]) -> None:
         low, high = row["interval_95"]
         passes = f"{(row['forwards'] + 2 * row['gradients']) / row['images']:12.1f}" if "forwards" in row else ""
         seconds = f"{row['seconds']:12.1f}" if "seconds" in row else ""
-        radius = row.get("epsilon_text", fraction_of_255(row["epsilon"]) if row["epsilon"] else "")
+        radius = row.get("epsilon_text", "")
         print(
             f"{row['attack']:24} {radius:>9} {row['accuracy']:9.2%}   {low:6.1%} ..{high:7.1%} {passes:>17} {seconds}"
         )

@@ -20,7 +20,7 @@ from jeat_tf.attacks.surrogates import inference
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import records
-from jeat_tf.core.balls import Ball, ball_of
+from jeat_tf.core.balls import Ball, ball_of, epsilon_text
 from jeat_tf.core.files import own_folder, sha256, writable_folder, write_arrays, write_json
 from jeat_tf.core.flat import flatten, replace
 from jeat_tf.core.provenance import provenance
@@ -37,6 +37,7 @@ from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
+_USUAL = {"linf": "8/255", "l2": "0.5", "l1": "12"}  # radii of CIFAR-10, as examples
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -143,15 +144,16 @@ def _evaluated(
     arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
     if "clean" in names:
         rows.append({"attack": "clean", "epsilon": 0.0, **accuracy_of(correct), "protocol": "images as they are"})
-    worst: dict[float, np.ndarray] = {}
+    worst: dict[Ball, np.ndarray] = {}
     for column, standing, seconds in attacked:
         row, found = results_of(config, column, data.labels, standing, seconds)
         rows.append(row)
         arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
         if column.attack.in_ball:
-            worst[column.ball.epsilon] = worst.get(column.ball.epsilon, correct) & found["correct"]
-    for epsilon, stands in worst.items():
-        rows.append({"attack": "worst case", "epsilon": epsilon, **accuracy_of(stands), "protocol": "all rows above"})
+            worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
+    for ball, stands in worst.items():
+        row = {"attack": "worst case", "epsilon": ball.epsilon, "epsilon_text": epsilon_text(ball)}
+        rows.append(row | accuracy_of(stands) | {"protocol": "all rows above"})
 
     report = {
         "model": net_file(config.model),
@@ -178,8 +180,8 @@ def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
     """The balls, the largest first."""
     radii = numbers(config.epsilon) or ((run.ball.epsilon,) if run and run.ball.norm == config.norm else ())
     if not radii:
-        known = "an l2 radius has no default" if run else "the net comes without the settings of a run"
-        raise ValueError(f"expected --epsilon, e.g. {'8/255' if config.norm == 'linf' else '0.5'}: {known}")
+        known = f"an {config.norm} radius has no default" if run else "the net comes without the settings of a run"
+        raise ValueError(f"expected --epsilon, e.g. {_USUAL[config.norm]}: {known}")
     return [ball_of(config.norm, radius) for radius in sorted(set(radii), reverse=True)]
 
 

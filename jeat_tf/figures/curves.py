@@ -29,7 +29,7 @@ def draw_robustness_curves(
     if len(norms) != 1:
         raise ValueError(f"expected balls of one norm, received {sorted(norms)}")
     norm = norms.pop()
-    # l-inf radii are published in 255ths of the pixel range, l2 radii in pixels.
+    # l-inf radii are published in 255ths of the pixel range, other radii in pixels.
     epsilons = np.array([ball.epsilon for ball in balls]) * (255 if norm == "linf" else 1)
     figure, axes = panels(1, 1, width=5.0, height=3.6)
     ax = axes[0, 0]
@@ -41,7 +41,7 @@ def draw_robustness_curves(
             )
         low, high = np.array([wilson_interval(int(count), num_images) for count in counts]).T
         draw_band(ax, epsilons, 100 * counts / num_images, 100 * low, 100 * high, name, style)
-    radius = "l-inf radius in 1/255 of the pixel range" if norm == "linf" else "l2 radius, pixels in [0, 1]"
+    radius = "l-inf radius in 1/255 of the pixel range" if norm == "linf" else f"{norm} radius, pixels in [0, 1]"
     ax.set(title=f"{attack}, {num_images} images", xlabel=f"epsilon ({radius})", ylabel="accuracy (%)", ylim=(0, 101))
     add_legend(figure, ax)
     return figure

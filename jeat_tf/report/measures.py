@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from jeat_tf.core.balls import Ball, ball_of, epsilon_text
 from jeat_tf.core.records import plain
-from jeat_tf.core.units import fraction_of_255
 from jeat_tf.metrics.features import ScoreNames, score_names
 from jeat_tf.report.collect import Run
 from jeat_tf.runs.training import FILE, Training
@@ -106,7 +106,7 @@ def _accuracy(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]
     rows, norm = report["results"], report["norm"]
     for row in rows:
         epsilon = row["epsilon"]
-        radius = "no bound" if epsilon is None else fraction_of_255(epsilon) if norm == "linf" else f"l2 {epsilon:g}"
+        radius = "no bound" if epsilon is None else _radius(ball_of(norm, epsilon))
         title, protocol = row["attack"], row["protocol"]
         if title != "clean":
             title += f" {radius}"
@@ -122,6 +122,10 @@ def _accuracy(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]
         note = f"{row['correct']} of {row['images']}, 95% interval {100 * low:.1f} to {100 * high:.1f}"
         column = Column(ACCURACY, _titled(title, folder, "evaluation"), "%", "higher", protocol)
         yield Value(column, 100 * row["accuracy"], "", file, note)
+
+
+def _radius(ball: Ball) -> str:
+    return epsilon_text(ball) if ball.norm == "linf" else f"{ball.norm} {epsilon_text(ball)}"
 
 
 def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:

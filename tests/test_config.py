@@ -218,6 +218,7 @@ def test_settings_that_cannot_work(settings, message):
         ({"decay_epochs": "10", "schedule": "cyclic"}, "--schedule=cyclic; only step"),
         ({"decay_factor": 0.5, "schedule": "cosine"}, "only step"),
         ({"depth": 10}, "--net=small_cnn; only wide_resnet"),
+        ({"shortcut": "raw"}, "--net=small_cnn; only wide_resnet"),
         ({"head": "average", "net": "pre_act_resnet18"}, "--net=pre_act_resnet18; only small_cnn"),
         ({"flow_steps": 2}, "only glow"),
         ({"norm": "batch", "method": "flow", "net": "glow"}, "only small_cnn, wide_resnet and pre_act_resnet18"),
@@ -264,6 +265,31 @@ def test_decay_of_sgd_is_pytorchs():
         np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5)
     adam = build.optimizer(replace(TrainConfig(), weight_decay=0.5).optimizer, 20, 4, Adjustments())
     assert adam.weight_decay == 0.5
+
+
+def test_weight_decay_of_kernels_alone_leaves_biases():
+    settings = {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.5, "decay_kernels": True}
+    optimizer = build.optimizer(replace(TrainConfig(), **settings).optimizer, 20, 4, Adjustments())
+    kernel, bias = keras.Variable(np.ones([2, 2])), keras.Variable(np.ones([2]))
+    optimizer.build([kernel, bias])
+    optimizer.apply([keras.ops.zeros([2, 2]), keras.ops.zeros([2])], [kernel, bias])
+    np.testing.assert_allclose(kernel, np.full([2, 2], 1 - 0.1 * 0.5))
+    np.testing.assert_array_equal(bias, np.ones([2]))
+    for wrong in ({"optimizer": "adam"}, {"weight_decay": 0.0}):
+        with pytest.raises(ValueError, match="--decay_kernels needs --optimizer=sgd"):
+            replace(TrainConfig(), **settings | wrong)
+
+
+def test_the_rate_drops_at_the_first_step_of_its_epoch():
+    settings = {"learning_rate": 0.1, "decay_epochs": "1,2.5", "optimizer": "sgd"}
+    optimizer = build.optimizer(replace(TrainConfig(), **settings).optimizer, 10, 4, Adjustments())
+    variable = keras.Variable([0.0])
+    optimizer.build([variable])
+    rates = []
+    for _ in range(30):
+        rates.append(float(optimizer.learning_rate))
+        optimizer.apply([keras.ops.zeros([1])], [variable])
+    np.testing.assert_allclose(rates, [0.1] * 10 + [0.01] * 15 + [0.001] * 5, rtol=1e-5)
 
 
 def test_published_chains_are_converted_to_pixels():

@@ -129,6 +129,15 @@ def test_evaluation_batches_keep_order_and_the_last_few(digits):
     np.testing.assert_allclose(np.concatenate([x for x, _ in batches]), as_floats(images))
 
 
+def test_the_padding_of_the_robust_training_codes_is_zeros():
+    image = tf.ones([8, 8, 1])
+    moved = np.stack([AUGMENTATIONS["zero_crop_flip"](image, seed(i)) for i in range(16)])
+    assert set(moved.ravel()) == {0.0, 1.0}
+    assert moved.sum(axis=(1, 2, 3)).min() >= 4 * 4  # at most 4 rows and columns come from outside
+    mirrored = np.stack([AUGMENTATIONS["crop_flip"](image, seed(i)) for i in range(16)])
+    assert set(mirrored.ravel()) == {1.0}
+
+
 @pytest.mark.parametrize("name", ["crop", "crop_flip"])
 def test_augmentations_move_pixels_without_changing_their_values(name):
     image = tf.reshape(tf.range(64, dtype=tf.float32) / 64, [8, 8, 1])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.layers import ACTIVATIONS, NORMS, ActNorm
+from jeat_tf.models.nets import SmallCNN, WideResNet
 from jeat_tf.models.parts import split
 from jeat_tf.models.pre_act import pre_act_resnet18
 from jeat_tf.models.precision import in_bfloat16
@@ -277,3 +278,25 @@ class TestSplit:
             split(keras.Model(inputs, shared(shared(inputs))))
         with pytest.raises(ValueError, match="kernels"):
             split(keras.Model(inputs, keras.layers.ReLU()(inputs)))
+
+
+def test_the_block_of_jems_code_has_the_raw_shortcut_and_the_stride_in_its_second_convolution():
+    net = wide_resnet((8, 8, 3), 5, depth=10, width=2, shortcut="raw")
+    convolutions = [layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]
+    stem, *blocks = convolutions
+    shortcuts = [layer for layer in blocks if layer.kernel_size == (1, 1)]
+    assert shortcuts[0].input is stem.output
+    assert [layer.strides[0] for layer in shortcuts] == [1, 2, 2]
+    added = [layer for layer in net.layers if isinstance(layer, keras.layers.Add)]
+    second = [layer.input[1]._keras_history.operation for layer in added]
+    assert [layer.strides[0] for layer in second] == [1, 2, 2]
+    activated = wide_resnet((8, 8, 3), 5, depth=10, width=2)
+    assert activated.count_params() == net.count_params()
+    with pytest.raises(ValueError, match="shortcut"):
+        WideResNet(shortcut="none")
+
+
+def test_a_momentum_of_batch_statistics_without_them_is_refused():
+    assert SmallCNN(norm="batch", norm_momentum=0.1).norm_momentum == 0.1
+    with pytest.raises(ValueError, match=r"norm_momentum=0.1 has no effect with norm=none; only batch"):
+        SmallCNN(norm_momentum=0.1)

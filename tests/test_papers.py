@@ -218,3 +218,31 @@ def test_noise_presets_of_digits_are_scaled_as_epsilon_is():
 )
 def test_a_run_stands_beside_the_row_of_its_own_method(preset, name):
     assert known_as(parsed(TrainConfig, f"--preset=cifar10/{preset}")) == name
+
+
+def test_presets_by_the_authors_code_train_on_all_images_padded_by_zeros():
+    for name in ("trades", "trades_awp", "fast", "free", "pgd_at_awp", "weat"):
+        stream_of = parsed(TrainConfig, f"--preset=cifar10/{name}").stream
+        assert (stream_of.validation_percent, stream_of.augment) == (0, "zero_crop_flip"), name
+    for name in ("jem", "jem_pp", "sada_jem"):
+        config = parsed(TrainConfig, f"--preset=cifar10/{name}")
+        assert config.stream.separate_marginal
+        assert config.stream.augment_marginal == (name != "sada_jem")
+        assert config.net.shortcut == "raw"
+    free = parsed(TrainConfig, "--preset=cifar10/free")
+    assert free.optimizer.decay_kernels
+    replays = 8 * (50_000 // 128)
+    drops = [round(float(epoch) * replays) for epoch in free.optimizer.decay_epochs.split(",")]
+    assert drops == [40_000, 60_000]
+    assert free.run.max_steps == 80_000
+
+
+def test_the_gap_of_igebm_is_that_of_the_energy_it_trains():
+    objective = jt.methods.IGEBM(buffer_size=8).objective(SHAPE, 10, 0)
+    net = jt.models.small_cnn(SHAPE, 10, widths=(4,))
+    x, labels = tf.random.stateless_uniform([8, *SHAPE], seed()), tf.range(8)
+    batch = objective.prepare(net, x, labels, seed())
+    out = objective.loss(net, batch)
+    each = energy(net(batch.x), batch.labels), energy(net(batch.x_neg), batch.labels_neg)
+    np.testing.assert_allclose(out.terms["gap"], tf.reduce_mean(each[0]) - tf.reduce_mean(each[1]), rtol=1e-5)
+    np.testing.assert_allclose(out.loss, out.terms["gap"], rtol=1e-5)

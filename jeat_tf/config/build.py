@@ -1,5 +1,7 @@
 """Settings -> the objects that a run is made of."""
 
+from typing import Any, cast
+
 import keras
 
 from jeat_tf.config.shared import Data, size_of
@@ -81,7 +83,8 @@ def optimizer(
     """The Keras optimizer, its rate a schedule of the batches seen that a guard may scale."""
     total = steps_per_epoch * epochs
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
-    boundaries = [round(epoch * steps_per_epoch) for epoch in numbers(config.decay_epochs)]
+    # The last step with the old rate: Keras' schedule changes after its boundary.
+    boundaries = [round(epoch * steps_per_epoch) - 1 for epoch in numbers(config.decay_epochs)]
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
     elif config.schedule == "cyclic":
@@ -99,5 +102,11 @@ def optimizer(
     }
     scaled = adjustments.schedule(rate)
     if config.optimizer == "sgd":
-        return CoupledSGD(scaled, momentum=config.momentum, coupled_decay=config.weight_decay, **shared)
+        return CoupledSGD(
+            scaled,
+            coupled_decay=config.weight_decay,
+            decay_kernels=config.decay_kernels,
+            momentum=config.momentum,
+            **cast(dict[str, Any], shared),
+        )
     return keras.optimizers.Adam(scaled, beta_1=config.momentum, weight_decay=config.weight_decay or None, **shared)

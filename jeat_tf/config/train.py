@@ -24,8 +24,8 @@ class Stream(Value):
     batch_size: int = setting(64, "images in a training batch", at_least=1)
     augment: str = setting(
         "usual",
-        "usual: crop and flip for CIFAR, crop for SVHN, else none",
-        choices=("usual", "none", "crop", "crop_flip"),
+        "usual: crop and flip for CIFAR, crop for SVHN, else none; padding reflects, in zero_crop_flip it is zeros",
+        choices=("usual", "none", "crop", "crop_flip", "zero_crop_flip"),
     )
     separate_marginal: bool = setting(False, "serve p(x) its own stream, of all images, labelled or not")
     augment_marginal: bool = setting(False, "augment that stream too, as JEM does and SADA-JEM does not")
@@ -59,6 +59,9 @@ class Optimizer(Value):
     weight_decay: float = setting(
         0.0, "sgd: this times the weight is added to its gradient, as in PyTorch; adam: decoupled", at_least=0.0
     )
+    decay_kernels: bool = setting(
+        False, "sgd: weight decay of convolution and dense kernels alone, not of biases and normalisation"
+    )
     clip_norm: float = setting(0.0, "bound on the global gradient norm; 0: none", at_least=0.0)
     warmup_steps: int = setting(0, "steps of linear warm-up", at_least=0)
     schedule: str = setting(
@@ -79,6 +82,8 @@ class Optimizer(Value):
     def _check(self) -> None:
         super()._check()
         numbers(self.decay_epochs)
+        if self.decay_kernels and not (self.optimizer == "sgd" and self.weight_decay):
+            raise ValueError("--decay_kernels needs --optimizer=sgd and a --weight_decay. Remove it, or set them")
         for field in fields(Optimizer):
             name, given = field.name, getattr(self, field.name)
             if name.startswith("decay_") and self.schedule != "step" and given != field.default:

@@ -198,8 +198,8 @@ def joint(
             each_neg = energy(logits_neg, batch.labels_neg)
             value += joint_weight * (mean_over_labelled(each_pos, batch.labels) - tf.reduce_mean(each_neg))
             if not energy_weight:
-                squared = mean_over_labelled(each_pos**2, batch.labels) + tf.reduce_mean(each_neg**2)
-                terms["energy_squared"] = squared
+                terms["gap"] = mean_over_labelled(each_pos, batch.labels) - tf.reduce_mean(each_neg)
+                terms["energy_squared"] = mean_over_labelled(each_pos**2, batch.labels) + tf.reduce_mean(each_neg**2)
         return LossOut(value, logits, {"cross_entropy": classification} | terms)
 
     return Objective(

@@ -12,23 +12,26 @@ class CoupledSGD(keras.optimizers.SGD):
     `weight_decay`, which takes rate * decay * weight off the weight. It is added after clipping.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, *, coupled_decay: float = 0.0, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Any = 0.01, *, coupled_decay: float = 0.0, decay_kernels: bool = False, **kwargs: Any
+    ):
         """
         Args:
           learning_rate: a rate or a schedule.
           coupled_decay: 0 is Keras' SGD.
+          decay_kernels: decay weights of two axes or more alone: no bias, and nothing of a normalisation.
           **kwargs: of `keras.optimizers.SGD`.
         """
         super().__init__(learning_rate, **kwargs)
-        self.coupled_decay = coupled_decay
+        self.coupled_decay, self.decay_kernels = coupled_decay, decay_kernels
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        if self.coupled_decay:
+        if self.coupled_decay and (len(variable.shape) > 1 or not self.decay_kernels):
             gradient = gradient + self.coupled_decay * keras.ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict:
-        return super().get_config() | {"coupled_decay": self.coupled_decay}
+        return super().get_config() | {"coupled_decay": self.coupled_decay, "decay_kernels": self.decay_kernels}
 
 
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):

@@ -41,6 +41,13 @@ class ConvNet(Net):
     dropout: float = setting(0.0, _DROPOUT, at_least=0.0, below=1.0)
     spectral_norm: bool = setting(False, "kernels of spectral norm one (IGEBM)")
 
+    def _check(self) -> None:
+        super()._check()
+        if self.norm != "batch" and self.norm_momentum != ConvNet.norm_momentum:
+            raise ValueError(
+                f"norm_momentum={self.norm_momentum} has no effect with norm={self.norm}; only batch uses it. Remove it"
+            )
+
 
 @value
 class SmallCNN(ConvNet):
@@ -73,6 +80,11 @@ class WideResNet(ConvNet):
 
     depth: int = setting(28, "depth, 6 n + 4", at_least=10)
     width: int = setting(10, "widening factor", at_least=1)
+    shortcut: str = setting(
+        "activated",
+        "what a block that changes shape adds: its activated input, or as in JEM's code the raw one",
+        choices=("activated", "raw"),
+    )
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> "keras.Model":
         from jeat_tf.models.residual import wide_resnet
@@ -82,6 +94,7 @@ class WideResNet(ConvNet):
             num_classes,
             depth=self.depth,
             width=self.width,
+            shortcut=self.shortcut,
             norm=self.norm,
             norm_momentum=self.norm_momentum,
             activation=self.activation,

@@ -38,11 +38,14 @@ def pre_act_resnet(
     dropout: float,
     spectral_norm: bool,
     name: str,
+    shortcut: str = "activated",
 ) -> keras.Model:
     """A 3x3 convolution, groups of blocks, normalisation and activation, average pooling, a dense layer.
 
     A block is norm - activation - 3x3 convolution, twice, beside the identity; where the shape changes, beside a 1x1
     convolution of the first activation. "Identity mappings in deep residual networks", https://arxiv.org/abs/1603.05027.
+    The block of JEM's code (`shortcut="raw"`) differs in two things: the 1x1 convolution takes the block's input, and
+    it is the second 3x3 convolution that has the stride.
 
     Args:
       image_shape: (H, W, C).
@@ -55,6 +58,7 @@ def pre_act_resnet(
       dropout: rate between the two convolutions of a block.
       spectral_norm: see `layers.linear`; for all layers but the last.
       name: of the net.
+      shortcut: "activated" or "raw".
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
@@ -77,14 +81,15 @@ def pre_act_resnet(
         return linear(x, layer, spectral_norm)
 
     def block(x: keras.KerasTensor, channels: int, strides: int) -> keras.KerasTensor:
+        first, second = (1, strides) if shortcut == "raw" else (strides, 1)
         residual = activate(normalize(x, norm, norm_momentum), activation)
         if strides > 1 or x.shape[-1] != channels:
-            x = convolve(residual, channels, size=1, strides=strides)
-        residual = convolve(residual, channels, strides=strides)
+            x = convolve(x if shortcut == "raw" else residual, channels, size=1, strides=strides)
+        residual = convolve(residual, channels, strides=first)
         residual = activate(normalize(residual, norm, norm_momentum), activation)
         if dropout:
             residual = keras.layers.Dropout(dropout)(residual)
-        return keras.layers.Add()([x, convolve(residual, channels)])
+        return keras.layers.Add()([x, convolve(residual, channels, strides=second)])
 
     inputs, x = images_in(image_shape)
     x = convolve(x, stem)

@@ -16,6 +16,7 @@ def wide_resnet(
     activation: str = "leaky_relu",
     dropout: float = 0.0,
     spectral_norm: bool = False,
+    shortcut: str = "activated",
 ) -> keras.Model:
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times width channels.
 
@@ -29,6 +30,7 @@ def wide_resnet(
       activation: see `nets.ACTIVATIONS`.
       dropout: rate between the two convolutions of a block.
       spectral_norm: see `layers.linear`; for all layers but the last.
+      shortcut: see `pre_act_resnet`.
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
@@ -48,5 +50,6 @@ def wide_resnet(
         activation=activation,
         dropout=dropout,
         spectral_norm=spectral_norm,
+        shortcut=shortcut,
         name=f"wide_resnet_{depth}_{width}",
     )

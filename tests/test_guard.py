@@ -119,6 +119,13 @@ class TestAlarms:
         """Noise on digits, more than half of whose pixels are at an end."""
         feed(begun(recoveries=0), HEALTHY | {"saturation": -1.3}, 10)
 
+    def test_a_fall_of_the_accuracy_of_adversarial_images_is_an_alarm_too(self):
+        guard = begun(recoveries=0)
+        healthy = {"loss": 1.0, "gradient_norm": 2.0, "adv_accuracy": 0.9}
+        feed(guard, healthy, 60)
+        with pytest.raises(DivergenceError, match="accuracy_drop is 0.216"):
+            feed(guard, healthy | {"adv_accuracy": 0.66}, 9)
+
     def test_methods_without_negatives_have_fewer_logs(self):
         feed(begun(recoveries=0), {"loss": 1.0, "gradient_norm": 1.0, "accuracy": 0.5}, 100)
 

@@ -138,10 +138,37 @@ def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name)
     model.compile("adam", metrics=["accuracy"])
     history = model.fit(X, LABELS, batch_size=16, epochs=3, verbose=0).history
     assert all(np.any(a != b) for a, b in zip(before, model.net.get_weights(), strict=True))
-    assert {"loss", "accuracy", "gradient_norm", *model.objective.terms} <= set(history)
+    assert {"loss", f"{model.metric_prefix}accuracy", "gradient_norm", *model.objective.terms} <= set(history)
     assert all(np.isfinite(values).all() for values in history.values())
     assert history["loss"][0] != 0
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "update", "prefix"),
+    [
+        *((METHODS[name], None, "adv_") for name in ("pgd_at", "pre_jeat", "jeat", "robust_jem", "dat")),
+        *((METHODS[name], None, "") for name in ("standard", "noise", "trades", "weat", "jem", "jem_dsm", "flow")),
+        (WEAT(kl_attack(), classified="adversarial"), None, "adv_"),
+        (Standard(), UPDATES["free"], "adv_"),
+        (Standard(), UPDATES["awp"], ""),
+    ],
+    ids=lambda value: getattr(value, "word", None),
+)
+def test_logs_name_the_accuracy_of_adversarial_images(method, update, prefix):
+    assert EnergyClassifier(tiny_cnn(), method, update).metric_prefix == prefix
+
+
+def test_only_training_logs_have_the_prefix_and_it_is_of_the_metrics_alone():
+    model = EnergyClassifier(tiny_cnn(), METHODS["pgd_at"])
+    model.compile(keras.optimizers.SGD(0.0), metrics=["accuracy"])
+    shown = (X[:16], LABELS[:16])
+    history = model.fit(*shown, batch_size=16, verbose=0, validation_data=shown).history
+    latest = {"latest_gradient_norm", "latest_adv_accuracy"}
+    expected = {"loss", "adv_accuracy", "cross_entropy", "gradient_norm", "val_loss", "val_accuracy"}
+    assert set(history) == expected | latest
+    assert history["latest_adv_accuracy"] == history["adv_accuracy"]
+    assert set(model.evaluate(*shown, verbose=0, return_dict=True)) == {"loss", "accuracy"}
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not():

@@ -33,6 +33,7 @@ _READINGS = 20  # of a chain's gradients, at least
 _RECIPE = "chain"  # of fresh chains, where a run has no stored samples
 _QUANTITIES = (
     "accuracy",
+    "adv_accuracy",
     "val_accuracy",
     "val_robust_accuracy",
     "cross_entropy",

@@ -27,7 +27,7 @@ from jeat_tf.methods.inner import attacked
 class Progress(keras.callbacks.ProgbarLogger):
     """Keras' progress bar without the logs that would make its line wrap; TensorBoard has them all."""
 
-    _shown = ("loss", "accuracy", "gap", "learning_rate")
+    _shown = ("loss", "accuracy", "adv_accuracy", "gap", "learning_rate")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         super().on_train_batch_end(batch, self._short(logs))

@@ -19,6 +19,7 @@ from jeat_tf.methods.base import Method
 from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.entrances import arrays_of, in_words, refuse_weights
 from jeat_tf.methods.gated import GatedModel, cast_batch
+from jeat_tf.methods.logs import ADVERSARIAL, latest, with_prefix
 from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.presets import training_of
 from jeat_tf.methods.steps import FreeStep, Step, descend
@@ -29,7 +30,6 @@ from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import Stage
 from jeat_tf.samplers.starts import Exact, Start
 
-_WATCHED = ("gap", "gradient_norm", "saturation", "accuracy")  # each step's own value is in the logs
 _DEFAULT_BATCH = 32  # of Keras' fit on arrays
 
 
@@ -45,9 +45,9 @@ class EnergyClassifier(GatedModel):
       model.fit(images, labels, batch_size=64, epochs=10)
       digits = model.generate(range(10))
 
-    Training logs hold the mean of the loss, of each of the objective's terms and of `gradient_norm`; the latest step's
-    gap, gradient norm, saturation and accuracy (`latest_gap`, ...); and the compiled metrics on the images that the
-    loss classifies, which are x_adv for adversarial methods. Validation is on the images as given.
+    Training logs hold the means of the loss, the objective's terms and `gradient_norm`, what a guard watches
+    (`latest_gap`, ...), and the compiled metrics of the classified images. Where these are adversarial, the metrics
+    are called `adv_accuracy`, ... Validation and `evaluate` use the images as given, and the plain names.
 
     Attributes:
       method: what is minimised, as a value; None for a bare objective.
@@ -129,6 +129,11 @@ class EnergyClassifier(GatedModel):
         """
         training = training_of(preset, **settings)
         return cls(net, training.method, training.update, seed=seed)
+
+    @property
+    def metric_prefix(self) -> str:
+        """Before the names of metrics in training logs: "adv_" where the classified images are adversarial."""
+        return ADVERSARIAL if self.objective.classifies_adversarial or isinstance(self.update, FreeStep) else ""
 
     @property
     def adapted(self) -> bool:
@@ -266,10 +271,9 @@ class EnergyClassifier(GatedModel):
         if self.curriculum is not None:
             self.curriculum.update(mean_over_replicas(out.terms["auc"]))
         self.step.assign_add(1)
-        right = tf.argmax(out.logits, axis=-1, output_type=labels.dtype) == labels
-        terms = out.terms | {"accuracy": mean_over_labelled(tf.cast(right, tf.float32), labels)}
-        latest = {f"latest_{name}": terms[name] for name in _WATCHED if name in terms}
-        return self.get_metrics_result() | latest
+        right = tf.cast(tf.argmax(out.logits, axis=-1, output_type=labels.dtype) == labels, tf.float32)
+        results = with_prefix(self.get_metrics_result(), self.metric_prefix, but=[mean.name for mean in self._means])
+        return results | latest(out.terms, mean_over_labelled(right, labels), self.metric_prefix)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, labels = cast_batch(data)

@@ -17,6 +17,7 @@ from jeat_tf.core.files import begin_anew, read_arrays, whole_file
 from jeat_tf.core.records import plain, typed
 from jeat_tf.methods import guard_files
 from jeat_tf.methods.guard_files import GuardEvent
+from jeat_tf.methods.logs import ADVERSARIAL
 
 
 class DivergenceError(ArithmeticError):
@@ -192,6 +193,8 @@ class Guard(keras.callbacks.Callback):
     def _look(self, logs: dict[str, float]) -> "_Alarm | None":
         """The first alarm of this step, if there is one; the step's values join the windows."""
         latest = {name: logs[f"latest_{name}"] for name in self._windows if f"latest_{name}" in logs}
+        if (adversarial := f"latest_{ADVERSARIAL}accuracy") in logs:
+            latest["accuracy"] = logs[adversarial]
         if "gap" in latest:
             latest["gap"] = abs(latest["gap"])
         for name, value in ({"loss": logs.get("loss", 0.0)} | latest).items():

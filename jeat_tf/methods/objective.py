@@ -31,6 +31,8 @@ class Objective:
         from the class that the net gives them.
       energy_l2: weight of the term `energy_squared`, where the loss has one (IGEBM; JEM's authors against divergence).
       chain_rounds: how often each draw of negatives runs its chain.
+      classifies_adversarial: `loss` returns the logits of adversarial images. Training logs then call their accuracy
+        `adv_accuracy`, because it cannot be compared with that of clean validation images.
     """
 
     loss: Callable[[Any, Batch], LossOut]
@@ -41,6 +43,7 @@ class Objective:
     unlabelled: bool = False
     energy_l2: Any = 0.0
     chain_rounds: Any = 1
+    classifies_adversarial: bool = False
 
     def prepare(self, net: Any, x: Images | tuple[Images, Images], labels: Labels, seed: Seed) -> Batch:
         """Solves the inner problem.
@@ -110,15 +113,21 @@ def classification_loss(logits: tf.Tensor, labels: Labels, weights: tf.Tensor | 
     return mean_over_labelled(weights * cross_entropy(logits, tf.maximum(labels, 0)), labels)
 
 
-def adversarial(perturb: Perturb = unchanged) -> Objective:
-    """Cross-entropy of the perturbed images: standard, noise-injected and adversarial training (JEAT eq. 1)."""
+def adversarial(perturb: Perturb = unchanged, *, attacks: bool = True) -> Objective:
+    """Cross-entropy of the perturbed images: standard, noise-injected and adversarial training (JEAT eq. 1).
+
+    Args:
+      perturb: what the images are trained as.
+      attacks: False where `perturb` is no attack, such as noise.
+    """
 
     def loss(net: Any, batch: Batch) -> LossOut:
         logits = net(batch.x_adv, training=True)
         value = classification_loss(logits, batch.labels)
         return LossOut(value, logits, {"cross_entropy": value})
 
-    return Objective(loss, terms=("cross_entropy",), perturb=perturb)
+    adversarial = attacks and perturb is not unchanged
+    return Objective(loss, terms=("cross_entropy",), perturb=perturb, classifies_adversarial=adversarial)
 
 
 def consistent(
@@ -148,7 +157,12 @@ def consistent(
         terms = {"cross_entropy": classification, "divergence": divergence}
         return LossOut(classification + beta * divergence, shown, terms)
 
-    return Objective(loss, terms=("cross_entropy", "divergence"), perturb=perturb)
+    return Objective(
+        loss,
+        terms=("cross_entropy", "divergence"),
+        perturb=perturb,
+        classifies_adversarial=classified is not clean,
+    )
 
 
 def joint(
@@ -209,6 +223,7 @@ def joint(
         negatives=negatives,
         energy_l2=energy_l2,
         input_noise_std=input_noise_std,
+        classifies_adversarial=perturb is not unchanged,
     )
 
 
@@ -252,6 +267,7 @@ def discriminated(
         negatives=negatives,
         energy_l2=energy_l2,
         input_noise_std=input_noise_std,
+        classifies_adversarial=perturb is not unchanged,
     )
 
 

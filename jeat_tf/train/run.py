@@ -150,7 +150,7 @@ def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImage
     named = config.run.monitor
     if not named:
         return "val_robust_accuracy" if config.run.robust_every else "val_accuracy"
-    known = ["loss", "accuracy", "gradient_norm", *model.objective.terms]
+    known = ["loss", f"{model.metric_prefix}accuracy", "gradient_norm", *model.objective.terms]
     if images.held_out is not None:
         known += ["val_loss", "val_accuracy", *(["val_robust_accuracy"] if config.run.robust_every else [])]
     if config.run.energy_changes_every:

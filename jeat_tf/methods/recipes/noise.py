@@ -23,4 +23,4 @@ class Noise(Method):
         from jeat_tf.methods.inner import gaussian_noise
         from jeat_tf.methods.objective import adversarial
 
-        return adversarial(gaussian_noise(self.std))
+        return adversarial(gaussian_noise(self.std), attacks=False)

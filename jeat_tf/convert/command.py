@@ -5,6 +5,7 @@ from jeat_tf.convert.run import convert
 
 
 def main(config: ConvertConfig) -> None:
+    """Converts the weights, and says to what."""
     converted = convert(config)
     net, (mean, std) = converted.net, converted.normalization
     print(f"layout: {converted.layout}, {net.count_params():,} weights")

@@ -218,12 +218,6 @@ def writable_folder(path: str, flag: str) -> str:
     return path
 
 
-def cache_file(name: str) -> str:
-    """Where something that can be made or fetched again is kept between runs: in Keras' home (KERAS_HOME, ~/.keras)."""
-    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    return os.path.join(home, "jeat_tf", name)
-
-
 def sha256(path: str) -> str:
     """Digest of a file, or of all files in a folder with their names, in hexadecimal."""
     if os.path.isdir(path):

@@ -7,6 +7,7 @@ from jeat_tf.draw.run import draw, kinds
 
 
 def main(config: DrawConfig) -> None:
+    """Draws the figures, and says what was written."""
     report = draw(config)
     for name, record in report["figures"].items():
         if record["kind"] in kinds(config):

@@ -10,6 +10,7 @@ from jeat_tf.runs.trained import output_folder
 
 
 def main(config: EvaluateConfig) -> None:
+    """Evaluates the net, and prints the table."""
     others = asked(config)
     if config.attacks == "none" and not others:
         raise ValueError(

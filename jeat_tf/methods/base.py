@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jeat_tf.attacks.values import ATTACKS, PGD
-from jeat_tf.core.balls import Ball, Linf
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.values import Value, setting, value
 from jeat_tf.samplers.stages import RECIPES, Recipe, Stage
 from jeat_tf.samplers.starts import STARTS, Start, Uniform
@@ -142,8 +142,3 @@ def view_named(name: str) -> "View":
     from jeat_tf.attacks import surrogates
 
     return surrogates.training if name == "training" else surrogates.inference
-
-
-def default_attack(steps: int, *, start: str = "random", ball: Ball | None = None) -> PGD:
-    """The default attack of a method."""
-    return PGD(Linf() if ball is None else ball, steps=steps, start=start)

@@ -7,4 +7,5 @@ from jeat_tf.prepare.run import prepare
 
 
 def main(config: PrepareConfig) -> None:
+    """Prepares the data set, and prints what it holds."""
     print(json.dumps(prepare(config), indent=2))

@@ -7,6 +7,7 @@ from jeat_tf.report.run import report
 
 
 def main(config: ReportConfig) -> None:
+    """Writes the report, and says where."""
     found = report(config)
     for method in found["methods"]:
         print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")

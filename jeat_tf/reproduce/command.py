@@ -14,6 +14,7 @@ from jeat_tf.train.planning import plan
 
 
 def main(config: ReproduceConfig) -> None:
+    """Runs what a table or figure needs, and says where it is."""
     name, row, _ = chosen(config)
     settings = pipeline_of(config)
     print(f"{row.source}: {row.shows}; systems {settings.methods}")

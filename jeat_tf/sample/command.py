@@ -41,6 +41,7 @@ def _words(rated: dict[str, Any]) -> str:
 
 
 def main(config: SampleConfig) -> None:
+    """Draws the images, and says what was measured and what looks wrong."""
     report = sample(config)
     folder = output_folder(config.model, config.output_dir, "samples")
     if config.shard:

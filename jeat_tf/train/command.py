@@ -9,6 +9,7 @@ from jeat_tf.train.run import train
 
 
 def main(config: TrainConfig) -> None:
+    """Trains the net, and says what to type next."""
     result = train(config)
     seconds = f"{result.seconds:.0f} s" if result.seconds is not None else "nothing left to do"
     shown = ", ".join(

@@ -290,9 +290,12 @@ class TestAudit:
         assert "then fab-t and square" in row["protocol"]
         assert row["broken_by"].get("square", 0) > 0
 
-    def test_softmax_is_refused(self, run, tmp_path):
-        with pytest.raises(ValueError, match="as_logits"):
-            self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path)
+    def test_a_softmax_is_taken_off_and_said(self, run, tmp_path):
+        report = self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path)
+        assert report["changes"] == ["its softmax was taken off exactly, by building its head again without it"]
+        assert fired(report) == set()
+        with pytest.raises(ValueError, match="ends in softmax"):
+            self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path, head="logits")
 
     def test_a_random_net_is_averaged_and_named(self, run, tmp_path):
         class Noisy(tf.Module):

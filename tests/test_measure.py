@@ -134,7 +134,7 @@ def opened(model, samples, judge, **settings):
     """What `measure_generation` is given, and its settings."""
     settings = {"generation": samples, "features": judge, "neighbours": 2, **settings}
     config = replace(EvaluateConfig(), model=model, **settings)
-    return measure_generation.open_generated(config, load_net(model), run_config(model)), config
+    return measure_generation.open_generated(config, load_net(model), (), run_config(model)), config
 
 
 def test_of_many_images_a_random_sample_is_compared_one_by_one(

@@ -139,7 +139,8 @@ class Oracle:
             tape.watch(x)
             logits = forward(x)
             value = loss(logits, rows.labels, rows.targets)
-        return logits, value, tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return logits, value, tf.convert_to_tensor(gradient)  # of a net that gathers rows it is no dense tensor
 
     def _mean(self, draw: Callable[[], Any]) -> Any:
         """The mean of `samples` draws of a nest of tensors."""

@@ -2,6 +2,7 @@
 
 from jeat_tf.config.shared import Data
 from jeat_tf.core.values import Value, setting, value
+from jeat_tf.models.origin import Origin
 from jeat_tf.samplers.starts import STARTS
 
 
@@ -10,6 +11,7 @@ class DrawConfig(Value):
     """Settings of `python -m jeat_tf.draw`."""
 
     data: Data = setting(Data(dataset=""), "data")
+    origin: Origin = setting(Origin(), "origin of all nets")
     models: str = setting(
         "", "nets, comma-separated: name=path, or a path, which is named by its folder; runs or .keras files"
     )

@@ -2,6 +2,7 @@
 
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.values import Value, setting, value
+from jeat_tf.models.origin import Origin
 
 
 @value
@@ -63,11 +64,11 @@ class EvaluateConfig(Value):
     """Settings of `python -m jeat_tf.evaluate`."""
 
     data: Data = setting(Data(dataset=""), "data")
+    origin: Origin = setting(Origin(), "origin")
     audit: Audit = setting(Audit(), "audit")
     density: Density = setting(Density(), "density")
     generation: Generation = setting(Generation(), "generation")
     model: str = setting("", "folder of a training run, a .keras file, or, with --trust, a SavedModel")
-    trust: bool = setting(False, "load a SavedModel, whose graph may read and write files", identity=False)
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
         "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "

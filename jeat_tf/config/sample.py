@@ -2,6 +2,7 @@
 
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.values import Value, setting, value
+from jeat_tf.models.origin import Origin
 from jeat_tf.samplers.starts import STARTS
 
 
@@ -10,7 +11,8 @@ class SampleConfig(Value):
     """Settings of `python -m jeat_tf.sample`."""
 
     data: Data = setting(Data(dataset=""), "data")
-    model: str = setting("", "folder of a training run, or a .keras file", identity=False)
+    origin: Origin = setting(Origin(), "origin")
+    model: str = setting("", "folder of a training run, a .keras file, or, with --trust, a SavedModel", identity=False)
     recipe: str = setting(
         "",
         "start and stages by name, as docs/sampling.md lists them; empty: as the paper of the run's method draws, or "

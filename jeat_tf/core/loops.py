@@ -22,7 +22,8 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         total = tf.reduce_sum(one_for_each(fn(x)))
-    return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tf.convert_to_tensor(gradient)  # of a net that gathers rows it is no dense tensor
 
 
 def one_for_each(values: tf.Tensor) -> tf.Tensor:

@@ -19,7 +19,7 @@ from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
@@ -90,10 +90,18 @@ class Scene:
             named = ", ".join(f"{data.dataset} of {name}" for name, data in wanted.items())
             raise ValueError(f"expected nets of one data set, received {named}; say which by --dataset")
         self.data = build.dataset(next(iter(sets.values()), config.data))
-        self.nets = {name: load_net(path) for name, path in self.paths.items()}
+        read = {name: config.origin.read(path) for name, path in self.paths.items()}
+        self.nets = {name: one.net for name, one in read.items()}
         for net in self.nets.values():
             check_fit(net, self.data.name, self.data.image_shape, self.data.num_classes)
-        self.digests = {name: {"weights_sha256": weights_sha256(net)} for name, net in self.nets.items()}
+        self.identities = {
+            name: {
+                "model": self.files[name],
+                "weights_sha256": weights_sha256(one.net),
+                "changes": list(one.changes),
+            }
+            for name, one in read.items()
+        }
         self.classes = _classes(config.classes, self.data.num_classes)
         self.labels = np.repeat(self.classes, config.num_images)
 
@@ -160,7 +168,7 @@ class Scene:
     def _stored(self, name: str) -> _Generated:
         samples = SampleFolder(self.beside(name, "samples"))
         identity = samples.identity()
-        if identity.get("weights_sha256") != self.digests[name]["weights_sha256"]:
+        if identity.get("weights_sha256") != self.identities[name]["weights_sha256"]:
             raise ValueError(f"{samples.path} holds samples of other weights")
         if identity.get("classes") == "none":
             raise ValueError(f"{samples.path} holds samples that were drawn without classes")
@@ -215,7 +223,7 @@ def _robustness(scene: Scene, results: dict[str, dict[str, Any]]) -> Iterator[Dr
     for attack in attacks:
         counts, alike = {}, {}
         for name, found in results.items():
-            if found["weights_sha256"] != scene.digests[name]["weights_sha256"]:
+            if found["weights_sha256"] != scene.identities[name]["weights_sha256"]:
                 continue  # of a net that was trained further, or anew
             rows = [row for row in found["results"] if row["attack"] == attack and row.get("in_ball")]
             if len(rows) < 2:

@@ -44,7 +44,7 @@ def draw(config: DrawConfig) -> dict[str, Any]:
                 try:
                     for drawn in FIGURES[kind](scene):
                         figures.save_figure(os.path.join(folder, drawn.name), drawn.figure, **drawn.arrays)
-                        models = {name: {"model": scene.files[name], **scene.digests[name]} for name in drawn.models}
+                        models = {name: scene.identities[name] for name in drawn.models}
                         records[drawn.name] = {
                             "kind": kind,
                             "shows": drawn.shows,

@@ -36,6 +36,8 @@ def main(config: EvaluateConfig) -> None:
 
 def print_results(report: dict[str, Any]) -> None:
     """Prints a report as a table, with what its checks warn of."""
+    for change in report["changes"]:
+        print(f"net: {change}")
     print(f"\n{report['dataset']}, {report['images']}; {report['norm']}")
     print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
     for row in report["results"]:

@@ -24,7 +24,7 @@ from jeat_tf.data.datasets import open_unlabelled
 from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
 
@@ -64,16 +64,17 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     if config.density.fisher_probes < 0 or config.density.fisher_images < 0:
         raise ValueError("expected --fisher_images and --fisher_probes >= 0")
     file, run = net_file(config.model), run_config(config.model)
-    net, data = load_net(config.model, trust=config.trust), labelled(config, run)
+    (net, changes), data = config.origin.read(config.model), labelled(config, run)
     check_fit(net, data.name, data.image_shape, data.num_classes)
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
-    generated = open_generated(config, net, run) if "generation" in names else None
+    generated = open_generated(config, net, changes, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate"):
         identity = {
             "model": file,
             "model_sha256": sha256(file),
             "weights_sha256": weights_sha256(net),
+            "changes": list(changes),
             "dataset": data.name,
             "images": data.origin,
             "data_sha256": data.sha256(),

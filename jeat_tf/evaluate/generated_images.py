@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -117,7 +117,9 @@ class _Seen(NamedTuple):
     agreement: float
 
 
-def open_generated(config: EvaluateConfig, net: keras.Model, run: TrainConfig | None) -> Generated:
+def open_generated(
+    config: EvaluateConfig, net: keras.Model, changes: Sequence[str], run: TrainConfig | None
+) -> Generated:
     """Reads what `measure_generation` needs, all files of samples included, so that it does not fail half-way.
 
     Raises:
@@ -131,7 +133,7 @@ def open_generated(config: EvaluateConfig, net: keras.Model, run: TrainConfig | 
     _check_features(config)
     data = build.dataset(data_of_run(config.data, run))
     looking = _feature_net(config, data)
-    sets = _sets(config, weights_sha256(net), data, run)
+    sets = _sets(config, weights_sha256(net), changes, data, run)
     images, labels = data.arrays(wanted.reference_split)
     real = Pixels(images)
     others = config.split != wanted.reference_split and not (config.split == "test" and "test" not in data.splits)
@@ -188,9 +190,11 @@ def _feature_net(config: EvaluateConfig, data: ImageData) -> features.FeatureNet
         raise ValueError(f"--features={wanted.features}: {error}") from error
 
 
-def _sets(config: EvaluateConfig, generator: str, data: ImageData, run: TrainConfig | None) -> dict[str, _Set]:
-    """The sets of images that the net with weights of the digest `generator` has made."""
-    sets = {"fresh_chains": _fresh_chains(config, generator, data)}
+def _sets(
+    config: EvaluateConfig, generator: str, changes: Sequence[str], data: ImageData, run: TrainConfig | None
+) -> dict[str, _Set]:
+    """The sets of images that the net with weights of the digest `generator`, so changed, has made."""
+    sets = {"fresh_chains": _fresh_chains(config, generator, changes, data)}
     if (real := _real_images(config, data)) is not None:
         sets["real_images"] = real
     buffer = stored_buffer(config.model)
@@ -240,11 +244,17 @@ def _real_images(config: EvaluateConfig, data: ImageData) -> _Set | None:
     )
 
 
-def _fresh_chains(config: EvaluateConfig, generator: str, data: ImageData) -> _Set:
+def _fresh_chains(config: EvaluateConfig, generator: str, changes: Sequence[str], data: ImageData) -> _Set:
     where = config.generation.generation
     folder = SampleFolder(output_folder(config.model, "", "samples") if where == "samples" else where)
     drawn = folder.identity()
     _check_origin(folder.path, drawn, net_file(config.model), generator, data.name)
+    if drawn.get("changes", []) != list(changes):
+        raise ValueError(
+            f"expected samples in {folder.path} of the net that is evaluated, received samples of the same weights "
+            f"otherwise used ({'; '.join(drawn.get('changes', [])) or 'as they are'}); give the flags of "
+            "`python -m jeat_tf.sample`, such as --pixels and --head"
+        )
     num, clipped = 0, any("clip_pixels=false" in stage for stage in drawn["stages"])
     for images, labels in folder.shards():
         if images.shape[1:] != data.image_shape or len(images) != len(labels):

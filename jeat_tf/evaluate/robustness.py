@@ -29,6 +29,7 @@ from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_of
 from jeat_tf.evaluate.density import labelled
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.foreign import Adapted
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
@@ -59,12 +60,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
     run = run_config(config.model)
     names, balls = attack_names(config), _balls(config, run)
-    net, data = load_net(config.model, trust=config.trust), labelled(config, run)
-    check_fit(net, data.name, data.image_shape, data.num_classes)
-    plain_net = load_net(config.audit.transfer_from, trust=config.trust) if config.audit.transfer_from else None
+    read, data = config.origin.read(config.model), labelled(config, run)
+    check_fit(read.net, data.name, data.image_shape, data.num_classes)
+    plain_net = load_net(config.audit.transfer_from, trust=config.origin.trust) if config.audit.transfer_from else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate", shard=config.shard) as hold:
-        return _evaluated(config, folder, hold, run, names, balls, net, data, plain_net)
+        return _evaluated(config, folder, hold, run, names, balls, read, data, plain_net)
 
 
 def _evaluated(
@@ -74,10 +75,11 @@ def _evaluated(
     run: TrainConfig | None,
     names: list[str],
     balls: list[Ball],
-    net: keras.Model,
+    read: Adapted,
     data: LabelledImages,
     plain_net: keras.Model | None,
 ) -> dict[str, Any]:
+    net = read.net
     state = own_folder(os.path.join(folder, "state"), make=False)
     if not config.resume:
         forget(state, config.shard)
@@ -131,6 +133,7 @@ def _evaluated(
         "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
         "bpda": config.audit.bpda or None,
         "model_sha256": sha256(net_file(config.model)),
+        "changes": list(read.changes),
     }
     blind = plain if config.audit.refine_steps else None
     chosen = list(columns(names, balls, oracle, blind, suspected))

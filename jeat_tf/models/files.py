@@ -2,36 +2,52 @@
 
 import hashlib
 import os
+import re
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import jeat_tf.core.energy  # noqa: F401  registers the energy layers
 from jeat_tf.core.archives import check_unpacked
 from jeat_tf.models import keras2
+from jeat_tf.models.saved import from_saved_model
 
 
 def load_net(path: str, *, trust: bool = False) -> keras.Model:
+    """`read_net`, of a net of images -> logits [B, K] that needs no change.
+
+    Raises:
+      ValueError: as `read_net`, or a net that is not images -> logits [B, K].
+    """
+    net = read_net(path, trust=trust)
+    if len(net.inputs) != 1 or len(net.outputs) != 1 or len(net.output_shape) != 2:
+        raise ValueError(
+            f"expected a net of images -> logits [B, K] in {net_file(path)}, received inputs {net.input_shape} and "
+            f"outputs {net.output_shape}"
+        )
+    return net
+
+
+def read_net(path: str, *, trust: bool = False) -> keras.Model:
     """The net in a .keras or .h5 file, in the folder of a training run (its net.keras), or in a SavedModel.
 
     Files of Keras 3 and of Keras 2 are read in safe mode; the file says which it is.
 
     Args:
       path: where it is.
-      trust: also load a SavedModel. It is a program: its graph may read and write files.
+      trust: also load a SavedModel, or a file with Lambda layers. These are programs: they may read and write files.
 
     Raises:
-      ValueError: nothing there, not a readable net, or a net that is not images -> logits [B, K].
+      ValueError: nothing there, or not a readable net.
     """
     file = net_file(path)
     if os.path.isdir(file):
         if not trust:
             raise ValueError(
-                f"{file} is a SavedModel, which is a program: its graph may read and write files. Give --trust to "
-                "`python -m jeat_tf.evaluate` if you know where it is from, or use a .keras file"
+                f"{file} is a SavedModel, which is a program: its graph may read and write files. Give --trust if you "
+                "know where it is from, or use a .keras file"
             )
-        return _saved_model(file)
+        return from_saved_model(file)
     version = ""
     try:
         check_unpacked(file)
@@ -42,36 +58,23 @@ def load_net(path: str, *, trust: bool = False) -> keras.Model:
                 "net.save('net.keras')"
             )
         if version.startswith("2."):
-            net = keras2.from_keras2(file)
-        else:
-            net = keras.saving.load_model(file, compile=False, safe_mode=True)
+            return keras2.from_keras2(file)
+        return keras.saving.load_model(file, compile=False, safe_mode=not trust)
     except Exception as error:
         raise ValueError(
             f"cannot read the net in {file} ({os.path.getsize(file)} bytes"
-            f"{version and f', written by Keras {version}'}): {error}; "
-            "expected a file written by net.save(...), whole and without Lambda layers"
+            f"{version and f', written by Keras {version}'}): {_in_one_sentence(error)}"
         ) from error
-    if len(net.inputs) != 1 or len(net.outputs) != 1 or len(net.output_shape) != 2:
-        raise ValueError(
-            f"expected a net of images -> logits [B, K] in {file}, received inputs {net.input_shape} and outputs "
-            f"{net.output_shape}"
-        )
-    return net
 
 
-def _saved_model(folder: str) -> keras.Model:
-    """A SavedModel's serving function as a Keras model."""
-    try:
-        signature = tf.saved_model.load(folder).signatures["serving_default"]
-        (images,), (logits,) = signature.structured_input_signature[1].values(), signature.structured_outputs.items()
-        inputs = keras.Input(images.shape[1:], name="images")
-        outputs = keras.layers.TFSMLayer(folder, call_endpoint="serving_default")(inputs)
-    except Exception as error:
-        raise ValueError(
-            f"cannot use the SavedModel in {folder}: {error}; expected one with a signature serving_default of images "
-            "-> logits, as net.export(...) writes it"
-        ) from error
-    return keras.Model(inputs, outputs[logits[0]] if isinstance(outputs, dict) else outputs)
+def _in_one_sentence(error: Exception) -> str:
+    """What is wrong with a file and what to do, of what Keras says in paragraphs."""
+    said = str(error)
+    if "Lambda" in said and "safe_mode" in said:
+        return "it has a Lambda layer, which is a program; give --trust if you know where it is from"
+    if unknown := re.search(r"Could not locate class '(\w+)'", said):
+        return f"it has a layer of another package, {unknown[1]}; give --imports=the.module that registers it"
+    return f"{said}; expected a file written by net.save(...), whole and without Lambda layers"
 
 
 def net_file(path: str) -> str:

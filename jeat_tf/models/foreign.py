@@ -9,10 +9,9 @@ import numpy as np
 import scipy.special
 
 from jeat_tf.core.logits import check_head, check_output, head_of
+from jeat_tf.models.origin import HEADS, PIXELS
 from jeat_tf.models.precision import in_float32, same_outputs
 
-PIXELS = ("0..1", "0..255", "-1..1")
-HEADS = ("auto", "logits", "softmax", "sigmoid", "log_softmax")
 _SCALES = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
 _TINY = 1e-37  # the least probability whose logarithm is taken
 _MASKED = -1e9  # of a class that a mask leaves out, as keras.layers.Softmax has it

@@ -15,7 +15,8 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import sha256
 from jeat_tf.core.generations import newest
 from jeat_tf.data.image_data import ImageData
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.models.origin import Origin
 from jeat_tf.runs.training import read_training
 
 
@@ -27,12 +28,14 @@ class Trained(NamedTuple):
       file: where it was.
       config: settings of its run, None for a net from elsewhere.
       data: the data set asked for, or else that of the run.
+      changes: what was done to the net to get it, one sentence each.
     """
 
     net: keras.Model
     file: str
     config: TrainConfig | None
     data: ImageData
+    changes: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What names this net and data in a report."""
@@ -41,24 +44,26 @@ class Trained(NamedTuple):
             "model_sha256": sha256(self.file),
             "weights_sha256": weights_sha256(self.net),
             "dataset": self.data.name,
+            "changes": list(self.changes),
         }
 
 
-def open_trained(model: str, data: Data) -> Trained:
+def open_trained(model: str, data: Data, origin: Origin | None = None) -> Trained:
     """Reads the net and opens its data.
 
     Args:
       model: folder of a training run, or a .keras file.
       data: the data set; its empty fields are filled from the run's settings.
+      origin: where the net is from; None where it is of this library.
 
     Raises:
       ValueError: no readable net, no data set named, or a net that does not fit the data.
       FileNotFoundError: the data set is not prepared.
     """
-    net, config = load_net(model), run_config(model)
+    read, config = (origin or Origin()).read(model), run_config(model)
     opened = build.dataset(data_of_run(data, config))
-    check_fit(net, opened.name, opened.image_shape, opened.num_classes)
-    return Trained(net, net_file(model), config, opened)
+    check_fit(read.net, opened.name, opened.image_shape, opened.num_classes)
+    return Trained(read.net, net_file(model), config, opened, read.changes)
 
 
 def data_of_run(data: Data, config: TrainConfig | None) -> Data:

@@ -47,6 +47,8 @@ def main(config: SampleConfig) -> None:
     if config.shard:
         print(f"shard {config.shard}: {report['drawn']} images in {report['seconds']:.0f} s; written: {folder}")
         return
+    for change in report["changes"]:
+        print(f"net: {change}")
     protocol = report["protocol"]
     without = ", without classes" if protocol["classes"] == "none" else ""
     print(f"{report['num']} images in {report['seconds']:.0f} s{without}; drawn {protocol['rule'] or 'as asked'}")

@@ -63,7 +63,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     plan = plan_of(config, run_config(config.model))
     check_tuning(config, plan)
     plan = to_be_tuned(plan) if config.tune is not None else plan
-    trained = open_trained(config.model, config.data)
+    trained = open_trained(config.model, config.data, config.origin)
     net, data = trained.net, trained.data
     check_rule(net, plan.stages)
     judge = load_net(config.judge) if config.judge else None
@@ -87,7 +87,13 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         protocol = protocol_of(config, plan)
         samples = SampleFolder(folder)
         samples.begin(
-            {"weights_sha256": weights_sha256(net), "dataset": data.name, "num": config.num, **protocol},
+            {
+                "weights_sha256": weights_sha256(net),
+                "changes": list(trained.changes),
+                "dataset": data.name,
+                "num": config.num,
+                **protocol,
+            },
             resume=config.resume,
             part=part if config.shard else None,
             others=hold.others,

@@ -1,6 +1,8 @@
 """Several devices train as one: gradients are means over replicas, and nothing of a replica is lost."""
 
 import functools
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -141,6 +143,17 @@ def test_devices_that_cannot_be_are_refused(settings, words):
 
 def test_all_devices_without_a_gpu_are_one():
     assert strategy_of(replace(RUN, devices="all")).num_replicas_in_sync == 1
+
+
+def test_a_command_line_divides_its_processor():
+    """In a process of its own: what a command line does first must not start TensorFlow."""
+    words = (
+        "from jeat_tf.config.cli import _load_quietly; _load_quietly()\n"
+        "from jeat_tf.config.flags import parsed; from jeat_tf.config.train import TrainConfig\n"
+        "from jeat_tf.train.devices import strategy_of\n"
+        "print(strategy_of(parsed(TrainConfig, '--devices=2')).num_replicas_in_sync)"
+    )
+    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True).stdout == "2\n"
 
 
 def test_a_run_on_two_devices_resumes_on_one(tmp_path):

@@ -109,7 +109,8 @@ def _load_quietly() -> None:
         try:
             import tensorflow as tf
 
-            tf.constant(0)  # the first operation looks for devices
+            # It looks for devices, and does not start TensorFlow: a verb may still divide them.
+            tf.config.list_physical_devices()
         except BaseException:
             held.seek(0)
             os.write(kept, held.read())

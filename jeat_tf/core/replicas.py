@@ -2,9 +2,10 @@
 
 Each replica works on its part of the batch. Gradients are means over replicas, as in Keras' own `fit`. What belongs to
 images or chains, such as the replay buffer, is divided by rows: replica r of n reads and writes rows r * size / n to
-(r + 1) * size / n of its own copy, and `gather_rows` makes one whole of the parts.
+(r + 1) * size / n of its own copy, and `rows_gatherer` makes one whole of the parts.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -61,16 +62,30 @@ def apply_means(optimizer: Any, gradients: list, variables: list) -> None:
     optimizer.apply(gradients, variables)
 
 
-def gather_rows(strategy: tf.distribute.Strategy, variable: Any) -> None:
-    """Gives every replica's copy of a variable the rows of all replicas; for use between steps."""
-    if strategy.num_replicas_in_sync == 1:
-        return
+def rows_gatherer(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], None]:
+    """What gives every replica's copy of the variables the rows of all replicas; to be called between steps.
+
+    It is one graph, so that a state that is saved often is not traced anew each time.
+    """
+
+    def own() -> list[tf.Tensor]:
+        return [_own_rows(variable) for variable in variables]
+
+    @tf.function(autograph=False)
+    def whole() -> list[tf.Tensor]:
+        return [strategy.reduce("SUM", rows, axis=None) for rows in strategy.run(own)]
+
+    def gather() -> None:
+        for variable, value in zip(variables, whole(), strict=True):
+            variable.assign(value)
+
+    return gather
+
+
+def _own_rows(variable: Any) -> tf.Tensor:
+    """The variable with zeros in the rows of other replicas."""
     size = int(variable.shape[0])
-
-    def own() -> tf.Tensor:
-        first, number = this_replica().rows(size, "rows")
-        mine = (tf.range(size) >= first) & (tf.range(size) < first + number)
-        value = tf.convert_to_tensor(variable.value)
-        return tf.where(tf.reshape(mine, [size] + [1] * (len(variable.shape) - 1)), value, tf.zeros_like(value))
-
-    variable.assign(strategy.reduce("SUM", strategy.run(tf.function(own, autograph=False)), axis=None))
+    first, number = this_replica().rows(size, "rows")
+    mine = (tf.range(size) >= first) & (tf.range(size) < first + number)
+    value = tf.convert_to_tensor(variable.value)
+    return tf.where(tf.reshape(mine, [size] + [1] * (len(variable.shape) - 1)), value, tf.zeros_like(value))

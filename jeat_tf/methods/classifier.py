@@ -1,7 +1,7 @@
 """The one Keras model with the one train_step."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ import tensorflow as tf
 from jeat_tf.core.checks import admit, admit_images, admit_labels
 from jeat_tf.core.energy import cross_entropy, energy
 from jeat_tf.core.logits import check_head, check_logits
-from jeat_tf.core.replicas import gather_rows, mean_over_replicas, this_replica
+from jeat_tf.core.replicas import mean_over_replicas, rows_gatherer, this_replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
@@ -111,6 +111,7 @@ class EnergyClassifier(GatedModel):
             chain_rounds=self.adjustments.chain_rounds,
             unlabelled=unlabelled or objective.unlabelled,
         )
+        self._gather: Callable[[], None] | None = None
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", *objective.terms, "gradient_norm")]
         self.built = True
 
@@ -291,8 +292,11 @@ class EnergyClassifier(GatedModel):
         """Makes one whole of what the replicas keep in parts: the replay buffer, and the perturbation of `Free`."""
         parts = [self.replay_buffer.images, self.replay_buffer.age] if self.replay_buffer is not None else []
         parts += [self.update.delta] if isinstance(self.update, FreeStep) else []
-        for variable in parts:
-            gather_rows(self.distribute_strategy, variable)
+        if not parts or self.distribute_strategy.num_replicas_in_sync == 1:
+            return
+        if self._gather is None:
+            self._gather = rows_gatherer(self.distribute_strategy, parts)
+        self._gather()
 
     def save_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Keras' `save_weights`, of the state of all replicas; any number of devices can resume it."""

@@ -20,8 +20,9 @@ def strategy_of(config: TrainConfig) -> tf.distribute.Strategy:
     if count == 1:
         return tf.distribute.get_strategy()
     _check_divisible(config, count)
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
+    # Physical ones: a look at the logical ones starts TensorFlow, and then the processor cannot be divided any more.
+    if tf.config.list_physical_devices("GPU"):
+        gpus = tf.config.list_logical_devices("GPU")
         return tf.distribute.MirroredStrategy([device.name for device in gpus[:count]])
     # The default reduction of processors fails for batch normalisation and for several steps an execution.
     return tf.distribute.MirroredStrategy(

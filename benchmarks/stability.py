@@ -1,6 +1,8 @@
 """How many runs does the guard save, and does it leave alone those that need no saving?
 
-    python benchmarks/stability.py --runs=runs/stability [--scenarios=literal,jem_fast] [--seeds=0,1,2,3,4]
+    python benchmarks/stability.py --runs=runs/stability [--scenarios=literal_1,jem_fast] [--seeds=0,1,2,3,4]
+
+The scenarios literal_ALPHA are JEAT's Algorithm 1 to the letter: a chain of step alpha / 2 and noise sqrt(alpha).
 
 Trains each scenario for each seed with the guard that recovers, with the one that stops, and with none. A run is lost
 if it raised DivergenceError, or ended with a loss that is not finite, a gap beyond 1000 or a validation accuracy below
@@ -29,9 +31,14 @@ from jeat_tf.methods.guard_files import read_events
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.train.run import train
 
-_LITERAL = dataclasses.replace(JEAT.literal(Linf(26 / 255)), buffer_size=2000)  # a true Langevin chain of alpha 1
+
+def _literal(alpha: float) -> tuple[str, dict[str, Any]]:
+    method = dataclasses.replace(JEAT.literal(Linf(26 / 255), alpha=alpha), buffer_size=2000)
+    return "jeat", {"method": method, "epochs": 11}  # 209 steps
+
+
 _SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
-    "literal": ("jeat", {"method": _LITERAL, "epochs": 11}),  # 209 steps
+    **{f"literal_{alpha:g}": _literal(alpha) for alpha in (1.0, 0.5, 0.1, 0.01, 0.001)},
     "jem_fast": ("jem", {"learning_rate": 1e-2}),  # ten times the preset's
     "jem_wild": ("jem", {"learning_rate": 1e-1}),  # a hundred times
     "jem": ("jem", {}),

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jeat_tf.core.files import write_text
+from jeat_tf.core.records import stored
+from jeat_tf.runs.results import ATTACKS, AttackResults
 
 RULES = {
     "paper": "Images from uniform noise, by the rule of each method's paper.",
@@ -57,10 +59,10 @@ def read_cell(runs: str, method: str, seed: str) -> Cell:
     cell = Cell(run, {}, {}, "", {})
     folder = os.path.join(runs, run)
     chosen = ""
-    if (found := _read(folder, "evaluation/results.json")) is not None:
-        cell.numbers.update({row["attack"]: row["accuracy"] for row in found["results"] if row["attack"] in ACCURACY})
-        cell.protocol["accuracy"] = _words(found, "dataset", "images", "data_sha256", "norm") + "; ".join(
-            f"{row['attack']} {row['epsilon']} {row['protocol']}" for row in found["results"]
+    if (attacks := stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))) is not None:
+        cell.numbers.update({row.attack: row.accuracy for row in attacks.results if row.attack in ACCURACY})
+        cell.protocol["accuracy"] = _words(vars(attacks), "dataset", "images", "data_sha256", "norm") + "; ".join(
+            f"{row.attack} {row.epsilon} {row.protocol}" for row in attacks.results
         )
     for rule in RULES:
         if (found := _read(folder, f"{rule}/samples.json")) is None:

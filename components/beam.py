@@ -6,7 +6,7 @@ from typing import Any
 from components.settings import Workers
 
 
-def on_workers(work: Callable[[str], dict[str, Any]], shards: Sequence[str], workers: Workers) -> None:
+def on_workers(work: Callable[[str], Any], shards: Sequence[str], workers: Workers) -> None:
     """Calls `work` with each shard "i/m", on workers that see the same files; returns when all are done.
 
     A worker that fails is started again by most runners, and so `work` has to go on where it was.
@@ -19,7 +19,7 @@ def on_workers(work: Callable[[str], dict[str, Any]], shards: Sequence[str], wor
     class Work(beam.DoFn):  # type: ignore[name-defined]
         """A shard in words -> what its verb reports."""
 
-        def process(self, shard: str) -> Iterator[dict[str, Any]]:
+        def process(self, shard: str) -> Iterator[Any]:
             yield work(shard)
 
     chosen = options.PipelineOptions(workers.beam_options.split(), runner=workers.beam_runner)

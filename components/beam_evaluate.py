@@ -5,8 +5,6 @@ python -m components.beam_evaluate --model=RUN --attacks=autoattack --shards=8 -
 Model, data and output_dir are paths that every worker must see, e.g. on a disk that they all mount.
 """
 
-from typing import Any
-
 from components.beam import check_shared, on_workers
 from components.settings import BeamEvaluateConfig
 from jeat_tf.config import cli
@@ -15,9 +13,10 @@ from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.command import print_results
 from jeat_tf.evaluate.density import asked
 from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.runs.results import AttackResults
 
 
-def attack(config: BeamEvaluateConfig) -> dict[str, Any]:
+def attack(config: BeamEvaluateConfig) -> AttackResults:
     """Attacks the net on workers, and then writes `results.json` and `verdicts.npz` here.
 
     All workers write into the same folder. A worker that is started again goes on at the batch it was at.
@@ -40,7 +39,9 @@ def attack(config: BeamEvaluateConfig) -> dict[str, Any]:
         raise ValueError(f"expected --shards >= 1, parts of the images for workers, received {count}")
     shards = [f"{i}/{count}" for i in range(count)]
     on_workers(lambda shard: evaluate(replace(settings, shard=shard)), shards, config.workers)
-    return evaluate(settings)
+    report = evaluate(settings)
+    assert isinstance(report, AttackResults)  # of all images
+    return report
 
 
 def _main(config: BeamEvaluateConfig) -> None:

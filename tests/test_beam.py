@@ -68,7 +68,7 @@ class TestWithBeam:
         whole = evaluate(evaluation(run, tmp_path / "one").evaluate)
         report = attack(evaluation(run, tmp_path / "many", shards=3))
         assert report["shards"] == 3
-        assert [row["correct"] for row in report["results"]] == [row["correct"] for row in whole["results"]]
+        assert [row.correct for row in report.results] == [row.correct for row in whole.results]
 
     @pytest.mark.parametrize(
         ("settings", "message"),

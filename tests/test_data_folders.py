@@ -238,8 +238,8 @@ def test_train_sample_and_evaluate_take_them(kind, tmp_path):
     assert len(result.data_sha256) == 64
     assert result.class_names == (CLASSES if kind == "folder" else ())
     report = evaluate(replace(EvaluateConfig(), model=run, attacks="clean,pgd5", epsilon="0.05", audit_images=0))
-    assert report["results"][0]["images"] == 10
-    assert report["results"][0]["accuracy"] == 1.0  # dark against light
+    assert report.results[0].images == 10
+    assert report.results[0].accuracy == 1.0  # dark against light
     drawn = sample(
         replace(SampleConfig(), model=run, recipe="chain", start="class_gaussian", stages="none", num=4, start_rank=2)
     )
@@ -255,7 +255,7 @@ def test_a_run_is_not_tested_on_its_training_images_without_a_word(tmp_path):
         with pytest.raises(ValueError, match="on which the run was trained"):
             evaluate(replace(EvaluateConfig(), **settings, **given))
     report = evaluate(replace(EvaluateConfig(), **settings, split="train"))
-    assert report["results"][0]["images"] == 24
+    assert report.results[0].images == 24
     other = write_folder(tmp_path / "other")
     (tmp_path / "other" / "dark").rename(tmp_path / "other" / "mid")
     with pytest.raises(ValueError, match=r"trained on, dark, light, received light, mid"):

@@ -9,6 +9,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
 import digits_table
 
+from jeat_tf.core.records import write_record
+from jeat_tf.runs.results import ATTACKS
+from tests.made import attack_results, row
+
 RATED = dict.fromkeys(digits_table.RATINGS, 0.5)
 JUDGE = {
     **RATED,
@@ -23,9 +27,8 @@ def record(runs, run, *, clean=0.9, distance=7.0, num=500):
     folder = runs / run
     (folder / "evaluation").mkdir(parents=True)
     (folder / "paper").mkdir()
-    rows = [{"attack": "clean", "accuracy": clean, "epsilon": 0.1, "protocol": "as they are"}]
-    verdicts = {"dataset": "digits", "images": "all", "data_sha256": "b", "norm": "linf", "results": rows}
-    (folder / "evaluation" / "results.json").write_text(json.dumps(verdicts))
+    rows = (row("clean", round(50 * clean), 0.0),)
+    write_record(str(folder / "evaluation" / ATTACKS), attack_results(rows))
     samples = {
         "num": num,
         "protocol": {"selection": "none", "classes": "balanced", "start": "Uniform()", "stages": []},

@@ -1,6 +1,5 @@
 """The verb evaluate: what it writes, what it goes on with, what it refuses, and what its audit says."""
 
-import json
 import os
 import pathlib
 import signal
@@ -15,10 +14,12 @@ import tensorflow as tf
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.files import load_net
 from jeat_tf.runs import verdicts as stored_standing
+from jeat_tf.runs.results import ATTACKS, AttackResults
 from tests.conftest import linear_net, tiny_cnn
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -30,7 +31,7 @@ def config(run, folder, **settings):
 
 
 def accuracies(report):
-    return {(row["attack"], round(row["epsilon"] or 0, 3)): row["accuracy"] for row in report["results"]}
+    return {(row.attack, round(row.epsilon or 0, 3)): row.accuracy for row in report.results}
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +42,15 @@ def report(run):
 
 class TestReport:
     def test_is_what_is_written(self, report, run):
-        assert json.loads(pathlib.Path(run, "evaluation/results.json").read_text()) == json.loads(json.dumps(report))
-        assert {"command", "tensorflow", "keras", "cpus"} <= set(report["provenance"])
+        assert read_record(AttackResults, os.path.join(run, "evaluation", ATTACKS)) == report
+        assert report.provenance.command
         assert not os.path.exists(pathlib.Path(run, "evaluation/state"))
 
     def test_accuracy_is_that_of_the_net(self, report, run, digits):
         images, labels = digits.arrays("test")
         predicted = load_net(run)(as_floats(images)).numpy().argmax(-1)
         assert accuracies(report)["clean", 0] == pytest.approx(np.mean(predicted == labels))
-        assert report["results"][0]["images"] == 397
+        assert report.results[0].images == 397
 
     def test_attacks_hurt_in_the_order_they_should(self, report):
         of = accuracies(report)
@@ -61,29 +62,29 @@ class TestReport:
 
     def test_what_knows_no_epsilon_is_run_once(self, run, tmp_path):
         settings = {"attacks": "cw_l2_fixed,pgd1", "epsilon": "0.1,0.2", "num_images": 6}
-        rows = evaluate(config(run, tmp_path, **settings))["results"]
-        assert [row["attack"] for row in rows] == ["cw_l2_fixed", "pgd1", "pgd1", "worst case", "worst case"]
-        assert rows[0]["epsilon"] is None
+        rows = evaluate(config(run, tmp_path, **settings)).results
+        assert [row.attack for row in rows] == ["cw_l2_fixed", "pgd1", "pgd1", "worst case", "worst case"]
+        assert rows[0].epsilon is None
 
     def test_every_image_has_a_verdict_and_its_adversarial_image(self, report, run, digits):
         images, labels = digits.arrays("test")
         net = load_net(run)
         with np.load(pathlib.Path(run, "evaluation/verdicts.npz"), allow_pickle=False) as arrays:
             np.testing.assert_array_equal(arrays["labels"], labels)
-            for row in report["results"]:
-                if row["attack"] in ("pgd20", "energy"):
-                    key = f"{row['attack']}_linf_{row['epsilon']:.6f}"
+            for row in report.results:
+                if row.attack in ("pgd20", "energy"):
+                    key = f"{row.attack}_linf_{row.epsilon:.6f}"
                     correct, x_adv = arrays[f"{key}_correct"], arrays[f"{key}_x_adv"]
-                    assert correct.mean() == pytest.approx(row["accuracy"])
+                    assert correct.mean() == pytest.approx(row.accuracy)
                     np.testing.assert_array_equal(net(x_adv).numpy().argmax(-1) == labels, correct)
-                    assert np.abs(x_adv - as_floats(images)).max() <= row["epsilon"] + 1e-6
-                    assert arrays[f"{key}_distance"].max() == pytest.approx(row["largest_distance"])
-                    assert row["gradients"] == arrays[f"{key}_gradients"].sum()
+                    assert np.abs(x_adv - as_floats(images)).max() <= row.epsilon + 1e-6
+                    assert arrays[f"{key}_distance"].max() == pytest.approx(row.largest_distance)
+                    assert row.gradients == arrays[f"{key}_gradients"].sum()
 
     def test_intervals_hold_the_accuracy(self, report):
-        for row in report["results"]:
-            low, high = row["interval_95"]
-            assert low <= row["accuracy"] <= high
+        for row in report.results:
+            low, high = row.interval_95
+            assert low <= row.accuracy <= high
 
     def test_the_command_prints_a_table(self, run, tmp_path):
         command = [sys.executable, "-m", "jeat_tf.evaluate", f"--model={run}", "--attacks=clean,apgd-ce,pgd5x2"]
@@ -120,9 +121,9 @@ class TestResume:
             except KeyboardInterrupt:
                 interruptions += 1
         assert interruptions == 2
-        for a, b in zip(whole["results"], again["results"], strict=True):
+        for a, b in zip(whole.results, again.results, strict=True):
             for name in ("attack", "accuracy", "broken_by", "forwards", "gradients", "largest_distance"):
-                assert a.get(name) == b.get(name)
+                assert getattr(a, name) == getattr(b, name)
         with np.load(tmp_path / "whole/verdicts.npz") as a, np.load(tmp_path / "again/verdicts.npz") as b:
             assert set(a) == set(b)
             for name in a:
@@ -168,7 +169,7 @@ class TestWhatItReads:
             evaluate(theirs)
         with pytest.raises(ValueError, match="--dataset"):
             evaluate(replace(theirs, epsilon="0.1"))
-        assert evaluate(replace(theirs, epsilon="0.1", dataset="digits"))["results"][0]["images"] == 397
+        assert evaluate(replace(theirs, epsilon="0.1", dataset="digits")).results[0].images == 397
 
     def test_a_saved_model_gives_the_same_numbers(self, run, tmp_path):
         load_net(run).export(tmp_path / "exported", verbose=False)
@@ -183,7 +184,7 @@ class TestWhatItReads:
         settings = {"attacks": "clean,pgd5", "epsilon": "0.1"}
         mine = evaluate(config(run, tmp_path / "a", dataset=str(tmp_path / "mine.npz"), **settings))
         assert accuracies(mine) == accuracies(evaluate(config(run, tmp_path / "b", **settings)))
-        assert mine["images"] == "images 0 to 39 of the 397 of the file, in file order"
+        assert mine.images == "images 0 to 39 of the 397 of the file, in file order"
 
     @pytest.mark.parametrize(
         ("arrays", "message"),
@@ -240,9 +241,9 @@ class TestWhatItReads:
 
 def fired(report):
     return {
-        f["name"]
-        for f in [*report["checks"], *(report["gradient_masking"] or {"findings": []})["findings"]]
-        if f["fired"]
+        f.name
+        for f in [*report.checks, *(report.gradient_masking.findings if report.gradient_masking else ())]
+        if f.fired
     }
 
 
@@ -269,7 +270,7 @@ class TestAudit:
     def test_is_silent_on_an_adversarially_trained_net(self, run, tmp_path):
         report = self.audited(load_net(run), tmp_path)
         assert fired(report) == set()
-        assert report["gradient_masking"]["verdict"] == "none found"
+        assert report.gradient_masking.verdict == "none found"
 
     def test_is_silent_on_an_ordinary_net(self, trained_net, tmp_path):
         assert fired(self.audited(trained_net, tmp_path)) == set()
@@ -277,7 +278,7 @@ class TestAudit:
     def test_logits_times_1000(self, run, tmp_path):
         report = self.audited(self.changed(run, after=keras.layers.Rescaling(1000.0)), tmp_path)
         assert fired(report) & {"zero gradients", "vanishing gradients"}
-        assert report["gradient_masking"]["verdict"] == "suspected"
+        assert report.gradient_masking.verdict == "suspected"
 
     def test_rounded_inputs(self, plain_run, tmp_path):
         report = self.audited(self.changed(plain_run, before=lambda x: keras.ops.round(8 * x) / 8), tmp_path)
@@ -286,13 +287,13 @@ class TestAudit:
     def test_the_fast_version_takes_the_slow_attacks_to_help(self, run, tmp_path):
         net = self.changed(run, before=lambda x: keras.ops.round(8 * x) / 8)
         report = self.audited(net, tmp_path, attacks="autoattack-fast", num_images=12)
-        (row, _) = report["results"]
-        assert "then fab-t and square" in row["protocol"]
-        assert row["broken_by"].get("square", 0) > 0
+        (row, _) = report.results
+        assert "then fab-t and square" in row.protocol
+        assert row.broken_by.get("square", 0) > 0
 
     def test_a_softmax_is_taken_off_and_said(self, run, tmp_path):
         report = self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path)
-        assert report["changes"] == ["its softmax was taken off exactly, by building its head again without it"]
+        assert report.changes == ("its softmax was taken off exactly, by building its head again without it",)
         assert fired(report) == set()
         with pytest.raises(ValueError, match="ends in softmax"):
             self.audited(self.changed(run, after=keras.layers.Softmax()), tmp_path, head="logits")
@@ -312,8 +313,8 @@ class TestAudit:
         settings = {"attacks": "clean,pgd5", "epsilon": "0.1", "dataset": "digits", "eot_samples": 5}
         report = evaluate(config(str(tmp_path / "noisy"), tmp_path, trust=True, **settings))
         assert "randomised output" in fired(report)
-        assert "means over 5 passes" in report["expectation_over_transformation"]
-        assert report["results"][1]["gradients"] % 5 == 0
+        assert "means over 5 passes" in report.expectation_over_transformation
+        assert report.results[1].gradients % 5 == 0
 
     def test_batch_statistics_at_inference_are_named(self, run, tmp_path):
         class BatchDependent(tf.Module):
@@ -346,5 +347,5 @@ def test_refinement_is_attacked_with_and_without_knowledge_of_it(run, tmp_path):
     settings = {"attacks": "clean,pgd5", "refine_steps": 3, "eot_samples": 2, "epsilon": "0.1"}
     report = evaluate(config(run, tmp_path, **settings))
     of = accuracies(report)
-    assert "refined by 3 random steps" in report["expectation_over_transformation"]
+    assert "refined by 3 random steps" in report.expectation_over_transformation
     assert of["worst case", 0.1] <= min(of["pgd5", 0.1], of["pgd5 on the net alone", 0.1])

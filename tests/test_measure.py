@@ -11,16 +11,22 @@ import pytest
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.evaluate import generated_images as measure_generation
 from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.metrics import calibration, fisher, frechet, neighbours, scores
 from jeat_tf.metrics.features import classifier
 from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.models.foreign import Adapted
+from jeat_tf.runs.generation_results import Compared
+from jeat_tf.runs.results import CalibrationResults
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import run_config
 from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
+
+DISTANCE = "frechet_classifier_distance"
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +68,11 @@ def test_reports_are_files_that_json_reads_strictly(measured):
     reports, folder = measured
     assert set(reports) == {"calibration", "ood", "fisher", "generation"}
     for name, report in reports.items():
-
-        def refuse(text):
-            raise AssertionError(f"{text} is not JSON")
-
-        assert json.loads((folder / f"{name}.json").read_text(), parse_constant=refuse) == json.loads(
-            json.dumps(report)
-        )
-        assert report["weights_sha256"]
-        assert summary(name, report)
+        path = folder / f"{name}.json"
+        assert json.loads(path.read_text(), parse_constant=pytest.fail)["schema"] == 1
+        assert read_record(type(report), str(path)) == report
+        assert report.weights_sha256
+        assert summary(report)
 
 
 def test_figures_come_with_their_numbers(measured):
@@ -85,56 +87,58 @@ def test_numbers_are_those_of_the_functions(measured, energy_run, digits):
     net = keras.saving.load_model(f"{energy_run}/net.keras")
     reports = measured[0]
     expected = calibration.calibration(net(images).numpy(), labels.astype(np.int64))
-    assert reports["calibration"]["ece"] == pytest.approx(expected.ece, abs=1e-6)
+    assert reports["calibration"].ece == pytest.approx(expected.ece, abs=1e-6)
     joint = fisher.fisher_score(net, images[:5], labels[:5], seed=(0, 9), trace=fisher.piecewise_linear_trace)
-    assert reports["fisher"]["joint"]["pixels"]["gradient_term"] == pytest.approx(joint.gradient_term, rel=1e-4)
-    assert reports["ood"]["detection"]["uniform"]["log_density"]["auroc"] > 0.5
+    assert reports["fisher"].joint.pixels.gradient_term == pytest.approx(joint.gradient_term, rel=1e-4)
+    assert reports["ood"].detection["uniform"]["log_density"].auroc > 0.5
 
 
 def test_scores_are_named_after_the_net_that_they_look_through(measured, samples, trained_net, digits):
-    found = measured[0]["generation"]["fresh_chains"]
+    found = measured[0]["generation"].fresh_chains.scores
     assert not {"fid", "inception_score", "kid"} & set(found)
     net = classifier(trained_net)
     shards = list(SampleFolder(samples).shards())
     features, probabilities = net.of(np.concatenate([shard.images for shard in shards]))
     real, _ = net.of((digits.arrays("train")[0] / np.float32(255)).astype(np.float32))
-    assert found["frechet_classifier_distance"] == pytest.approx(frechet.frechet_distance(features, real), rel=1e-3)
-    assert found["classifier_score"]["mean"] == pytest.approx(scores.inception_score(probabilities, 10).mean, rel=1e-4)
+    assert found["frechet_classifier_distance"].mean == pytest.approx(
+        frechet.frechet_distance(features, real), rel=1e-3
+    )
+    assert found["classifier_score"].mean == pytest.approx(scores.inception_score(probabilities, 10).mean, rel=1e-4)
 
 
 def test_both_fresh_chains_and_the_buffer_carry_their_protocol(measured):
     reports = measured[0]["generation"]
-    fresh, buffer = reports["fresh_chains"]["protocol"], reports["replay_buffer"]["protocol"]
-    assert (fresh["n"], fresh["samples"], fresh["start"], fresh["steps"]) == (
+    fresh, buffer = reports.fresh_chains.protocol, reports.replay_buffer.protocol
+    assert (fresh.n, fresh.samples, fresh.start, fresh.steps) == (
         150,
         "fresh chains",
         "ClassGaussians()",
         2,
     )
-    assert fresh["stages"][0].startswith("sgld:energy=joint,steps=2,")
-    assert (buffer["n"], buffer["samples"]) == (100, "replay buffer")
-    assert fresh["feature_sha256"] == buffer["feature_sha256"]
-    assert fresh["reference_count"] == 1400
-    assert fresh["generator_sha256"] == buffer["generator_sha256"] == measured[0]["generation"]["weights_sha256"]
-    compared = measured[0]["generation"]["fresh_chains"]["compared"]
-    assert compared == {"images": 150, "reference": 1400, "selection": "all"}
+    assert fresh.stages[0].startswith("sgld:energy=joint,steps=2,")
+    assert (buffer.n, buffer.samples) == (100, "replay buffer")
+    assert fresh.feature_sha256 == buffer.feature_sha256
+    assert fresh.reference_count == 1400
+    assert fresh.generator_sha256 == buffer.generator_sha256 == measured[0]["generation"].weights_sha256
+    compared = measured[0]["generation"].fresh_chains.compared
+    assert compared == Compared(images=150, reference=1400, selection="all")
 
 
 def test_real_images_are_measured_beside_the_samples(measured):
     """The control: right, varied, and nearer to the reference than the chains of a net of two epochs."""
     found = measured[0]["generation"]
-    real, fresh = found["real_images"], found["fresh_chains"]
-    assert real["protocol"]["selection"] == "none; real images of the split test"
-    assert real["agreement"] > 0.85
-    assert real["frechet_classifier_distance"] < fresh["frechet_classifier_distance"]
-    assert real["recall"] > 0.5
+    real, fresh = found.real_images, found.fresh_chains
+    assert real.protocol.selection == "none; real images of the split test"
+    assert real.agreement > 0.85
+    assert real.scores[DISTANCE].mean < fresh.scores[DISTANCE].mean
+    assert real.recall > 0.5
 
 
 def opened(model, samples, judge, **settings):
     """What `measure_generation` is given, and its settings."""
     settings = {"generation": samples, "features": judge, "neighbours": 2, **settings}
     config = replace(EvaluateConfig(), model=model, **settings)
-    return measure_generation.open_generated(config, load_net(model), (), run_config(model)), config
+    return measure_generation.open_generated(config, Adapted(load_net(model), ()), run_config(model)), config
 
 
 def test_of_many_images_a_random_sample_is_compared_one_by_one(
@@ -143,20 +147,17 @@ def test_of_many_images_a_random_sample_is_compared_one_by_one(
     monkeypatch.setattr(measure_generation, "_KEPT", 60)
     generated, config = opened(energy_run, samples, judge, score_splits=20)
     found = measure_generation.measure_generation(config, generated, str(tmp_path))["fresh_chains"]
-    assert found["compared"] == {
-        "images": 60, "reference": 60, "selection": "at random, by the seed, where there are more than 60"
-    }  # fmt: skip
+    how = "at random, by the seed, where there are more than 60"
+    assert found.compared == Compared(images=60, reference=60, selection=how)
     images, labels = (np.concatenate(parts) for parts in zip(*SampleFolder(samples).shards(), strict=True))
     real, real_labels = as_floats(digits.arrays("train")[0]), digits.arrays("train")[1]
     net = generated.looking
     # Not so what needs no more than sums.
     with pytest.warns(UserWarning, match="15 images give 64 features"):
         of_class = frechet.per_class_frechet(net.of(images)[0], labels, net.of(real)[0], real_labels)
-    assert found["frechet_classifier_distance_of_class"] == pytest.approx(
-        {str(k): value for k, value in of_class.items()}, rel=1e-4
-    )
-    assert found["agreement"] == np.mean(net.of(images)[1].argmax(-1) == labels)
-    assert found["classifier_score_bias"].startswith("biased downwards: splits of 7 images")
+    assert found.scores[DISTANCE].of_class == pytest.approx({str(k): value for k, value in of_class.items()}, rel=1e-4)
+    assert found.agreement == np.mean(net.of(images)[1].argmax(-1) == labels)
+    assert found.scores["classifier_score"].bias.startswith("biased downwards: splits of 7 images")
     # Nor what is looked for among all real images, block by block.
     pictures = np.load(tmp_path / "fresh_chains_neighbours_l2.npz")
     near = neighbours.nearest_l2(pictures["images"], real, k=5)
@@ -256,7 +257,7 @@ def test_each_measure_is_written_before_the_next(run, tmp_path, monkeypatch):
     settings = {"calibration": True, "ood": "uniform", "num_images": 50, "output_dir": str(tmp_path)}
     with pytest.raises(KeyboardInterrupt):
         measure(replace(EvaluateConfig(), model=run, **settings))
-    assert json.loads((tmp_path / "calibration.json").read_text())["weights_sha256"]
+    assert read_record(CalibrationResults, str(tmp_path / "calibration.json")).weights_sha256
     assert not (tmp_path / "ood.json").exists()
 
 

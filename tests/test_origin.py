@@ -1,6 +1,5 @@
 """Nets from elsewhere at the verbs: the flags that say where a net is from, and what the records say was changed."""
 
-import json
 import sys
 
 import keras
@@ -13,12 +12,14 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import help_text, parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.core.values import fields
 from jeat_tf.draw.run import draw
 from jeat_tf.evaluate.command import main as evaluate_main
 from jeat_tf.evaluate.density import measure
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.origin import Origin
+from jeat_tf.runs.results import ATTACKS, AttackResults
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
@@ -52,15 +53,15 @@ def test_evaluate_by_flags_is_evaluate_of_the_net_inside(plain, foreign, tmp_pat
     wanted = evaluate(replace(EvaluateConfig(), model=plain, output_dir=str(tmp_path / "a"), **ATTACKED))
     flags = [f"--{name}={value}" for name, value in (ATTACKED | FLAGS).items()]
     evaluate_main(parsed(EvaluateConfig, *flags, f"--model={foreign}", "--output=scores", f"--output_dir={tmp_path}/b"))
-    found = json.loads((tmp_path / "b" / "results.json").read_text())
-    assert [row["accuracy"] for row in found["results"]] == [row["accuracy"] for row in wanted["results"]]
-    assert wanted["changes"] == []
-    assert ['"scores" was taken' in found["changes"][0], "softmax was taken off exactly" in found["changes"][1]] == [
+    found = read_record(AttackResults, f"{tmp_path}/b/{ATTACKS}")
+    assert [row.accuracy for row in found.results] == [row.accuracy for row in wanted.results]
+    assert wanted.changes == ()
+    assert ['"scores" was taken' in found.changes[0], "softmax was taken off exactly" in found.changes[1]] == [
         1,
         1,
     ]
-    assert "pixels of [0, 1] are scaled to 0..255 and normalised by mean (100.0,)" in found["changes"][2]
-    assert f"net: {found['changes'][2]}" in capsys.readouterr().out
+    assert "pixels of [0, 1] are scaled to 0..255 and normalised by mean (100.0,)" in found.changes[2]
+    assert f"net: {found.changes[2]}" in capsys.readouterr().out
 
 
 def test_measures_beside_attacks_say_it_too(plain, foreign, tmp_path):
@@ -68,8 +69,8 @@ def test_measures_beside_attacks_say_it_too(plain, foreign, tmp_path):
     wanted = measure(replace(EvaluateConfig(), model=plain, output_dir=str(tmp_path / "a"), **settings))["calibration"]
     settings |= FLAGS | {"output": "0", "output_dir": str(tmp_path / "b")}
     found = measure(replace(EvaluateConfig(), model=foreign, **settings))["calibration"]
-    assert found["nll"] == pytest.approx(wanted["nll"], abs=1e-5)
-    assert len(found["changes"]) == 3
+    assert found.nll == pytest.approx(wanted.nll, abs=1e-5)
+    assert len(found.changes) == 3
 
 
 def test_samples_know_how_their_net_was_used(plain, foreign, tmp_path):
@@ -174,7 +175,7 @@ class TestSavedModels:
             evaluate(replace(EvaluateConfig(), model=model, trust=trust, output_dir=f"{tmp_path}/{trust}", **settings))
             for model, trust in ((folder, True), (str(tmp_path / "net.keras"), False))
         ]
-        accuracies = [[row["accuracy"] for row in report["results"]] for report in rows]
+        accuracies = [[row.accuracy for row in report.results] for report in rows]
         assert accuracies[0] == accuracies[1]
 
     def test_an_output_is_chosen(self, tmp_path):

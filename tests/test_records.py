@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 from jeat_tf.core.records import Record, plain, read_record, record, stored, typed, write_record
+from jeat_tf.runs.results import ATTACKS, AttackResults
 
 
 class Point(NamedTuple):
@@ -24,6 +25,8 @@ class Row:
 
 @record
 class Table(Record):
+    MADE_BY = "python -m tables"
+
     rows: tuple[Row, ...]
     points: dict[str, Point]
     mode: Literal["off", "on"] = "off"
@@ -72,8 +75,8 @@ def test_numbers_are_the_same_bit_for_bit(number):
         ({"mode": "of"}, "expected mode to be 'off' or 'on', received \"of\""),
         ({"either": []}, r"expected either to be a text or a number, received \[\]"),
         ({"more": 1}, "unknown field more; "),
-        ({"schema": 2}, "expected a Table of schema 1 in .*table.json, received schema 2"),
-        ({"kind": "Chair"}, 'expected a Table in .*table.json, received "Chair"'),
+        ({"schema": 2}, "expected Table of schema 1 in .*table.json, received schema 2; "),
+        ({"kind": "Chair"}, 'expected Table of schema 1 in .*table.json, received "Chair"; '),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_file_and_field(tmp_path, change, message):
@@ -83,6 +86,7 @@ def test_what_does_not_fit_is_refused_with_its_file_and_field(tmp_path, change, 
     with pytest.raises(ValueError, match=message) as error:
         read_record(Table, str(path))
     assert str(path) in str(error.value)
+    assert str(error.value).endswith("make it again with `python -m tables`")
     assert "\n" not in str(error.value)
 
 
@@ -90,10 +94,20 @@ def test_what_does_not_fit_is_refused_with_its_file_and_field(tmp_path, change, 
 def test_what_is_no_record_is_refused(tmp_path, text):
     path = tmp_path / "table.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(ValueError, match="table.json"):
+    with pytest.raises(ValueError, match="table.json.*; make it again with `python -m tables`$"):
         read_record(Table, str(path))
     with pytest.raises(ValueError, match="cannot read .*none.json: No such file"):
         read_record(Table, str(tmp_path / "none.json"))
+
+
+def test_a_record_without_schema_says_what_was_expected_and_how_to_make_it(tmp_path):
+    path = tmp_path / ATTACKS
+    path.write_text('{"results": []}')
+    with pytest.raises(
+        ValueError, match="expected AttackResults of schema 1 in .*results.json, received a file wi"
+    ) as e:
+        stored(AttackResults, str(path))
+    assert str(e.value).endswith("make it again with `python -m jeat_tf.evaluate --attacks=...`")
 
 
 def test_what_json_cannot_hold_is_not_written():

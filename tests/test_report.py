@@ -11,13 +11,13 @@ import subprocess
 import numpy as np
 import pytest
 
+from jeat_tf.attacks.gradient_masking import Finding, Masking
 from jeat_tf.config.report import ReportConfig
 from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_image, write_json, write_text
 from jeat_tf.core.flat import replace
-from jeat_tf.core.provenance import Provenance
-from jeat_tf.core.records import typed
+from jeat_tf.core.records import Record, write_record
 from jeat_tf.methods.accounting import Passes
 from jeat_tf.methods.guard_files import GuardEvent, write_events
 from jeat_tf.report.collect import read_runs
@@ -26,11 +26,8 @@ from jeat_tf.report.run import report
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, best_of, cell_text, latex, markdown
 from jeat_tf.runs.training import Training, Watch
+from tests.made import MADE, attack_results, density_results, row
 
-MADE = {
-    "command": "python -m jeat_tf.train", "jeat_tf": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1",
-    "python": "3.11.7", "platform": "Linux", "cpus": 2, "gpus": [],
-}  # fmt: skip
 EVIL = "<script>alert(1)</script>"
 
 
@@ -50,40 +47,15 @@ def training(weights="w", steps=100, events=(), dataset="digits"):
         dataset=dataset,
         guard=Watch(mode="recover", events=tuple(events)),
         date="2026-01-02",
-        provenance=typed(Provenance, MADE),
+        provenance=MADE,
         seconds=50.0,
         seconds_per_step=0.5,
     )
 
 
-def row(attack, correct, epsilon=0.1, protocol="20 steps"):
-    return {
-        "attack": attack,
-        "epsilon": epsilon,
-        "accuracy": correct / 50,
-        "interval_95": [0.0, 1.0],
-        "correct": correct,
-        "images": 50,
-        "protocol": protocol,
-    }
-
-
 def results(clean=49, pgd=40, weights="w", protocol="20 steps", rows=(), masking=None, net="net.keras"):
-    return {
-        "model": f"/runs/{net}",
-        "weights_sha256": weights,
-        "data_sha256": "d" * 64,
-        "dataset": "digits",
-        "images": "images 0 to 49",
-        "norm": "linf",
-        "expectation_over_transformation": "none",
-        "results": [row("clean", clean, 0.0), row("pgd20", pgd, protocol=protocol), *rows],
-        "checks": [],
-        "gradient_masking": masking,
-        "seed": 0,
-        "date": "2026-01-02",
-        "provenance": MADE,
-    }
+    shown = (row("clean", clean, 0.0), row("pgd20", pgd, protocol=protocol), *rows)
+    return attack_results(shown, masking=masking, model=f"/runs/{net}", weights_sha256=weights)
 
 
 def samples_json(agreement=0.9, distance=4.0):
@@ -103,31 +75,6 @@ def samples_json(agreement=0.9, distance=4.0):
     }
 
 
-def density(folder):
-    """calibration.json, ood.json, fisher.json and generation.json, as `evaluate` writes them."""
-    common = {key: results()[key] for key in ("model", "weights_sha256", "dataset", "images", "data_sha256", "seed")}
-    common |= {"provenance": MADE, "protocol": "15 bins"}
-    keys = ("nll", "brier", "ece", "adaptive_ece", "max_error")
-    write_json(folder / "calibration.json", common | dict.fromkeys(keys, 0.125))
-    found = {"auroc": 0.75, "fpr_at_95_tpr": 0.5}
-    detection = {"detection": {EVIL: {"log_density": found}}, "num_outside": {EVIL: 50}, "scores": {"log_density": "p"}}
-    write_json(folder / "ood.json", common | detection)
-    terms = {"gradient_term": 2.0, "trace_term": 3.0, "score": 5.0}
-    pixels = {"pixels": terms | {"gradient_error": 0.1, "trace_error": 0.1, "score_error": 0.1}}
-    write_json(
-        folder / "fisher.json", common | {"joint": pixels, "marginal": pixels, "num_images": 5, "trace": "exact"}
-    )
-    how = dict.fromkeys(("n", "reference_count", "splits", "steps"), 10) | {"stages": ["sgld:steps=10"]}
-    words = ("samples", "classes", "selection", "start", "reference_data", "reference_split", "feature_net", "resize")
-    how |= dict.fromkeys(words, "as said") | {"feature_kind": "inception-2015", "feature_sha256": "f" * 64}
-    write_json(
-        folder / "generation.json",
-        common
-        | {"fresh_chains": {"fid": 38.0, "inception_score": {"mean": 8.5}, "protocol": how}}
-        | {"real_images": {"fid": 3.5, "protocol": how | {"selection": "none; real images of the split test"}}},
-    )
-
-
 def make_run(folder, *, train=None, evaluation=None, samples=None, history=None, **settings):
     write_text(folder / "config.json", to_json(replace(TrainConfig(), model_dir=str(folder), **settings)))
     files = {
@@ -136,7 +83,9 @@ def make_run(folder, *, train=None, evaluation=None, samples=None, history=None,
         "history.json": history,
     }
     for name, value in files.items():
-        if value:
+        if isinstance(value, Record):
+            write_record(str(folder / name), value)
+        elif value:
             write_json(folder / name, value)
     if train is not False:
         (train or training()).write(str(folder))
@@ -174,13 +123,14 @@ def runs(tmp_path_factory):
             history=history,
             samples=samples_json(),
         )
-    masking = {"verdict": "suspected", "findings": [{"name": "zero gradients", "fired": True, "detail": "half"}]}
+    masking = Masking("suspected", (Finding("zero gradients", True, "half"),))
     event = GuardEvent(step=7, action="recover", reason="gap is 2000", value=2000.0, limit=1000.0, restored_step=3)
     jem = make_run(
         folder / "jem-0", method="jem", evaluation=results(masking=masking), samples=samples_json(0.8, 3.0),
         train=training(events=[event]),
     )  # fmt: skip
-    density(jem / "evaluation")
+    for name, record in density_results(EVIL).items():
+        write_record(str(jem / "evaluation" / name), record)
     make_run(folder / "jem-1", method="jem", seed=1, train=False, evaluation=results(1, 1))
     write_events(str(folder / "jem-1" / "guard.json"), [event])
     make_run(folder / "inner" / EVIL, method="standard", evaluation=results(50, 5))

@@ -1,6 +1,6 @@
 """Results as rows of TensorBoard's HParams table, read back from the event files."""
 
-import json
+import dataclasses
 
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -8,7 +8,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import write_record
 from jeat_tf.report.hparams import results, write_results
+from jeat_tf.runs.results import ATTACKS
+from tests.made import attack_results, density_results, row
 
 
 def test_a_run_is_a_row_of_its_settings_and_numbers(tmp_path):
@@ -26,22 +29,24 @@ def test_a_run_is_a_row_of_its_settings_and_numbers(tmp_path):
 
 def test_results_are_those_that_evaluate_wrote(tmp_path):
     assert results(str(tmp_path)) == {}
-    rows = [
-        {"attack": "clean", "accuracy": 0.9},
-        {"attack": "pgd20", "accuracy": 0.5, "in_ball": True, "epsilon_text": "8/255"},
-    ]
-    (tmp_path / "results.json").write_text(json.dumps({"results": rows}))
-    (tmp_path / "calibration.json").write_text(json.dumps({"nll": 0.1, "brier": 0.2, "ece": 0.3}))
-    (tmp_path / "ood.json").write_text(json.dumps({"detection": {"uniform": {"max_logit": {"auroc": 0.7}}}}))
-    generation = {"fresh_chains": {"classifier_score": {"mean": 9.0}, "precision": 0.5, "protocol": {}}, "seed": 0}
-    (tmp_path / "generation.json").write_text(json.dumps(generation))
-    assert results(str(tmp_path)) == {
+    rows = row("clean", 45, 0.0), dataclasses.replace(row("pgd20", 25, 8 / 255), epsilon_text="8/255")
+    write_record(str(tmp_path / ATTACKS), attack_results(rows))
+    for name, record in density_results().items():
+        write_record(str(tmp_path / name), record)
+    found = results(str(tmp_path))
+    assert found.pop("real_images/fid") == 3.5
+    assert {name: number for name, number in found.items() if not name.startswith("real_images/")} == {
         "accuracy/clean": 0.9,
         "accuracy/pgd20_8_255": 0.5,
-        "calibration/nll": 0.1,
-        "calibration/brier": 0.2,
-        "calibration/ece": 0.3,
-        "ood/uniform_max_logit_auroc": 0.7,
-        "fresh_chains/classifier_score": 9.0,
-        "fresh_chains/precision": 0.5,
+        "calibration/nll": 0.125,
+        "calibration/brier": 0.125,
+        "calibration/ece": 0.125,
+        "ood/uniform_log_density_auroc": 0.75,
+        "fresh_chains/inception_score": 8.5,
+        "fresh_chains/fid": 38.0,
+        "fresh_chains/kid": 0.5,
+        "fresh_chains/precision": 0.25,
+        "fresh_chains/recall": 0.5,
+        "fresh_chains/density": 1.5,
+        "fresh_chains/coverage": 0.75,
     }

@@ -22,8 +22,10 @@ from components.types import InputArtifacts, Model
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.results import AttackResults
 from jeat_tf.runs.samples import FILES, SampleFolder, file_batches, merge
 from jeat_tf.runs.verdict_parts import merge as merge_state
 from jeat_tf.sample.run import sample
@@ -230,7 +232,7 @@ def attacked(run, tmp_path_factory):
 
 def of_attacks(report):
     """Rows without what depends on batches: seconds, and the passes of images that fill a batch."""
-    return [{k: v for k, v in row.items() if k not in SPENT} for row in report["results"]]
+    return [{k: v for k, v in vars(row).items() if k not in SPENT} for row in report.results]
 
 
 def test_a_shard_attacks_its_images_alone_and_has_no_results_of_all(attacked):
@@ -248,9 +250,9 @@ def test_merged_verdicts_are_those_on_all_images(attacked, run, tmp_path):
     whole, expected, shards = attacked
     merge_state([str(shard / "state") for shard in reversed(shards)], str(tmp_path / "state"))
     report = evaluate(evaluation(run, tmp_path, **ATTACKS))
-    assert 0 < report["results"][1]["correct"] < 50
+    assert 0 < report.results[1].correct < 50
     assert of_attacks(report) == of_attacks(expected)
-    assert (report["shards"], expected["shards"]) == (3, 1)
+    assert (report.shards, expected.shards) == (3, 1)
     assert_same_arrays(tmp_path / "verdicts.npz", whole / "verdicts.npz", but=SPENT)
     assert sorted(os.listdir(tmp_path)) == [".jeat_tf.lock", "results.json", "verdicts.npz"]
 
@@ -310,7 +312,7 @@ def test_the_component_ends_as_one_that_attacks_all(net, artifacts, tmp_path):
     named = InputArtifacts({f"shard-{i}": folder for i, folder in enumerate(shards)})
     execute(merge_evaluations, given | {"shards": named}, {"evaluation": str(tmp_path / "merged")}, parameters)
     assert sorted(os.listdir(tmp_path / "merged")) == sorted(os.listdir(tmp_path / "all"))
-    reports = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("all", "merged")]
+    reports = [read_record(AttackResults, str(tmp_path / name / "results.json")) for name in ("all", "merged")]
     assert of_attacks(reports[0]) == of_attacks(reports[1])
 
 

@@ -6,7 +6,7 @@ and the checks of AutoAttack, with those that they lack: its flags stay silent o
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +45,18 @@ class Finding(NamedTuple):
     name: str
     fired: bool
     detail: str
+
+
+class Masking(NamedTuple):
+    """What the checks say together.
+
+    Attributes:
+      verdict: "suspected" if one of them fired.
+      findings: all of them.
+    """
+
+    verdict: Literal["suspected", "none found"]
+    findings: tuple[Finding, ...]
 
 
 def is_random(oracle: Oracle, x: np.ndarray) -> Finding:
@@ -101,7 +113,7 @@ def gradient_masking(
     seed: Seed,
     plain_net: Oracle | None = None,
     progress: Callable[[str], None] = lambda name: None,
-) -> list[Finding]:
+) -> Masking:
     """Compares attacks that should be ordered, on images that are classified correctly.
 
     Args:
@@ -190,15 +202,7 @@ def gradient_masking(
                 versus("transfer from a plain net or gradients", moved | white, "gradients alone", white),
             )
         )
-    return findings
-
-
-def report(findings: list[Finding]) -> dict[str, Any]:
-    """For JSON: the verdict, "suspected" or "none found", and all findings."""
-    return {
-        "verdict": "suspected" if any(f.fired for f in findings) else "none found",
-        "findings": [f._asdict() for f in findings],
-    }
+    return Masking("suspected" if any(one.fired for one in findings) else "none found", tuple(findings))
 
 
 def _gradients(oracle: Oracle, x: np.ndarray, labels: np.ndarray, ball: Ball, seed: Seed) -> tuple[float, float, float]:

@@ -23,7 +23,6 @@ R = TypeVar("R", bound="Record")
 
 _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # for which JSON has no words
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_AGAIN = "make it again"
 
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -38,9 +37,11 @@ class Record:
 
     Attributes:
       SCHEMA: version of the fields.
+      MADE_BY: command that makes such a file, for errors.
     """
 
     SCHEMA: ClassVar[int] = 1
+    MADE_BY: ClassVar[str] = ""
 
 
 def write_record(path: str, of: Record) -> None:
@@ -55,21 +56,22 @@ def read_record(kind: type[R], path: str) -> R:
       ValueError: no such file, no JSON, a record of another kind or schema, or a field that is missing, unknown or of
         another type; the sentence names file and field.
     """
-    found = read_json(path, dict, remedy=_AGAIN)
+    again = f"make it again with `{kind.MADE_BY}`" if kind.MADE_BY else "make it again"
+    found = read_json(path, dict, remedy=again)
     schema, word = found.pop("schema", None), found.pop("kind", None)
+    wanted = f"expected {kind.__name__} of schema {kind.SCHEMA} in {path}"
     if schema is None and word is None:
-        raise ValueError(f"{path} has no schema, as files of earlier versions of jeat_tf have none; {_AGAIN}")
+        raise ValueError(f"{wanted}, received a file without schema, as earlier versions of jeat_tf wrote it; {again}")
     if word != kind.__name__:
-        raise ValueError(f"expected a {kind.__name__} in {path}, received {_shown(word)}; {_AGAIN}")
+        raise ValueError(f"{wanted}, received {_shown(word)}; {again}")
     if schema != kind.SCHEMA:
         raise ValueError(
-            f"expected a {kind.__name__} of schema {kind.SCHEMA} in {path}, received schema {_shown(schema)}; read it "
-            f"with the version of jeat_tf that wrote it, or {_AGAIN}"
+            f"{wanted}, received schema {_shown(schema)}; read it with the version of jeat_tf that wrote it, or {again}"
         )
     try:
         return typed(kind, found)
     except ValueError as error:
-        raise ValueError(f"cannot read {path}: {error}; {_AGAIN}") from error
+        raise ValueError(f"cannot read {path}: {error}; {again}") from error
 
 
 def stored(kind: type[R], path: str) -> R | None:

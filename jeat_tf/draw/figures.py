@@ -14,12 +14,14 @@ from jeat_tf.config.draw import DrawConfig
 from jeat_tf.core import files
 from jeat_tf.core.balls import ball_of
 from jeat_tf.core.files import read_arrays
+from jeat_tf.core.records import stored
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2
 from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.runs.results import ATTACKS, AttackResults, AttackRow
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
@@ -200,8 +202,8 @@ def _changes(scene: Scene) -> Iterator[Drawn]:
 def _curves(scene: Scene) -> Iterator[Drawn]:
     histories = {name: read_json(scene.beside(name, "history.json"), list) for name in scene.nets}
     runs = {name: entries for name, entries in histories.items() if entries}
-    measured = {name: scene.beside(name, os.path.join("evaluation", "results.json")) for name in scene.nets}
-    results = {name: read_json(path, dict) for name, path in measured.items()}
+    measured = {name: scene.beside(name, os.path.join("evaluation", ATTACKS)) for name in scene.nets}
+    results = {name: stored(AttackResults, path) for name, path in measured.items()}
     curves = list(_robustness(scene, {name: found for name, found in results.items() if found}))
     if not runs and not curves:
         raise Missing("no run has a history.json, or an evaluation with one attack at several --epsilon")
@@ -217,27 +219,28 @@ def _curves(scene: Scene) -> Iterator[Drawn]:
     yield from curves
 
 
-def _robustness(scene: Scene, results: dict[str, dict[str, Any]]) -> Iterator[Drawn]:
+def _robustness(scene: Scene, results: dict[str, AttackResults]) -> Iterator[Drawn]:
     """A figure for each attack that the evaluations have at several radii, of nets attacked alike."""
-    attacks = dict.fromkeys(row["attack"] for found in results.values() for row in found["results"])
+    attacks = dict.fromkeys(row.attack for found in results.values() for row in found.results)
     for attack in attacks:
-        counts, alike = {}, {}
+        counts: dict[str, np.ndarray] = {}
+        alike: dict[str, dict[str, Any]] = {}
         for name, found in results.items():
-            if found["weights_sha256"] != scene.identities[name]["weights_sha256"]:
+            if found.weights_sha256 != scene.identities[name]["weights_sha256"]:
                 continue  # of a net that was trained further, or anew
-            rows = [row for row in found["results"] if row["attack"] == attack and row.get("in_ball")]
+            rows = [row for row in found.results if row.attack == attack and row.in_ball]
             if len(rows) < 2:
                 continue
-            rows = sorted([row for row in found["results"] if row["attack"] == "clean"] + rows, key=_epsilon)
-            counts[name] = np.array([row["correct"] for row in rows])
+            rows = sorted([row for row in found.results if row.attack == "clean"] + rows, key=_epsilon)
+            counts[name] = np.array([row.correct for row in rows])
             alike[name] = {
-                "norm": found["norm"],
-                "epsilons": [row["epsilon"] for row in rows],
-                "num_images": rows[0]["images"],
-                "images": found["images"],
-                "data_sha256": found["data_sha256"],
-                "refine_steps": found["refine_steps"],
-                "protocols": [row["protocol"] for row in rows],
+                "norm": found.norm,
+                "epsilons": [row.epsilon for row in rows],
+                "num_images": rows[0].images,
+                "images": found.images,
+                "data_sha256": found.data_sha256,
+                "refine_steps": found.refine_steps,
+                "protocols": [row.protocol for row in rows],
             }
         if not counts:
             continue
@@ -379,8 +382,8 @@ def _stride(num_steps: int) -> int:
     return max(n for n in range(1, max(num_steps // _READINGS, 1) + 1) if num_steps % n == 0)
 
 
-def _epsilon(row: dict[str, Any]) -> float:
-    return row["epsilon"]
+def _epsilon(row: AttackRow) -> float:
+    return row.epsilon or 0.0
 
 
 def read_json(path: str, kind: type) -> Any:

@@ -17,6 +17,7 @@ from jeat_tf.core.balls import Ball, epsilon_text
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.metrics.intervals import wilson_interval
 from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.results import AttackRow
 from jeat_tf.runs.verdict_parts import state_file
 from jeat_tf.runs.verdicts import StoredStanding
 
@@ -167,7 +168,7 @@ def _attack_shard(
 
 def results_of(
     config: EvaluateConfig, column: Column, labels: np.ndarray, standing: Standing, seconds: float
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[AttackRow, dict[str, np.ndarray]]:
     """The row of a column, and its arrays with one entry for each image.
 
     Args:
@@ -189,20 +190,20 @@ def results_of(
     if config.save_adversarial and standing.x_adv is not None:
         found["x_adv"] = standing.x_adv
     success = standing.broken_by >= 0
-    row = {
-        "attack": column.name,
-        "epsilon": column.ball.epsilon if in_ball else None,
-        "epsilon_text": epsilon_text(column.ball) if in_ball else "no bound",
-        "in_ball": in_ball,
+    row = AttackRow(
+        attack=column.name,
+        epsilon=column.ball.epsilon if in_ball else None,
+        epsilon_text=epsilon_text(column.ball) if in_ball else "no bound",
+        in_ball=in_ball,
         **accuracy_of(found["correct"]),
-        "broken_by": {name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},
-        "largest_distance": float(standing.distance.max()),
-        "median_distance": float(np.median(standing.distance[success])) if success.any() else None,
-        "forwards": int(standing.forwards.sum()),
-        "gradients": int(standing.gradients.sum()),
-        "seconds": round(seconds, 2),
-        "protocol": protocol,
-    }
+        broken_by={name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},
+        largest_distance=float(standing.distance.max()),
+        median_distance=float(np.median(standing.distance[success])) if success.any() else None,
+        forwards=int(standing.forwards.sum()),
+        gradients=int(standing.gradients.sum()),
+        seconds=round(seconds, 2),
+        protocol=protocol,
+    )
     return row, found
 
 

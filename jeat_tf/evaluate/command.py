@@ -1,11 +1,11 @@
 """What `python -m jeat_tf.evaluate` does with its settings, and what it prints."""
 
 import os
-from typing import Any
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.runs.results import AttackedShard, AttackResults
 from jeat_tf.runs.trained import output_folder
 
 
@@ -20,42 +20,39 @@ def main(config: EvaluateConfig) -> None:
     if others and config.shard:
         print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")
     elif others:  # first, because it refuses what does not fit before attacks take their time
-        for name, report in measure(config).items():
-            print("\n".join(summary(name, report)))
+        for name, measured in measure(config).items():
+            print("\n".join(summary(measured)))
             print(f"written: {os.path.join(folder, name)}.json")
-    if config.shard:
-        report = evaluate(config)
-        first, end = report["images"]
-        print(
-            f"shard {config.shard}: images {first} to {end - 1} in {report['seconds']:.0f} s; written: {folder}/state"
-        )
-    elif config.attacks != "none":
-        print_results(evaluate(config))
+    if config.attacks == "none" and not config.shard:
+        return
+    report = evaluate(config)
+    if isinstance(report, AttackedShard):
+        first, end = report.images
+        print(f"shard {report.shard}: images {first} to {end - 1} in {report.seconds:.0f} s; written: {folder}/state")
+    else:
+        print_results(report)
         print(f"written: {os.path.join(folder, 'results.json')}")
 
 
-def print_results(report: dict[str, Any]) -> None:
+def print_results(report: AttackResults) -> None:
     """Prints a report as a table, with what its checks warn of."""
-    for change in report["changes"]:
+    for change in report.changes:
         print(f"net: {change}")
-    print(f"\n{report['dataset']}, {report['images']}; {report['norm']}")
+    print(f"\n{report.dataset}, {report.images}; {report.norm}")
     print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
-    for row in report["results"]:
-        low, high = row["interval_95"]
-        passes = f"{(row['forwards'] + 2 * row['gradients']) / row['images']:12.1f}" if "forwards" in row else ""
-        seconds = f"{row['seconds']:12.1f}" if "seconds" in row else ""
-        radius = row.get("epsilon_text", "")
-        print(
-            f"{row['attack']:24} {radius:>9} {row['accuracy']:9.2%}   {low:6.1%} ..{high:7.1%} {passes:>17} {seconds}"
-        )
-    if report["expectation_over_transformation"] != "none":
-        print(report["expectation_over_transformation"])
-    for finding in report["checks"]:
-        if finding["fired"]:
-            print(f"warning: {finding['name']}: {finding['detail']}")
-    audit = report["gradient_masking"]
-    if audit:
-        print(f"gradient masking: {audit['verdict']}")
-        for finding in audit["findings"]:
-            if finding["fired"]:
-                print(f"  {finding['name']}: {finding['detail']}")
+    for row in report.results:
+        low, high = row.interval_95
+        cost = ""
+        if row.forwards is not None and row.gradients is not None:
+            cost = f" {(row.forwards + 2 * row.gradients) / row.images:17.1f} {row.seconds:12.1f}"
+        print(f"{row.attack:24} {row.epsilon_text or '':>9} {row.accuracy:9.2%}   {low:6.1%} ..{high:7.1%}{cost}")
+    if report.expectation_over_transformation != "none":
+        print(report.expectation_over_transformation)
+    for finding in report.checks:
+        if finding.fired:
+            print(f"warning: {finding.name}: {finding.detail}")
+    if audit := report.gradient_masking:
+        print(f"gradient masking: {audit.verdict}")
+        for finding in audit.findings:
+            if finding.fired:
+                print(f"  {finding.name}: {finding.detail}")

@@ -1,10 +1,9 @@
 """What `evaluate` measures beside attacks: calibration, detection of other images, Fisher scores, generated images."""
 
-import datetime
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -15,18 +14,30 @@ from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.shared import Data, size_of
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.files import sha256, writable_folder, write_json
-from jeat_tf.core.provenance import provenance
-from jeat_tf.core.records import plain
+from jeat_tf.core.files import writable_folder
+from jeat_tf.core.records import write_record
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import open_unlabelled
 from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood
-from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.models.files import net_file
+from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.locks import held
+from jeat_tf.runs.results import (
+    CalibrationBins,
+    CalibrationResults,
+    FisherResults,
+    FisherUnits,
+    OodResults,
+    Subject,
+    subject_of,
+)
 from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
+
+Measure: TypeAlias = CalibrationResults | OodResults | FisherResults | GenerationResults
+"""What one measure found."""
 
 _MADE = ("uniform", "gaussian", "constant", "interpolation")  # outside sets that need no data
 _SHOWN = {
@@ -48,7 +59,7 @@ def asked(config: EvaluateConfig) -> list[str]:
     return [name for name, value in flags.items() if value]
 
 
-def measure(config: EvaluateConfig) -> dict[str, Any]:
+def measure(config: EvaluateConfig) -> dict[str, Measure]:
     """Writes calibration.json, ood.json, fisher.json and generation.json, with figures, for what is asked for.
 
     What can be checked is checked before anything is measured, and each file is written before the next measure begins.
@@ -64,67 +75,51 @@ def measure(config: EvaluateConfig) -> dict[str, Any]:
     if config.density.fisher_probes < 0 or config.density.fisher_images < 0:
         raise ValueError("expected --fisher_images and --fisher_probes >= 0")
     file, run = net_file(config.model), run_config(config.model)
-    (net, changes), data = config.origin.read(config.model), labelled(config, run)
+    read, data = config.origin.read(config.model), labelled(config, run)
+    net = read.net
     check_fit(net, data.name, data.image_shape, data.num_classes)
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
-    generated = open_generated(config, net, changes, run) if "generation" in names else None
+    generated = open_generated(config, read, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate"):
-        identity = {
-            "model": file,
-            "model_sha256": sha256(file),
-            "weights_sha256": weights_sha256(net),
-            "changes": list(changes),
-            "dataset": data.name,
-            "images": data.origin,
-            "data_sha256": data.sha256(),
-            "seed": config.seed,
-        }
-        measures: dict[str, Callable[[], dict[str, Any]]] = {
-            "calibration": lambda: _calibration(net, data, folder, config.batch_size),
-            "ood": lambda: _ood(net, data, outside, folder, config.batch_size),
-            "fisher": lambda: _fisher(net, data, config),
+        subject = subject_of(read, file, data, config.seed)
+        measures: dict[str, Callable[[], Measure]] = {
+            "calibration": lambda: _calibration(subject, net, data, folder, config.batch_size),
+            "ood": lambda: _ood(subject, net, data, outside, folder, config.batch_size),
+            "fisher": lambda: _fisher(subject, net, data, config),
         }
         if generated is not None:
-            measures["generation"] = lambda: measure_generation(config, generated, folder)
-        reports: dict[str, dict[str, Any]] = {}
+            measures["generation"] = lambda: _generation(subject, measure_generation(config, generated, folder))
+        reports: dict[str, Measure] = {}
         for name in names:
-            made = {"date": datetime.date.today().isoformat(), "provenance": plain(provenance())}
-            reports[name] = measures[name]() | identity | made
-            write_json(os.path.join(folder, f"{name}.json"), reports[name])
+            reports[name] = measures[name]()
+            write_record(os.path.join(folder, f"{name}.json"), reports[name])
         return reports
 
 
-def summary(name: str, report: dict[str, Any]) -> list[str]:
+def summary(report: Measure) -> list[str]:
     """The report's main numbers, a line each, to print."""
-    if name == "calibration":
+    if isinstance(report, CalibrationResults):
         shown = ("accuracy", "nll", "brier", "ece", "adaptive_ece", "max_error")
-        return ["calibration: " + ", ".join(f"{key} {report[key]:.4f}" for key in shown)]
-    if name == "ood":
+        return ["calibration: " + ", ".join(f"{key} {getattr(report, key):.4f}" for key in shown)]
+    if isinstance(report, OodResults):
         return [
             f"out of distribution, {other}: AUROC "
-            + ", ".join(f"{score} {found['auroc']:.3f}" for score, found in detection.items())
-            for other, detection in report["detection"].items()
+            + ", ".join(f"{score} {found.auroc:.3f}" for score, found in detection.items())
+            for other, detection in report.detection.items()
         ]
-    if name == "fisher":
+    if isinstance(report, FisherResults):
+        terms = {"joint": report.joint.pixels, "marginal": report.marginal.pixels}
         return [
-            f"Fisher score, {kind}: {value['pixels']['score']:.4g} = gradient {value['pixels']['gradient_term']:.4g} "
-            f"+ trace {value['pixels']['trace_term']:.4g} ({value['pixels']['units']})"
-            for kind, value in report.items()
-            if kind in ("joint", "marginal")
+            f"Fisher score, {kind}: {value.score:.4g} = gradient {value.gradient_term:.4g} "
+            f"+ trace {value.trace_term:.4g} ({value.units})"
+            for kind, value in terms.items()
         ]
     return [
-        f"{kind.replace('_', ' ')}, {found['protocol']['n']} images: " + ", ".join(_numbers(found))
-        for kind, found in report.items()
-        if isinstance(found, dict) and "protocol" in found
+        f"{kind.replace('_', ' ')}, {found.protocol.n} images: "
+        + ", ".join(f"{key} {value:.4g}" for key, value in found.numbers().items())
+        for kind, found in report.sets.items()
     ]
-
-
-def _numbers(found: dict[str, Any]) -> list[str]:
-    means = {
-        key: value["mean"] if isinstance(value, dict) and "mean" in value else value for key, value in found.items()
-    }
-    return [f"{key} {value:.4g}" for key, value in means.items() if isinstance(value, float)]
 
 
 def labelled(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
@@ -162,22 +157,35 @@ def _refuse_training_images(data: Data, run: TrainConfig) -> None:
             )
 
 
-def _calibration(net: keras.Model, data: LabelledImages, folder: str, batch_size: int) -> dict[str, Any]:
+def _calibration(
+    subject: Subject, net: keras.Model, data: LabelledImages, folder: str, batch_size: int
+) -> CalibrationResults:
     parts = range(0, len(data.labels), batch_size)
     logits = np.concatenate([net(data.images[i : i + batch_size], training=False) for i in parts])
     found = calibration.calibration(logits, data.labels)
     bins = figures.ReliabilityBins(found.bin_confidence, found.bin_accuracy, found.bin_count)
     path = os.path.join(folder, "reliability")
     figures.save_figure(path, figures.draw_reliability({os.path.basename(data.name): bins}), **bins._asdict())
-    return {name: value for name, value in found._asdict().items() if isinstance(value, float)} | {
-        # Bins without images have no confidence and no accuracy, which JSON writes as null.
-        "bins": {
-            name: [None if np.isnan(number) else number for number in value.tolist()]
-            for name, value in found._asdict().items()
-            if isinstance(value, np.ndarray)
-        },
-        "protocol": f"{len(bins.confidence)} bins of equal width over the confidence max p(y | x)",
-    }
+    return CalibrationResults(
+        **vars(subject),
+        accuracy=found.accuracy,
+        nll=found.nll,
+        brier=found.brier,
+        ece=found.ece,
+        adaptive_ece=found.adaptive_ece,
+        max_error=found.max_error,
+        bins=CalibrationBins(
+            edges=tuple(found.edges.tolist()),
+            bin_confidence=_of_bins(found.bin_confidence),
+            bin_accuracy=_of_bins(found.bin_accuracy),
+            bin_count=tuple(found.bin_count.tolist()),
+        ),
+        protocol=f"{len(bins.confidence)} bins of equal width over the confidence max p(y | x)",
+    )
+
+
+def _of_bins(values: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else value for value in values.tolist())
 
 
 def _outside(name: str, config: EvaluateConfig, data: LabelledImages) -> np.ndarray:
@@ -209,8 +217,13 @@ def _outside(name: str, config: EvaluateConfig, data: LabelledImages) -> np.ndar
 
 
 def _ood(
-    net: keras.Model, data: LabelledImages, outside: dict[str, np.ndarray], folder: str, batch_size: int
-) -> dict[str, Any]:
+    subject: Subject,
+    net: keras.Model,
+    data: LabelledImages,
+    outside: dict[str, np.ndarray],
+    folder: str,
+    batch_size: int,
+) -> OodResults:
     inside = ood.ood_scores(net, data.images[:], batch_size=batch_size)
     of_others = {name: ood.ood_scores(net, images, batch_size=batch_size) for name, images in outside.items()}
     for score, words in _SHOWN.items():
@@ -219,18 +232,19 @@ def _ood(
         drawn = figures.draw_score_histograms(shown.edges, shown.counts, score=words)
         counts = {f"counts_{os.path.basename(name)}": values for name, values in shown.counts.items()}
         figures.save_figure(os.path.join(folder, f"ood_{score}"), drawn, edges=shown.edges, **counts)
-    return {
-        "detection": {
-            name: {score: ood.detection(inside[score], scores[score])._asdict() for score in _SHOWN}
+    return OodResults(
+        **vars(subject),
+        detection={
+            name: {score: ood.detection(inside[score], scores[score]) for score in _SHOWN}
             for name, scores in of_others.items()
         },
-        "num_outside": {name: len(images) for name, images in outside.items()},
-        "scores": _SHOWN,
-        "protocol": "higher scores are more like the data; AUPR of the data and of the others, FPR at 95% TPR",
-    }
+        num_outside={name: len(images) for name, images in outside.items()},
+        scores=_SHOWN,
+        protocol="higher scores are more like the data; AUPR of the data and of the others, FPR at 95% TPR",
+    )
 
 
-def _fisher(net: keras.Model, data: LabelledImages, config: EvaluateConfig) -> dict[str, Any]:
+def _fisher(subject: Subject, net: keras.Model, data: LabelledImages, config: EvaluateConfig) -> FisherResults:
     count = min(config.density.fisher_images, len(data.labels))
     probes = config.density.fisher_probes
     trace: fisher.Trace = fisher.exact_trace
@@ -240,11 +254,17 @@ def _fisher(net: keras.Model, data: LabelledImages, config: EvaluateConfig) -> d
     score = functools.partial(
         fisher.fisher_score, net, images, trace=trace, seed=tf.constant([config.seed, 9]), batch_size=config.batch_size
     )
-    found = {"joint": score(labels), "marginal": score()}
-    return {
-        name: {"pixels": value._asdict(), "symmetric": value.symmetric()._asdict()} for name, value in found.items()
-    } | {
-        "num_images": count,
-        "trace": f"Hutchinson, {probes} Rademacher probes" if probes else "exact, one Hessian row a pixel",
-        "protocol": "mean of 1/2 |grad E|^2 - tr hess E over images; see the two terms before the score",
-    }
+    joint, marginal = score(labels), score()
+    return FisherResults(
+        **vars(subject),
+        joint=FisherUnits(pixels=joint, symmetric=joint.symmetric()),
+        marginal=FisherUnits(pixels=marginal, symmetric=marginal.symmetric()),
+        num_images=count,
+        trace=f"Hutchinson, {probes} Rademacher probes" if probes else "exact, one Hessian row a pixel",
+        protocol="mean of 1/2 |grad E|^2 - tr hess E over images; see the two terms before the score",
+    )
+
+
+def _generation(subject: Subject, sets: dict[str, ImageScores]) -> GenerationResults:
+    real, buffer = sets.get("real_images"), sets.get("replay_buffer")
+    return GenerationResults(**vars(subject), fresh_chains=sets["fresh_chains"], real_images=real, replay_buffer=buffer)

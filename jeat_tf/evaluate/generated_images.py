@@ -1,11 +1,11 @@
 """Generated images, measured: scores with their protocol, diversity, and what was copied from the training images."""
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -21,6 +21,8 @@ from jeat_tf.metrics import diversity, features, frechet, neighbours, scores
 from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
 from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.foreign import Adapted
+from jeat_tf.runs.generation_results import Compared, ImageScores, Nearest, NearestTrainingImages, Score
 from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import check_fit, conditional_buffer, data_of_run, output_folder, stored_buffer
 
@@ -117,9 +119,7 @@ class _Seen(NamedTuple):
     agreement: float
 
 
-def open_generated(
-    config: EvaluateConfig, net: keras.Model, changes: Sequence[str], run: TrainConfig | None
-) -> Generated:
+def open_generated(config: EvaluateConfig, read: Adapted, run: TrainConfig | None) -> Generated:
     """Reads what `measure_generation` needs, all files of samples included, so that it does not fail half-way.
 
     Raises:
@@ -133,7 +133,7 @@ def open_generated(
     _check_features(config)
     data = build.dataset(data_of_run(config.data, run))
     looking = _feature_net(config, data)
-    sets = _sets(config, weights_sha256(net), changes, data, run)
+    sets = _sets(config, weights_sha256(read.net), read.changes, data, run)
     images, labels = data.arrays(wanted.reference_split)
     real = Pixels(images)
     others = config.split != wanted.reference_split and not (config.split == "test" and "test" not in data.splits)
@@ -148,7 +148,7 @@ def open_generated(
     return Generated(sets, looking, classes, data, real, labels, held_out)
 
 
-def measure_generation(config: EvaluateConfig, generated: Generated, folder: str) -> dict[str, Any]:
+def measure_generation(config: EvaluateConfig, generated: Generated, folder: str) -> dict[str, ImageScores]:
     """Scores of the stored samples, and of the run's replay buffer if it has one; writes figures to `folder`."""
     looking, real, labels = generated.looking, generated.real, generated.labels
     blocks = (Shard(real[i : i + _BLOCK], labels[i : i + _BLOCK]) for i in range(0, len(real), _BLOCK))
@@ -341,42 +341,12 @@ def _seen(
     return _Seen(statistics, of_class, places, features_kept, images_kept, labels_kept, predicted, agreed / num)
 
 
-def _measured(config: EvaluateConfig, generated: Generated, one: _Set, reference: _Seen, figure: str) -> dict[str, Any]:
+def _measured(config: EvaluateConfig, generated: Generated, one: _Set, reference: _Seen, figure: str) -> ImageScores:
     looking, splits = generated.looking, config.generation.score_splits
-    names = features.score_names(looking.kind)
     score = scores.SplitScore(one.num, generated.classes, splits)
     what, conditional = one.how["samples"], one.conditional
     seen = _seen(looking, one.shards(), one.num, what, conditional=conditional, seed=config.seed, score=score)
     kept, known = len(seen.features), len(reference.features)
-    subset = min(1000, kept, known)
-    kernel = scores.kernel_distance(seen.features, reference.features, subset_size=subset, seed=config.seed)
-    closeness = scores.precision_recall(seen.features, reference.features)
-    coverage = scores.density_coverage(seen.features, reference.features)
-    found: dict[str, Any] = {
-        names.score: score.result()._asdict(),
-        f"{names.score}_bias": scores.score_bias_note(one.num, splits, generated.classes),
-        names.frechet: frechet.frechet_distance(seen.statistics, reference.statistics),
-        f"{names.frechet}_bias": frechet.bias_note(one.num),
-        names.kernel: {**kernel._asdict(), "subset_size": subset},
-        **closeness._asdict(),
-        **coverage._asdict(),
-        "compared": {
-            "images": kept,
-            "reference": known,
-            "selection": _selection(one.num, len(generated.real)),
-        },
-    }
-    try:
-        found[f"{names.frechet}_infinity"] = frechet.frechet_infinity(seen.features, reference.statistics)._asdict()
-    except ValueError as error:
-        found[f"{names.frechet}_infinity"] = f"not measured: {error}"
-    if one.conditional:
-        if looking.kind == "classifier":
-            found["agreement"] = seen.agreement
-        found |= _by_class(seen, reference, names, config.seed)
-    if looking.kind == "classifier":
-        found["predicted_classes"] = seen.predicted.tolist()
-    found["nearest_training_images"] = _nearest(config, seen, reference, generated, figure)
     protocol = Protocol(
         n=one.num,
         **one.how,
@@ -389,7 +359,44 @@ def _measured(config: EvaluateConfig, generated: Generated, one: _Set, reference
         resize=looking.resize,
         splits=splits,
     )
-    return found | {"protocol": protocol.as_dict()}
+    return ImageScores(
+        scores=_scores(config, generated, one, seen, reference, score.result()),
+        **scores.precision_recall(seen.features, reference.features)._asdict(),
+        **scores.density_coverage(seen.features, reference.features)._asdict(),
+        compared=Compared(images=kept, reference=known, selection=_selection(one.num, len(generated.real))),
+        nearest_training_images=_nearest(config, seen, reference, generated, figure),
+        protocol=protocol,
+        agreement=seen.agreement if conditional and looking.kind == "classifier" else None,
+        **(_diversity(seen, reference, config.seed) if conditional else {}),
+        predicted_classes=tuple(seen.predicted.tolist()) if looking.kind == "classifier" else None,
+    )
+
+
+def _scores(
+    config: EvaluateConfig, generated: Generated, one: _Set, seen: _Seen, reference: _Seen, split: scores.InceptionScore
+) -> dict[str, Score]:
+    """The scores whose names depend on the feature net, by name."""
+    names = features.score_names(generated.looking.kind)
+    subset = min(1000, len(seen.features), len(reference.features))
+    kernel = scores.kernel_distance(seen.features, reference.features, subset_size=subset, seed=config.seed)
+    infinity: frechet.Extrapolation | str
+    try:
+        infinity = frechet.frechet_infinity(seen.features, reference.statistics)
+    except ValueError as error:
+        infinity = f"not measured: {error}"
+    of_class, of_class_bias = _of_class(seen, reference)
+    bias = scores.score_bias_note(one.num, config.generation.score_splits, generated.classes)
+    return {
+        names.score: Score(**split._asdict(), bias=bias),
+        names.frechet: Score(
+            mean=frechet.frechet_distance(seen.statistics, reference.statistics),
+            bias=frechet.bias_note(one.num),
+            infinity=infinity,
+            of_class=of_class,
+            of_class_bias=of_class_bias,
+        ),
+        names.kernel: Score(**kernel._asdict(), subset_size=subset),
+    }
 
 
 def _selection(*nums: int) -> str:
@@ -397,22 +404,23 @@ def _selection(*nums: int) -> str:
     return "all" if max(nums) <= _KEPT else f"at random, by the seed, where there are more than {_KEPT}"
 
 
-def _by_class(seen: _Seen, reference: _Seen, names: features.ScoreNames, seed: int) -> dict[str, Any]:
-    """Distances of all images of each class asked for, and diversity of those kept."""
-    found: dict[str, Any] = {}
+def _of_class(seen: _Seen, reference: _Seen) -> tuple[dict[str, float] | str | None, str | None]:
+    """Frechet distances of all images of each class asked for, or why there are none, and their bias."""
     if seen.of_class is None or reference.of_class is None:
-        return found
+        return None, None
     asked, real = seen.of_class.counts, reference.of_class.counts
     few = [k for k, num in asked.items() if min(num, real.get(k, 0)) < 2]
     if few:
-        found[f"{names.frechet}_of_class"] = f"not measured: fewer than 2 samples or real images of the classes {few}"
-    else:
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always")
-            of_class = {str(k): frechet.frechet_distance(seen.of_class.of(k), reference.of_class.of(k)) for k in asked}
-        found[f"{names.frechet}_of_class"] = of_class
-        if notes:
-            found[f"{names.frechet}_of_class_bias"] = str(notes[0].message)
+        return f"not measured: fewer than 2 samples or real images of the classes {few}", None
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        found = {str(k): frechet.frechet_distance(seen.of_class.of(k), reference.of_class.of(k)) for k in asked}
+    return found, str(notes[0].message) if notes else None
+
+
+def _diversity(seen: _Seen, reference: _Seen, seed: int) -> dict[str, float]:
+    """Diversity within classes of the images kept, and of the real ones."""
+    found: dict[str, float] = {}
     pairs = {"seed": tf.constant([seed, 10]), "num_pairs": _PAIRS}
     for name, one in (("", seen), ("_of_real_images", reference)):
         if np.unique(one.labels, return_counts=True)[1].min() >= 2:
@@ -423,15 +431,17 @@ def _by_class(seen: _Seen, reference: _Seen, names: features.ScoreNames, seed: i
     return found
 
 
-def _nearest(config: EvaluateConfig, seen: _Seen, reference: _Seen, compared: Generated, figure: str) -> dict[str, Any]:
+def _nearest(
+    config: EvaluateConfig, seen: _Seen, reference: _Seen, compared: Generated, figure: str
+) -> NearestTrainingImages:
     """Whether samples are nearer to training images than held-out images are; and Fig. 7 of JEAT for a few."""
     real, held_out = compared.real, compared.held_out
     generated = seen.images[:_MEMORISED]
-    found: dict[str, Any] = {"generated": len(generated), "training": len(real)}
+    found = NearestTrainingImages(generated=len(generated), training=len(real))
     if held_out is not None:
         chosen = np.random.default_rng(config.seed).permutation(len(held_out))[:_MEMORISED]
-        found["held_out"] = len(chosen)
-        found["memorisation_l2"] = _memorisation(generated, real, held_out[chosen])._asdict()
+        copies = _memorisation(generated, real, held_out[chosen])
+        found = dataclasses.replace(found, held_out=len(chosen), memorisation_l2=copies)
     shown = generated[: config.generation.neighbours]
     if not len(shown):
         return found
@@ -447,6 +457,7 @@ def _nearest(config: EvaluateConfig, seen: _Seen, reference: _Seen, compared: Ge
         "ssim": f"the {_CANDIDATES} nearest in l2" if len(real) > _KEPT else "all",
         "features": f"{known} at random" if known < len(real) else "all",
     }
+    nearest: dict[str, Nearest] = {}
     for measure, near in by.items():
         used, places = np.unique(near.indices, return_inverse=True)
         places = places.reshape(near.indices.shape)
@@ -454,8 +465,11 @@ def _nearest(config: EvaluateConfig, seen: _Seen, reference: _Seen, compared: Ge
         pairs = pairs._replace(indices=near.indices)
         drawn = figures.draw_neighbours(pairs, measure=_MEASURES[measure])
         figures.save_figure(f"{figure}_{measure}", drawn, **pairs._asdict())
-        found[f"nearest_{measure}"] = {"among": among[measure], "distances": near.distances[:, 0].tolist()}
-    return found
+        distances = tuple(near.distances[:, 0].tolist())
+        nearest[measure] = Nearest(among=among[measure], distances=distances)
+    return dataclasses.replace(
+        found, nearest_l2=nearest["l2"], nearest_ssim=nearest["ssim"], nearest_features=nearest["features"]
+    )
 
 
 def _memorisation(generated: np.ndarray, real: Pixels, held_out: np.ndarray) -> neighbours.Memorisation:

@@ -1,10 +1,8 @@
 """`python -m jeat_tf.evaluate`: accuracy of a net, clean and under attack, and whether the attacks can be trusted."""
 
-import datetime
 import functools
 import json
 import os
-from typing import Any
 
 import keras
 import numpy as np
@@ -21,27 +19,29 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import records
 from jeat_tf.core.balls import Ball, ball_of, epsilon_text
-from jeat_tf.core.files import own_folder, sha256, writable_folder, write_arrays, write_json
+from jeat_tf.core.files import own_folder, writable_folder, write_arrays
 from jeat_tf.core.flat import flatten, replace
-from jeat_tf.core.provenance import provenance
 from jeat_tf.core.units import numbers
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_of
 from jeat_tf.evaluate.density import labelled
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import load_net, net_file
 from jeat_tf.models.foreign import Adapted
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings, subject_of
 from jeat_tf.runs.trained import check_fit, output_folder, run_config
 from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
 _USUAL = {"linf": "8/255", "l2": "0.5", "l1": "12"}  # radii of CIFAR-10, as examples
+# In all processes that work on one evaluation.
+_SAME = ("model_sha256", "weights_sha256", "changes", "data_sha256", "seed")
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
     """Attacks the net and writes `results.json` and `verdicts.npz`.
 
     An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end. With `shard`,
@@ -49,8 +49,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     place of the two files, and a run without `shard` makes them once all parts are there.
 
     Returns:
-      results: a row for each attack and epsilon with accuracy, 95% Wilson interval, passes spent and protocol; the
-        audit; digests of net and data, settings and provenance. Of a shard: which images, seconds, digests.
+      results: what `results.json` holds; of a shard, what it took.
 
     Raises:
       ValueError: bad settings, an unknown attack, an unreadable net or data set, a net that does not fit the data or
@@ -78,16 +77,19 @@ def _evaluated(
     read: Adapted,
     data: LabelledImages,
     plain_net: keras.Model | None,
-) -> dict[str, Any]:
+) -> AttackResults | AttackedShard:
     net = read.net
     state = own_folder(os.path.join(folder, "state"), make=False)
     if not config.resume:
         forget(state, config.shard)
     shards = [config.shard] if config.shard else shards_in(state) or [""]
+    subject = subject_of(read, net_file(config.model), data, config.seed)
     part = part_of(config.shard, len(data.labels), "images")
     if config.shard:
-        asked = flatten(replace(config, shard=""), identity=True) | {"data_sha256": data.sha256()}
-        begin_shard(state, json.loads(json.dumps(asked | {"weights_sha256": weights_sha256(net)})), others=hold.others)
+        asked = flatten(replace(config, shard=""), identity=True) | {"data_sha256": subject.data_sha256}
+        begin_shard(
+            state, json.loads(json.dumps(asked | {"weights_sha256": subject.weights_sha256})), others=hold.others
+        )
         hold.begun()
 
     jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
@@ -119,34 +121,30 @@ def _evaluated(
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
         audit = _audit(config, oracle, data, correct, balls[0], plain_net and Oracle(inference(plain_net)))
-    suspected = audit is not None and any(finding.fired for finding in audit)
+    suspected = audit is not None and audit.verdict == "suspected"
 
-    identity = {
-        "weights_sha256": weights_sha256(net),
-        "data_sha256": data.sha256(),
-        "seed": config.seed,
-        "batch_size": config.batch_size,
-        "gradients": config.gradients,
-        "samples": oracle.samples,
-        "refine_steps": config.audit.refine_steps,
-        "refine_step_size": config.audit.refine_step_size if config.audit.refine_steps else None,
-        "refine_noise_std": config.audit.refine_noise_std if config.audit.refine_steps else None,
-        "bpda": config.audit.bpda or None,
-        "model_sha256": sha256(net_file(config.model)),
-        "changes": list(read.changes),
-    }
+    settings = AttackSettings(
+        batch_size=config.batch_size,
+        gradients=config.gradients,
+        samples=oracle.samples,
+        refine_steps=config.audit.refine_steps,
+        refine_step_size=config.audit.refine_step_size if config.audit.refine_steps else None,
+        refine_noise_std=config.audit.refine_noise_std if config.audit.refine_steps else None,
+        bpda=config.audit.bpda or None,
+    )
+    identity = records.plain(settings) | {name: records.plain(getattr(subject, name)) for name in _SAME}
     blind = plain if config.audit.refine_steps else None
     chosen = list(columns(names, balls, oracle, blind, suspected))
     attacked = [(c, *attack(config, c, data, logits(c.oracle), state, identity, shards)) for c in chosen]
     if config.shard:
         end_shard(state, config.shard, identity | {"attacks": {c.key: c.attack.protocol for c in chosen}})
         seconds = sum(spent for _, _, spent in attacked)
-        return {"shard": config.shard, "images": [part.start, part.stop], "seconds": round(seconds, 2), **identity}
+        return AttackedShard(shard=config.shard, images=(part.start, part.stop), seconds=round(seconds, 2))
 
-    rows: list[dict[str, Any]] = []
+    rows: list[AttackRow] = []
     arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
     if "clean" in names:
-        rows.append({"attack": "clean", "epsilon": 0.0, **accuracy_of(correct), "protocol": "images as they are"})
+        rows.append(AttackRow(attack="clean", epsilon=0.0, protocol="images as they are", **accuracy_of(correct)))
     worst: dict[Ball, np.ndarray] = {}
     for column, standing, seconds in attacked:
         row, found = results_of(config, column, data.labels, standing, seconds)
@@ -155,26 +153,29 @@ def _evaluated(
         if column.attack.in_ball:
             worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
     for ball, stands in worst.items():
-        row = {"attack": "worst case", "epsilon": ball.epsilon, "epsilon_text": epsilon_text(ball)}
-        rows.append(row | accuracy_of(stands) | {"protocol": "all rows above"})
+        rows.append(
+            AttackRow(
+                attack="worst case",
+                epsilon=ball.epsilon,
+                epsilon_text=epsilon_text(ball),
+                protocol="all rows above",
+                **accuracy_of(stands),
+            )
+        )
 
-    report = {
-        "model": net_file(config.model),
-        **identity,
-        "dataset": data.name,
-        "images": data.origin,
-        "norm": config.norm,
-        "adaptive": bool(config.audit.bpda or config.audit.refine_steps or checks[0].fired),
-        "expectation_over_transformation": _averaging(config, checks[0].fired, oracle.samples),
-        "shards": len(shards),
-        "results": rows,
-        "checks": [finding._asdict() for finding in checks],
-        "gradient_masking": None if audit is None else masking.report(audit),
-        "date": datetime.date.today().isoformat(),
-        "provenance": records.plain(provenance()),
-    }
+    report = AttackResults(
+        **vars(subject),
+        **vars(settings),
+        norm=config.norm,
+        adaptive=bool(config.audit.bpda or config.audit.refine_steps or checks[0].fired),
+        expectation_over_transformation=_averaging(config, checks[0].fired, oracle.samples),
+        shards=len(shards),
+        results=tuple(rows),
+        checks=tuple(checks),
+        gradient_masking=audit,
+    )
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
-    write_json(os.path.join(folder, "results.json"), report)
+    records.write_record(os.path.join(folder, ATTACKS), report)
     forget(state)
     return report
 
@@ -227,7 +228,7 @@ def _audit(
     correct: np.ndarray,
     ball: Ball,
     plain_net: Oracle | None,
-) -> list[masking.Finding]:
+) -> masking.Masking:
     chosen = np.flatnonzero(correct)[: config.audit.audit_images]
     with tqdm(desc="audit", bar_format="{desc} {elapsed} {postfix}") as bar:
         return masking.gradient_masking(

@@ -43,6 +43,8 @@ class GuardEvent:
 class GuardEvents(Record):
     """What the guard did in a run, in order: `guard.json`."""
 
+    MADE_BY = "python -m jeat_tf.train"
+
     events: tuple[GuardEvent, ...]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-from typing import Any
 
 import keras
 import numpy as np
@@ -91,7 +90,3 @@ class Protocol:
         for name, least in {"n": 1, "reference_count": 1, "splits": 1, "steps": 0, "seed": 0}.items():
             if values[name] < least:
                 raise ValueError(f"expected {name} >= {least}, received {values[name]}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, ready for JSON."""
-        return {**dataclasses.asdict(self), "stages": list(self.stages)}

@@ -9,6 +9,7 @@ from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import Column, hardware_text, measured
 from jeat_tf.report.summary import Mean, status
 from jeat_tf.report.tables import number_text
+from jeat_tf.runs.results import AttackResults
 from jeat_tf.runs.training import FILE
 
 _NOT_RECORDED = "not recorded"
@@ -56,16 +57,13 @@ class RunFacts(NamedTuple):
 
 def audit(run: Run) -> Audit:
     """What the attacks' audit, the checks of the net's output and the guard have found."""
-    masking, fired = [], []
-    for file, report in run.reports.items():
-        if not file.endswith("/results.json"):
-            continue
-        found = report.get("gradient_masking")
-        if found:
-            signs = [f"{finding['name']} ({finding['detail']})" for finding in found["findings"] if finding["fired"]]
-            masking.append("; ".join([found["verdict"], *signs]))
-        fired += [f"{check['name']}: {check['detail']}" for check in report["checks"] if check["fired"]]
-    attacked = any(file.endswith("/results.json") for file in run.reports)
+    attacked = [report for report in run.reports.values() if isinstance(report, AttackResults)]
+    fired = [f"{check.name}: {check.detail}" for report in attacked for check in report.checks if check.fired]
+    masking = [
+        "; ".join([found.verdict, *(f"{one.name} ({one.detail})" for one in found.findings if one.fired)])
+        for report in attacked
+        if (found := report.gradient_masking)
+    ]
     events = [
         f"step {event.step}: {event.reason}; " + ("stopped" if event.is_stop else f"back to step {event.restored_step}")
         for event in run.guard
@@ -95,7 +93,7 @@ def run_facts(run: Run) -> RunFacts:
             )
             for v in measured(run)
         ],
-        [(file, _origin(report)) for file, report in files.items()],
+        [(file, _origin(report if isinstance(report, dict) else plain(report))) for file, report in files.items()],
     )
 
 

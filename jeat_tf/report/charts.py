@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from jeat_tf.core.balls import ball_of
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
 from jeat_tf.report.summary import Method
+from jeat_tf.runs.results import AttackResults
 
 _QUANTITIES = ("val_accuracy", "val_robust_accuracy", "cross_entropy", "gap", "gradient_norm", "saturation")
 _DPI = 110
@@ -39,7 +40,7 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
     alike: dict[tuple, dict[str, np.ndarray]] = {}
     for method in methods:
         report = method.shown.reports.get("evaluation/results.json")
-        for key, correct in _over_epsilon(report) if report else ():
+        for key, correct in _over_epsilon(report) if isinstance(report, AttackResults) else ():
             alike.setdefault(key, {})[method.name] = correct
     for (attack, norm, epsilons, num_images, images), right in alike.items():
         for some in _few(right):
@@ -50,21 +51,19 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
             yield Chart(_png(drawn), f"{caption}: {', '.join(some)}")
 
 
-def _over_epsilon(report: dict[str, Any]) -> Iterator[tuple[tuple, np.ndarray]]:
+def _over_epsilon(report: AttackResults) -> Iterator[tuple[tuple, np.ndarray]]:
     """(what is the same for curves in one chart, images right at each radius) of attacks at several radii."""
-    rows = report["results"]
-    clean = [row for row in rows if row["attack"] == "clean"]
-    for attack in dict.fromkeys(row["attack"] for row in rows):
-        attacked = sorted((r for r in rows if r["attack"] == attack and r["epsilon"]), key=lambda row: row["epsilon"])
+    clean = [row for row in report.results if row.attack == "clean"]
+    for attack in dict.fromkeys(row.attack for row in report.results):
+        attacked = sorted(
+            (row for row in report.results if row.attack == attack and row.epsilon), key=lambda row: row.epsilon or 0.0
+        )
         if len(attacked) < 2:
             continue
         shown = clean + attacked
-        epsilons = tuple(row["epsilon"] for row in shown)
-        images = f"{report['dataset']}, {report['images']}"
-        yield (
-            (attack, report["norm"], epsilons, shown[0]["images"], images),
-            np.array([row["correct"] for row in shown]),
-        )
+        epsilons = tuple(row.epsilon for row in shown)
+        images = f"{report.dataset}, {report.images}"
+        yield (attack, report.norm, epsilons, shown[0].images, images), np.array([row.correct for row in shown])
 
 
 def _few(curves: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,11 +7,20 @@ from typing import Any, NamedTuple
 from jeat_tf.config.store import from_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import read_json
-from jeat_tf.core.records import stored
+from jeat_tf.core.records import read_record, stored
 from jeat_tf.methods.guard_files import GuardEvent, GuardEvents
+from jeat_tf.runs.generation_results import GenerationResults
+from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, FisherResults, OodResults
 from jeat_tf.runs.training import Training, read_history, read_training
 
-_MEASURED = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json", "samples.json")
+_RECORDS = {
+    ATTACKS: AttackResults,
+    "calibration.json": CalibrationResults,
+    "ood.json": OodResults,
+    "fisher.json": FisherResults,
+    "generation.json": GenerationResults,
+}
+_MEASURED = (*_RECORDS, "samples.json")
 
 
 class Run(NamedTuple):
@@ -131,7 +140,7 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
     weights = training.weights_sha256 if training else None
     for inside, place in where.items():
         files = {f"{inside}/{file}": os.path.join(place, file) for file in sorted(os.listdir(place))}
-        found = {here: _json(there, dict) for here, there in files.items() if os.path.basename(here) in _MEASURED}
+        found = {here: _measured(there) for here, there in files.items() if os.path.basename(here) in _MEASURED}
         old = [here for here, report in found.items() if weights and _is_of_other_weights(report, weights)]
         left_out += old
         reports |= {here: report for here, report in found.items() if here not in old}
@@ -141,10 +150,16 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
     return Run(path, name, config, training, guard, history, reports, pictures, left_out, where)
 
 
-def _is_of_other_weights(report: dict[str, Any], weights: str) -> bool:
+def _measured(path: str) -> Any:
+    kind = _RECORDS.get(os.path.basename(path))
+    return _json(path, dict) if kind is None else read_record(kind, path)
+
+
+def _is_of_other_weights(report: Any, weights: str) -> bool:
     """Whether a file is about the run's `net.keras` as it was before it was trained further or anew."""
-    last = os.path.basename(str(report.get("model", ""))) == "net.keras"
-    return last and report.get("weights_sha256", weights) != weights
+    about = report if isinstance(report, dict) else vars(report)
+    last = os.path.basename(str(about.get("model", ""))) == "net.keras"
+    return last and about.get("weights_sha256", weights) != weights
 
 
 def _measurement_folders(path: str) -> Iterator[str]:

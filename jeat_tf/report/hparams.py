@@ -7,8 +7,10 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.files import read_json
 from jeat_tf.core.flat import flatten
+from jeat_tf.core.records import stored
+from jeat_tf.runs.generation_results import GenerationResults
+from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, OodResults
 
 _SHOWN = (
     "method",
@@ -26,19 +28,18 @@ _SHOWN = (
 def results(folder: str) -> dict[str, float]:
     """The main numbers that `jeat_tf.evaluate` wrote to a folder, by name; empty where it wrote none."""
     found: dict[str, float] = {}
-    for row in _read(folder, "results").get("results", []):
-        radius = f"_{row['epsilon_text'].replace('/', '_')}" if row.get("in_ball") else ""
-        found[f"accuracy/{row['attack'].replace(' ', '_')}{radius}"] = row["accuracy"]
-    calibration = _read(folder, "calibration")
-    found |= {f"calibration/{key}": calibration[key] for key in ("nll", "brier", "ece") if key in calibration}
-    for other, scores in _read(folder, "ood").get("detection", {}).items():
-        found |= {f"ood/{os.path.basename(other)}_{score}_auroc": value["auroc"] for score, value in scores.items()}
-    for samples, scores in _read(folder, "generation").items():
-        if isinstance(scores, dict) and "protocol" in scores:
-            for key, value in scores.items():
-                number = value.get("mean") if isinstance(value, dict) else value
-                if isinstance(number, float):
-                    found[f"{samples}/{key}"] = number
+    attacks = stored(AttackResults, os.path.join(folder, ATTACKS))
+    for row in attacks.results if attacks else ():
+        radius = f"_{row.epsilon_text.replace('/', '_')}" if row.in_ball and row.epsilon_text else ""
+        found[f"accuracy/{row.attack.replace(' ', '_')}{radius}"] = row.accuracy
+    calibration = stored(CalibrationResults, os.path.join(folder, "calibration.json"))
+    found |= {f"calibration/{key}": getattr(calibration, key) for key in ("nll", "brier", "ece") if calibration}
+    other_images = stored(OodResults, os.path.join(folder, "ood.json"))
+    for other, scores in other_images.detection.items() if other_images else ():
+        found |= {f"ood/{os.path.basename(other)}_{score}_auroc": value.auroc for score, value in scores.items()}
+    generation = stored(GenerationResults, os.path.join(folder, "generation.json"))
+    for samples, of_set in generation.sets.items() if generation else ():
+        found |= {f"{samples}/{key}": number for key, number in of_set.numbers().items()}
     return found
 
 
@@ -55,10 +56,3 @@ def write_results(log_dir: str, config: TrainConfig, numbers: dict[str, float]) 
         hparams.hparams(settings)
         for name, value in numbers.items():
             tf.summary.scalar(name, value)
-
-
-def _read(folder: str, name: str) -> dict[str, Any]:
-    path = os.path.join(folder, f"{name}.json")
-    if not os.path.isfile(path):
-        return {}
-    return read_json(path, dict)

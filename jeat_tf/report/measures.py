@@ -1,13 +1,15 @@
 """What a run's files measure: numbers, each in a column that says what makes it comparable with another one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jeat_tf.core.balls import Ball, ball_of, epsilon_text
 from jeat_tf.core.records import plain
-from jeat_tf.metrics.features import ScoreNames, score_names
+from jeat_tf.metrics.features import score_names
 from jeat_tf.report.collect import Run
+from jeat_tf.runs.generation_results import GenerationResults, ImageScores
+from jeat_tf.runs.results import AttackResults, CalibrationResults, FisherResults, OodResults, Subject
 from jeat_tf.runs.training import FILE, Training
 
 ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
@@ -94,7 +96,7 @@ def measured(run: Run) -> list[Value]:
             found = list(_READERS[name](report, file, folder))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"cannot read {run.path_of(file)}: {error!r}; make it again") from error
-        net = os.path.basename(report.get("model", ""))
+        net = os.path.basename(report.get("model", "") if isinstance(report, dict) else report.model)
         for value in found:
             # The first table is of what every run has measured alike; other folders hold other protocols.
             column = value.column._replace(main=value.column.main and folder in _USUAL)
@@ -102,26 +104,26 @@ def measured(run: Run) -> list[Value]:
     return values
 
 
-def _accuracy(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    rows, norm = report["results"], report["norm"]
-    for row in rows:
-        epsilon = row["epsilon"]
+def _accuracy(report: AttackResults, file: str, folder: str) -> Iterator[Value]:
+    norm = report.norm
+    for row in report.results:
+        epsilon = row.epsilon
         radius = "no bound" if epsilon is None else _radius(ball_of(norm, epsilon))
-        title, protocol = row["attack"], row["protocol"]
+        title, protocol = row.attack, row.protocol
         if title != "clean":
             title += f" {radius}"
             protocol += f"; {'l-inf' if norm == 'linf' else norm} ball" if epsilon is not None else "; no bound"
-        if row["attack"] == "worst case":
+        if row.attack == "worst case":
             protocol = "an image counts if no attack broke it: " + ", ".join(
-                other["attack"] for other in rows if other["epsilon"] == epsilon and other is not row
+                other.attack for other in report.results if other.epsilon == epsilon and other is not row
             )
         protocol += f"; {_images(report)}"
-        if report["expectation_over_transformation"] != "none":
-            protocol += f"; {report['expectation_over_transformation']}"
-        low, high = row["interval_95"]
-        note = f"{row['correct']} of {row['images']}, 95% interval {100 * low:.1f} to {100 * high:.1f}"
+        if report.expectation_over_transformation != "none":
+            protocol += f"; {report.expectation_over_transformation}"
+        low, high = row.interval_95
+        note = f"{row.correct} of {row.images}, 95% interval {100 * low:.1f} to {100 * high:.1f}"
         column = Column(ACCURACY, _titled(title, folder, "evaluation"), "%", "higher", protocol)
-        yield Value(column, 100 * row["accuracy"], "", file, note)
+        yield Value(column, 100 * row.accuracy, "", file, note)
 
 
 def _radius(ball: Ball) -> str:
@@ -152,12 +154,12 @@ def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
                 yield Value(column, 100 * number if unit else number, how, file, control=control)
 
 
-def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    for kind, found in report.items():
-        if not isinstance(found, dict) or "feature_kind" not in found.get("protocol", {}) or kind == _REAL:
+def _generation(report: GenerationResults, file: str, folder: str) -> Iterator[Value]:
+    for kind, found in report.sets.items():
+        if kind == _REAL:
             continue
-        how = found["protocol"]
-        names = score_names(how["feature_kind"])
+        how = vars(found.protocol)
+        names = score_names(found.protocol.feature_kind)
         common = (
             "n",
             "reference_data",
@@ -170,9 +172,9 @@ def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Valu
         protocol = _words({key: how[key] for key in (*common, "splits")}) + "; drawn in each run's own way, see there"
         drawn = ["samples", "classes", "selection", "start", "steps"]
         # The buffer's words tell its age, which is another for each seed.
-        drawn += ["stages"] if how["samples"] == "fresh chains" else []
+        drawn += ["stages"] if found.protocol.samples == "fresh chains" else []
         for control, source in (("", found), *_real(report)):
-            for key, number in _scores_of(source, names).items():
+            for key, number in source.numbers().items():
                 better = "higher" if key == names.score or key in _HIGHER else ""
                 better = "lower" if key.startswith((names.frechet, names.kernel)) else better
                 unit = "%" if key == "agreement" else ""
@@ -183,60 +185,49 @@ def _generation(report: dict[str, Any], file: str, folder: str) -> Iterator[Valu
                 yield Value(column, 100 * number if unit else number, way, file, control=control)
 
 
-def _real(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _real(report: GenerationResults) -> list[tuple[str, ImageScores]]:
     """The control among the sets of images, by the name of its row."""
-    if _REAL not in report:
+    if report.real_images is None:
         return []
-    split = report[_REAL]["protocol"]["selection"].rpartition(" ")[2]
-    return [(f"real {split} images", report[_REAL])]
+    split = report.real_images.protocol.selection.rpartition(" ")[2]
+    return [(f"real {split} images", report.real_images)]
 
 
-def _scores_of(found: dict[str, Any], names: ScoreNames) -> dict[str, float]:
-    """The numbers of one set of images."""
-    numbers = {key: value.get("mean") if isinstance(value, dict) else value for key, value in found.items()}
-    numbers |= _inside(found, f"{names.frechet}_infinity", "distance")
-    numbers |= _inside(found.get("nearest_training_images", {}), "memorisation_l2", "z")
-    return {key: number for key, number in numbers.items() if isinstance(number, (int, float))}
-
-
-def _inside(found: dict[str, Any], key: str, part: str) -> dict[str, float]:
-    value = found.get(key)
-    return {key: value[part]} if isinstance(value, dict) else {}
-
-
-def _calibration(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    protocol = f"{report['protocol']}; {_images(report)}"
-    for key, words, unit, main in (
-        ("ece", "ECE, %", "%", True),
-        ("nll", "NLL", "", True),
-        ("brier", "Brier score", "", True),
-        ("adaptive_ece", "adaptive ECE, %", "%", False),
-        ("max_error", "largest error of a bin, %", "%", False),
+def _calibration(report: CalibrationResults, file: str, folder: str) -> Iterator[Value]:
+    protocol = f"{report.protocol}; {_images(report)}"
+    for number, words, unit, main in (
+        (report.ece, "ECE, %", "%", True),
+        (report.nll, "NLL", "", True),
+        (report.brier, "Brier score", "", True),
+        (report.adaptive_ece, "adaptive ECE, %", "%", False),
+        (report.max_error, "largest error of a bin, %", "%", False),
     ):
         column = Column(CALIBRATION, _titled(words, folder, "evaluation"), unit, "lower", protocol, main)
-        yield Value(column, 100 * report[key] if unit else report[key], "", file)
+        yield Value(column, 100 * number if unit else number, "", file)
 
 
-def _other_images(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    for other, detection in report["detection"].items():
+def _other_images(report: OodResults, file: str, folder: str) -> Iterator[Value]:
+    for other, detection in report.detection.items():
         for score, found in detection.items():
-            words, count = report["scores"][score], report["num_outside"][other]
+            words, count = report.scores[score], report.num_outside[other]
             protocol = f"{count} images of {other} against {_images(report)}; score {words}"
             title = _titled(f"{os.path.basename(other)}, {score.replace('_', ' ')}", folder, "evaluation")
             main = score in ("log_density", "max_probability")
-            note = f"FPR at 95% TPR {found['fpr_at_95_tpr']:.3f}"
-            yield Value(Column(OTHER_IMAGES, title, "", "higher", protocol, main), found["auroc"], "", file, note)
+            note = f"FPR at 95% TPR {found.fpr_at_95_tpr:.3f}"
+            yield Value(Column(OTHER_IMAGES, title, "", "higher", protocol, main), found.auroc, "", file, note)
 
 
-def _fisher(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    protocol = f"{report['num_images']} images; trace: {report['trace']}; {report['protocol']}; {_images(report)}"
-    for kind in ("joint", "marginal"):
-        terms = report[kind]["pixels"]
-        for term, main in (("gradient", True), ("trace", True), ("score", False)):
-            key = "score" if term == "score" else f"{term}_term"
+def _fisher(report: FisherResults, file: str, folder: str) -> Iterator[Value]:
+    protocol = f"{report.num_images} images; trace: {report.trace}; {report.protocol}; {_images(report)}"
+    for kind, terms in (("joint", report.joint.pixels), ("marginal", report.marginal.pixels)):
+        for term, number, error, main in (
+            ("gradient", terms.gradient_term, terms.gradient_error, True),
+            ("trace", terms.trace_term, terms.trace_error, True),
+            ("score", terms.score, terms.score_error, False),
+        ):
             # Neither direction is better: a constant energy has the lowest score.
             column = Column(FISHER, _titled(f"{kind} {term}", folder, "evaluation"), protocol=protocol, main=main)
-            yield Value(column, terms[key], "", file, f"standard error {terms[f'{term}_error']:.3g}")
+            yield Value(column, number, "", file, f"standard error {error:.3g}")
 
 
 def _training(result: Training) -> Iterator[Value]:
@@ -271,8 +262,8 @@ def _titled(title: str, folder: str, usual: str) -> str:
     return title if folder == usual else f"{title} ({folder})"
 
 
-def _images(report: dict[str, Any]) -> str:
-    return f"{report['dataset']}, {report['images']}, data {report['data_sha256'][:12]}"
+def _images(report: Subject) -> str:
+    return f"{report.dataset}, {report.images}, data {report.data_sha256[:12]}"
 
 
 def _words(settings: dict[str, Any]) -> str:
@@ -280,14 +271,14 @@ def _words(settings: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return "; ".join(_plain(part) for part in value) or "none"
     if isinstance(value, dict):
         return ",".join(f"{key}={part}" for key, part in value.items())
     return str(value)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any, str, str], Iterator[Value]]] = {
     "results.json": _accuracy,
     "samples.json": _samples,
     "generation.json": _generation,

@@ -77,6 +77,8 @@ class Training(Record, Cost):
       seconds_per_step: with validation and files.
     """
 
+    MADE_BY = "python -m jeat_tf.train"
+
     method: str
     seed: int
     steps: int

@@ -5,7 +5,7 @@ import pytest
 
 from jeat_tf import methods
 from jeat_tf.core.balls import L2, Linf
-from jeat_tf.models.flow import glow
+from jeat_tf.models.glow import glow
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES, Stage, named_recipe, parse_stages
 from jeat_tf.samplers.starts import ClassGaussians, Exact, Uniform

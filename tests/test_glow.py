@@ -11,19 +11,17 @@ from jeat_tf.core.balls import Linf
 from jeat_tf.models.cnn import small_cnn
 from jeat_tf.models.flow import (
     ActNorm,
-    AffineCoupling,
     Center,
     ClassGaussians,
-    MixChannels,
     Split,
     Squeeze,
     bits_per_dimension,
     decode,
     encode,
     flow_samples,
-    glow,
     initialize_flow,
 )
+from jeat_tf.models.glow import AffineCoupling, MixChannels, glow
 from jeat_tf.models.precision import in_bfloat16
 from tests.conftest import seed
 

@@ -1,6 +1,7 @@
 from .cnn import small_cnn
-from .flow import ActNorm, bits_per_dimension, flow_samples, glow, initialize_flow
+from .flow import ActNorm, bits_per_dimension, flow_samples, initialize_flow
 from .foreign import Adapted, adapted, as_logits
+from .glow import glow
 from .layers import ACTIVATIONS, NORMS
 from .parts import split
 from .pre_act import pre_act_resnet18

@@ -1,4 +1,4 @@
-"""A Glow-type normalising flow (Kingma & Dhariwal, 2018): a classifier whose energies are normalised.
+"""What every normalising flow here is made of: a classifier whose energies are normalised.
 
 An invertible map z = g(x), shared by the classes, takes images to Gaussians, one for each class:
 
@@ -6,7 +6,7 @@ An invertible map z = g(x), shared by the classes, takes images to Gaussians, on
 
 in nats and with respect to pixels in [0, 1]. So E(x, y) = -log p(x | y), p(y | x) = softmax(logits) for equally
 frequent classes, and E(x) = -log p(x) - log K. The density is of all of R^(H W C), so that a chain which leaves [0, 1]
-keeps a finite energy; a trained flow has nearly all of its mass inside.
+keeps a finite energy; a trained flow has nearly all of its mass inside. `models.glow` has the map.
 
 The layers are Keras' own because TensorFlow Probability's bijectors are `tf.Module`s: a Keras 3 model that calls
 ScaleMatvecLU sees none of its weights and cannot save it, and RealNVP sees none of the weights of a Keras 3 net. Its
@@ -27,63 +27,11 @@ _MAX_LOG_SCALE = 2.0
 _MIN_STD = 1e-3  # in ActNorm's initialisation: a channel that is constant in the batch is not blown up
 
 
-def glow(
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-    *,
-    levels: int = 2,
-    depth: int = 4,
-    width: int = 64,
-) -> keras.Model:
-    """Log-densities of images for each class, by an exactly invertible net.
-
-    Each level is a squeeze, `depth` steps of (ActNorm, invertible 1x1 convolution, affine coupling) and, but for the
-    last, a split that sends half of the channels to the latents; fig. 2 of Kingma & Dhariwal, 2018,
-    https://arxiv.org/abs/1807.03039. Call `initialize_flow` on a batch before training. Glow for CIFAR-10 has levels=3,
-    depth=32, width=512.
-
-    Args:
-      image_shape: (H, W, C), H and W multiples of 2^levels.
-      num_classes: K.
-      levels: times that the image is halved.
-      depth: steps in each level.
-      width: channels of the coupling nets.
-
-    Returns:
-      net: images in [0, 1] -> log p(x | y) float32[B, K] in nats; where it is 1e4, float32 has steps of 1e-3.
-
-    Raises:
-      ValueError: the image cannot be halved that often.
-    """
-    height, width_of_image, _ = image_shape
-    if levels < 1 or height % 2**levels or width_of_image % 2**levels:
-        raise ValueError(
-            "expected levels >= 1 and images whose height and width are multiples of 2^levels, "
-            f"received levels={levels} and images of {height}x{width_of_image}"
-        )
-    inputs = keras.Input(image_shape, name="images")
-    x, log_det = Center()(inputs)
-    latents, log_dets = [], [log_det]
-    for level in range(levels):
-        x, log_det = Squeeze()(x)
-        log_dets.append(log_det)
-        for _ in range(depth):
-            for step in (ActNorm(), MixChannels(), AffineCoupling(width)):
-                x, log_det = step(x)
-                log_dets.append(log_det)
-        if level < levels - 1:
-            (x, noise), log_det = Split()(x)
-            latents.append(noise)
-            log_dets.append(log_det)
-    logits = ClassGaussians(num_classes, name="logits")([*latents, x], log_dets)
-    return keras.Model(inputs, logits, name="glow")
-
-
 def initialize_flow(net: keras.Model, images: Images) -> None:
     """Sets each ActNorm so that its outputs have mean 0 and variance 1 on these images (Glow, sec. 3.1).
 
     Args:
-      net: a flow of `glow`, not trained yet.
+      net: a flow, not trained yet.
       images: float32[B, H, W, C], dequantised as in training; some hundred.
 
     Raises:
@@ -101,7 +49,7 @@ def flow_samples(net: keras.Model, temperature: float = 1.0) -> Draw:
     """Exact samples of p(x | y), by the inverse pass; clipped to [0, 1].
 
     Args:
-      net: a flow of `glow`, trained or loaded; samples follow its weights as they are when drawn.
+      net: a flow, trained or loaded; samples follow its weights as they are when drawn.
       temperature: factor on the standard deviation of all latents, 1 for the density itself (Glow, sec. 6).
 
     Raises:
@@ -120,7 +68,7 @@ def encode(net: keras.Model, images: Images) -> list[tf.Tensor]:
     """The latents of images: the noise of each split, float32[B, h, w, c], and last the classes' latent.
 
     Raises:
-      ValueError: not a flow of `glow`.
+      ValueError: not a flow.
     """
     x, latents = tf.convert_to_tensor(images), []
     for step in _flow(net)[0]:
@@ -135,7 +83,7 @@ def decode(net: keras.Model, latents: list[tf.Tensor]) -> Images:
     """The images of latents, not clipped: the inverse of `encode`.
 
     Raises:
-      ValueError: not a flow of `glow`.
+      ValueError: not a flow.
     """
     *noises, x = latents
     for step in reversed(_flow(net)[0]):
@@ -185,7 +133,7 @@ class Center(Bijection):
     """Pixels from [0, 1] to [-1, 1]."""
 
     def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return 2.0 * x - 1.0, _per_image(math.prod(x.shape[1:]) * math.log(2.0), x)
+        return 2.0 * x - 1.0, per_image(math.prod(x.shape[1:]) * math.log(2.0), x)
 
     def inverse(self, y: tf.Tensor) -> tf.Tensor:
         return (y + 1.0) / 2.0
@@ -196,7 +144,7 @@ class Squeeze(Bijection):
     """Blocks of 2x2 pixels to channels: [B, H, W, C] -> [B, H/2, W/2, 4 C]."""
 
     def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.nn.space_to_depth(x, 2), _per_image(0.0, x)
+        return tf.nn.space_to_depth(x, 2), per_image(0.0, x)
 
     def inverse(self, y: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(y, 2)
@@ -219,101 +167,10 @@ class ActNorm(Bijection):
 
     def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         log_det = x.shape[1] * x.shape[2] * tf.reduce_sum(self.log_scale)
-        return (x + self.bias) * tf.exp(self.log_scale), _per_image(log_det, x)
+        return (x + self.bias) * tf.exp(self.log_scale), per_image(log_det, x)
 
     def inverse(self, y: tf.Tensor) -> tf.Tensor:
         return y * tf.exp(-self.log_scale) - self.bias
-
-
-@keras.saving.register_keras_serializable("jeat_tf")
-class MixChannels(Bijection):
-    """An invertible 1x1 convolution W = P L (U + diag(sign exp(log_scale))) (Glow, eq. 10), a rotation at first.
-
-    The permutation P and the signs are fixed. L is unit lower and U strictly upper triangular; `triangles` holds both.
-    """
-
-    def build(self, input_shape: tuple) -> None:
-        c = input_shape[-1]
-        with tf.init_scope():
-            triangles, rows = tf.linalg.lu(tf.convert_to_tensor(keras.initializers.Orthogonal()((c, c))))
-            diagonal = tf.linalg.diag_part(triangles)
-            permutation = tf.one_hot(tf.math.invert_permutation(rows), c)
-
-        def weight(name: str, value: tf.Tensor, trainable: bool = True) -> keras.Variable:
-            return self.add_weight(
-                name=name,
-                shape=value.shape,
-                initializer=lambda *args, **kwargs: value,
-                trainable=trainable,
-                autocast=False,
-            )
-
-        self.triangles = weight("triangles", tf.linalg.set_diag(triangles, tf.zeros(c)))
-        self.log_scale = weight("log_scale", tf.math.log(tf.abs(diagonal)))
-        self.sign = weight("sign", tf.sign(diagonal), trainable=False)
-        self.permutation = weight("permutation", permutation, trainable=False)
-
-    def _factors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        triangles = tf.convert_to_tensor(self.triangles)
-        lower = tf.linalg.set_diag(tf.linalg.band_part(triangles, -1, 0), tf.ones_like(self.sign))
-        upper = tf.linalg.set_diag(tf.linalg.band_part(triangles, 0, -1), self.sign * tf.exp(self.log_scale))
-        return lower, upper
-
-    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        lower, upper = self._factors()
-        log_det = x.shape[1] * x.shape[2] * tf.reduce_sum(self.log_scale)
-        return _mixed(x, self.permutation @ lower @ upper), _per_image(log_det, x)
-
-    def inverse(self, y: tf.Tensor) -> tf.Tensor:
-        lower, upper = self._factors()
-        solved = tf.linalg.triangular_solve(lower, tf.transpose(self.permutation))
-        return _mixed(y, tf.linalg.triangular_solve(upper, solved, lower=False))
-
-
-@keras.saving.register_keras_serializable("jeat_tf")
-class AffineCoupling(Bijection):
-    """Half of the channels, scaled and shifted by a small net of the other half (Glow, table 1; the identity at first).
-
-    The net is a 3x3 convolution with ReLU, a 1x1 one and a 3x3 one that is zero at first. Glow has ReLU in the middle
-    too; tanh bounds scale and shift, without which images far from the data (noise, where chains start) grow from step
-    to step and cannot be inverted in float32.
-    """
-
-    def __init__(self, width: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.width = width
-
-    def build(self, input_shape: tuple) -> None:
-        half = input_shape[-1] // 2
-        shape = (*input_shape[:-1], half)
-        hidden = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
-        self.convolutions = [
-            keras.layers.Conv2D(self.width, 3, padding="same", activation="relu", **hidden),
-            keras.layers.Conv2D(self.width, 1, activation="tanh", **hidden),
-            _zero_convolution(2 * half, self.dtype_policy),
-        ]
-        for convolution in self.convolutions:
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
-
-    def _log_scale_and_shift(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        for convolution in self.convolutions:
-            x = convolution(x)
-        return _bounded(x)
-
-    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kept, moved = tf.split(x, 2, axis=-1)
-        log_scale, shift = self._log_scale_and_shift(kept)
-        moved = moved * tf.exp(log_scale) + shift
-        return tf.concat([kept, moved], axis=-1), tf.reduce_sum(log_scale, axis=[1, 2, 3])
-
-    def inverse(self, y: tf.Tensor) -> tf.Tensor:
-        kept, moved = tf.split(y, 2, axis=-1)
-        log_scale, shift = self._log_scale_and_shift(kept)
-        return tf.concat([kept, (moved - shift) * tf.exp(-log_scale)], axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "width": self.width}
 
 
 @keras.saving.register_keras_serializable("jeat_tf")
@@ -325,17 +182,17 @@ class Split(Bijection):
 
     def build(self, input_shape: tuple) -> None:
         half = input_shape[-1] // 2
-        self.convolution = _zero_convolution(2 * half, self.dtype_policy)
+        self.convolution = zero_convolution(2 * half, self.dtype_policy)
         self.convolution.build((*input_shape[:-1], half))
 
     def call(self, x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
         kept, rest = tf.split(x, 2, axis=-1)
-        log_std, mean = _bounded(self.convolution(kept))
+        log_std, mean = bounded(self.convolution(kept))
         return (kept, (rest - mean) * tf.exp(-log_std)), -tf.reduce_sum(log_std, axis=[1, 2, 3])
 
     def inverse(self, y: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         kept, noise = y
-        log_std, mean = _bounded(self.convolution(kept))
+        log_std, mean = bounded(self.convolution(kept))
         return tf.concat([kept, noise * tf.exp(log_std) + mean], axis=-1)
 
 
@@ -378,22 +235,17 @@ class ClassGaussians(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
-def _per_image(log_det: tf.Tensor | float, x: tf.Tensor) -> tf.Tensor:
+def per_image(log_det: tf.Tensor | float, x: tf.Tensor) -> tf.Tensor:
     """One number for all images as float32[B]."""
     return tf.fill(tf.shape(x)[:1], tf.cast(log_det, tf.float32))
 
 
-def _mixed(x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """The channels of each pixel, a row vector, times a matrix."""
-    return tf.nn.conv2d(x, matrix[None, None], strides=1, padding="VALID")
-
-
-def _zero_convolution(channels: int, dtype: keras.DTypePolicy) -> keras.layers.Conv2D:
+def zero_convolution(channels: int, dtype: keras.DTypePolicy) -> keras.layers.Conv2D:
     """A 3x3 convolution that gives zeros until it is trained."""
     return keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", dtype=dtype)
 
 
-def _bounded(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def bounded(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A net's outputs as float32 (log_scale, shift), log_scale within _MAX_LOG_SCALE of 0."""
     log_scale, shift = tf.split(tf.cast(x, tf.float32), 2, axis=-1)
     return _MAX_LOG_SCALE * tf.tanh(log_scale / _MAX_LOG_SCALE), shift

@@ -134,7 +134,7 @@ class Glow(Net):
     channels: int = setting(64, "channels inside the couplings", at_least=1, flag="flow_width")
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> "keras.Model":
-        from jeat_tf.models.flow import glow
+        from jeat_tf.models.glow import glow
 
         return glow(image_shape, num_classes, levels=self.levels, depth=self.steps, width=self.channels)
 

@@ -13,7 +13,7 @@ from jeat_tf.methods.recipes.flow import Flow
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.methods.recipes.standard import Standard
 from jeat_tf.methods.updates import UPDATES, Free, Update
-from jeat_tf.models.nets import NETS, Glow, Net, SmallCNN
+from jeat_tf.models.nets import NETS, FlowNet, Net, SmallCNN
 
 
 @value
@@ -193,9 +193,10 @@ class TrainConfig(Value):
     def _check(self) -> None:
         super()._check()
         stream, method = self.stream, self.method
-        if isinstance(self.net, Glow) != isinstance(method, Flow):
+        if isinstance(self.net, FlowNet) != isinstance(method, Flow):
             raise ValueError(
-                f"--net=glow and --method=flow belong together, received --net={self.net.word} --method={method.word}"
+                "--method=flow and a net that is a flow, --net=glow or residual_flow, belong together, "
+                f"received --net={self.net.word} --method={method.word}"
             )
         if stream.pseudo_labels and not stream.has_unlabelled:
             raise ValueError(

@@ -7,6 +7,7 @@ from .parts import split
 from .pre_act import pre_act_resnet18
 from .precision import in_bfloat16, in_float32
 from .residual import wide_resnet
+from .residual_flow import log_densities, residual_flow
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,7 +22,9 @@ __all__ = [
     "in_bfloat16",
     "in_float32",
     "initialize_flow",
+    "log_densities",
     "pre_act_resnet18",
+    "residual_flow",
     "small_cnn",
     "split",
     "wide_resnet",

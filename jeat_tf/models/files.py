@@ -9,6 +9,7 @@ import numpy as np
 
 import jeat_tf.core.energy  # noqa: F401  registers the energy layers
 import jeat_tf.models.glow  # noqa: F401  registers the layers of flows
+import jeat_tf.models.residual_flow  # noqa: F401
 from jeat_tf.core.archives import check_unpacked
 from jeat_tf.models import keras2
 from jeat_tf.models.saved import from_saved_model

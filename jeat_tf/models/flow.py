@@ -6,7 +6,8 @@ An invertible map z = g(x), shared by the classes, takes images to Gaussians, on
 
 in nats and with respect to pixels in [0, 1]. So E(x, y) = -log p(x | y), p(y | x) = softmax(logits) for equally
 frequent classes, and E(x) = -log p(x) - log K. The density is of all of R^(H W C), so that a chain which leaves [0, 1]
-keeps a finite energy; a trained flow has nearly all of its mass inside. `models.glow` has the map.
+keeps a finite energy; a trained flow has nearly all of its mass inside. `models.glow` and `models.residual_flow` have
+the map.
 
 The layers are Keras' own because TensorFlow Probability's bijectors are `tf.Module`s: a Keras 3 model that calls
 ScaleMatvecLU sees none of its weights and cannot save it, and RealNVP sees none of the weights of a Keras 3 net. Its
@@ -38,7 +39,7 @@ def initialize_flow(net: keras.Model, images: Images) -> None:
       ValueError: not such a net.
     """
     x = tf.convert_to_tensor(images)
-    for step in _flow(net)[0]:
+    for step in chain_of(net)[0]:
         if isinstance(step, ActNorm):
             step.initialize(x)
         x, _ = step(x)
@@ -55,7 +56,7 @@ def flow_samples(net: keras.Model, temperature: float = 1.0) -> Draw:
     Raises:
       ValueError: not such a net.
     """
-    _, base = _flow(net)
+    _, base = chain_of(net)
 
     def start(labels: Labels, seed: Seed) -> Images:
         latents = base.sample(labels, seed, temperature)
@@ -71,7 +72,7 @@ def encode(net: keras.Model, images: Images) -> list[tf.Tensor]:
       ValueError: not a flow.
     """
     x, latents = tf.convert_to_tensor(images), []
-    for step in _flow(net)[0]:
+    for step in chain_of(net)[0]:
         x, _ = step(x)
         if isinstance(step, Split):
             x, noise = x
@@ -86,7 +87,7 @@ def decode(net: keras.Model, latents: list[tf.Tensor]) -> Images:
       ValueError: not a flow.
     """
     *noises, x = latents
-    for step in reversed(_flow(net)[0]):
+    for step in reversed(chain_of(net)[0]):
         x = step.inverse((x, noises.pop()) if isinstance(step, Split) else x)
     return x
 
@@ -107,13 +108,14 @@ def bits_per_dimension(log_p: tf.Tensor, image_shape: tuple[int, int, int], *, b
     return -log_p / (math.prod(image_shape) * math.log(2.0)) - math.log2(bin_width)
 
 
-def _flow(net: keras.Model) -> tuple[list["Bijection"], "ClassGaussians"]:
+def chain_of(net: keras.Model) -> tuple[list["Bijection"], "ClassGaussians"]:
     """The invertible layers of a net, first to last, and its base; they form a chain, which `layers` keeps in order."""
     layers = getattr(net, "layers", [])
     steps = [layer for layer in layers if isinstance(layer, Bijection)]
     if not steps or not isinstance(layers[-1], ClassGaussians):
         raise ValueError(
-            f"expected a flow as `glow` makes it, received {type(net).__name__} {getattr(net, 'name', '')}"
+            "expected a flow as `glow` or `residual_flow` makes it, "
+            f"received {type(net).__name__} {getattr(net, 'name', '')}"
         )
     return steps, layers[-1]
 

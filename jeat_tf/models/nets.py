@@ -124,7 +124,12 @@ class PreActResNet18(ConvNet):
 
 
 @value
-class Glow(Net):
+class FlowNet(Net):
+    """A net whose logits are log p(x | y), for the method flow."""
+
+
+@value
+class Glow(FlowNet):
     """An exactly invertible flow, for the method flow (Kingma & Dhariwal, 2018)."""
 
     word: ClassVar[str] = "glow"
@@ -139,5 +144,35 @@ class Glow(Net):
         return glow(image_shape, num_classes, levels=self.levels, depth=self.steps, width=self.channels)
 
 
-NETS = by_word(SmallCNN, WideResNet, PreActResNet18, Glow)
+@value
+class ResidualFlow(FlowNet):
+    """A flow of residual blocks that are contractions, for the method flow (Chen et al., 2019)."""
+
+    word: ClassVar[str] = "residual_flow"
+
+    levels: int = setting(
+        2, "sizes of the image; its sides are multiples of 2^(levels - 1)", at_least=1, flag="flow_levels"
+    )
+    steps: int = setting(4, "residual blocks at each size", at_least=1, flag="flow_steps")
+    channels: int = setting(64, "channels inside the blocks", at_least=1, flag="flow_width")
+    coefficient: float = setting(
+        0.9, "bound on the norm of each convolution of a block", above=0.0, below=1.0, flag="flow_coefficient"
+    )
+    terms: int = setting(8, "terms of the series of the log-determinant, in inference", at_least=1, flag="flow_terms")
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> "keras.Model":
+        from jeat_tf.models.residual_flow import residual_flow
+
+        return residual_flow(
+            image_shape,
+            num_classes,
+            levels=self.levels,
+            depth=self.steps,
+            width=self.channels,
+            coefficient=self.coefficient,
+            terms=self.terms,
+        )
+
+
+NETS = by_word(SmallCNN, WideResNet, PreActResNet18, Glow, ResidualFlow)
 """Nets by name."""

@@ -9,6 +9,7 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.methods.recipes.jem import JEM
 from jeat_tf.methods.recipes.pgd_at import PGDAT
 from jeat_tf.methods.updates import SAM, Free
+from jeat_tf.models.nets import ResidualFlow
 from jeat_tf.report.measures import Column
 from jeat_tf.report.summary import Method
 from jeat_tf.report.tables import NOT_MEASURED, cell_text, distinct_titles
@@ -64,6 +65,8 @@ def side_by_side(methods: Sequence[Method], columns: Sequence[Column]) -> list[S
 
 def known_as(config: TrainConfig) -> str:
     """What papers call the method of a run: `fast` and `jem_pp` are settings of methods here; `+awp` is an update."""
+    if isinstance(config.net, ResidualFlow):
+        return config.net.word
     method, update = config.method, config.update
     name = method.word
     if type(method) is PGDAT and method.attack.steps == 1:

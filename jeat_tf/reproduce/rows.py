@@ -83,7 +83,7 @@ ROWS: dict[str, Row] = {
         cifar100=True,
     ),
     "robust-jem-table1": Row(
-        "table", f"{_ROBUST}, Table 1", "generated images", ("flow", "jem_pp", "pgd_at", "robust_jem")
+        "table", f"{_ROBUST}, Table 1", "generated images", ("flow", "residual_flow", "jem_pp", "pgd_at", "robust_jem")
     ),
     "jeat-fig2": Row(
         "figure",

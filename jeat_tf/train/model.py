@@ -13,7 +13,7 @@ from jeat_tf.methods.accounting import activation_bytes, buffer_bytes, count_pas
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.updates import Free
 from jeat_tf.models.flow import initialize_flow
-from jeat_tf.models.nets import Glow
+from jeat_tf.models.nets import FlowNet
 from jeat_tf.runs.training import Cost
 from jeat_tf.train.images import TrainingImages
 
@@ -28,7 +28,7 @@ def classifier(config: TrainConfig, data: ImageData, images: TrainingImages, ste
     if isinstance(update, Free):
         update = dataclasses.replace(update, ball=config.ball, batch_size=config.stream.batch_size)
     model = EnergyClassifier(net, config.method, update, unlabelled=config.unlabelled, seed=run.seed)
-    if isinstance(config.net, Glow) and not run.init_from:
+    if isinstance(config.net, FlowNet) and not run.init_from:
         some = np.random.default_rng(config.run.seed).permutation(len(images.labelled[0]))[:_FLOW_IMAGES]
         x = model.objective.perturb(net, as_floats(images.labelled[0][some]), None, tf.constant([config.run.seed, 5]))
         initialize_flow(net, x)

@@ -7,10 +7,13 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")])
-# Pages that are not yet rewritten.
-PENDING: set[str] = set()
-PAGES = [page for page in PAGES if page.stem not in PENDING or page.parent != ROOT / "docs"]
+FOLDERS = (ROOT / "docs", ROOT / "benchmarks", ROOT / ".github")
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(page for folder in FOLDERS for kind in ("md", "ipynb") for page in folder.rglob(f"*.{kind}")),
+    ]
+)
 MAX_WORDS = 30
 MAX_LINE = 120
 MAX_PICTURE_BYTES = 300_000

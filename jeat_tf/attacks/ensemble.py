@@ -10,6 +10,7 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
+from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.orders import Order, by_logit, by_malt
 from jeat_tf.attacks.search import Search, predictions
@@ -134,7 +135,9 @@ def autoattack(
     x, labels = admit(x, labels)
     plan = autoattack_plan(attacks, ball)
     logits = clean_logits(oracle, x, labels, batch_size)
-    standing = Standing(logits.argmax(axis=-1) == labels, keep=x)
+    correct = logits.argmax(axis=-1) == labels
+    warn_of_misfits(oracle, x, labels, float(correct.mean()))
+    standing = Standing(correct, keep=x)
     for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=seed, batch_size=batch_size):
         pass
     assert standing.x_adv is not None

@@ -73,28 +73,6 @@ def depends_on_batch(oracle: Oracle, x: np.ndarray) -> Finding:
     return Finding("batch-dependent output", change > 1e-3, f"an image alone changes its logits by {change:.2g}")
 
 
-def normalised_outside(oracle: Oracle, x: np.ndarray, labels: np.ndarray) -> Finding:
-    """Whether the net does better on images on another scale than [0, 1]: then its normalisation is not inside.
-
-    Args:
-      oracle: the net.
-      x: float32[N, H, W, C] in [0, 1].
-      labels: int[N].
-    """
-    mean, std = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2)) + 1e-6
-    scales = {
-        "[0, 1]": x,
-        "[-1, 1]": 2 * x - 1,
-        "0-255": 255 * x,
-        "mean 0 and standard deviation 1": (x - mean) / std,
-    }
-    accuracy = {name: float(np.mean(predictions(oracle, z).argmax(-1) == labels)) for name, z in scales.items()}
-    best = max(accuracy, key=lambda name: accuracy[name])
-    gain = accuracy[best] - accuracy["[0, 1]"]
-    detail = ", ".join(f"{value:.0%} on {name}" for name, value in accuracy.items())
-    return Finding("normalisation outside the net", gain * len(x) > max(_COUNT, _SHARE * len(x)), f"accuracy {detail}")
-
-
 def layers_without_gradient(net: Any, x: np.ndarray) -> Finding:
     """Whether layers pass next to no gradient on, so that attacks need BPDA; see `bpda.silent_layers`."""
     found = silent_layers(net, x)

@@ -24,6 +24,7 @@ from jeat_tf.attacks.ensemble import (
     run_in_order,
 )
 from jeat_tf.attacks.evaluation import NAMES, Robustness
+from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
@@ -70,6 +71,7 @@ class Named(NamedTuple):
         images, labels = admit(images, labels)
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels
+        warn_of_misfits(oracle, images, labels, float(correct.mean()))
         standing = Standing(correct, keep=images)
         for _ in run_in_order(
             oracle, self.plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size

@@ -5,7 +5,7 @@ import os
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.evaluate.robustness import evaluate
-from jeat_tf.runs.results import AttackedShard, AttackResults
+from jeat_tf.runs.results import AttackedShard, AttackResults, Subject
 from jeat_tf.runs.trained import output_folder
 
 
@@ -20,8 +20,11 @@ def main(config: EvaluateConfig) -> None:
     if others and config.shard:
         print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")
     elif others:  # first, because it refuses what does not fit before attacks take their time
-        for name, measured in measure(config).items():
-            print("\n".join(summary(measured)))
+        measured = measure(config)
+        if config.attacks == "none":
+            _print_net(next(iter(measured.values())))
+        for name, one in measured.items():
+            print("\n".join(summary(one)))
             print(f"written: {os.path.join(folder, name)}.json")
     if config.attacks == "none" and not config.shard:
         return
@@ -36,8 +39,6 @@ def main(config: EvaluateConfig) -> None:
 
 def print_results(report: AttackResults) -> None:
     """Prints a report as a table, with what its checks warn of."""
-    for change in report.changes:
-        print(f"net: {change}")
     print(f"\n{report.dataset}, {report.images}; {report.norm}")
     print(f"{'attack':24} {'epsilon':>9} {'accuracy':>9}   95% interval      passes per image   seconds")
     for row in report.results:
@@ -48,11 +49,18 @@ def print_results(report: AttackResults) -> None:
         print(f"{row.attack:24} {row.epsilon_text or '':>9} {row.accuracy:9.2%}   {low:6.1%} ..{high:7.1%}{cost}")
     if report.expectation_over_transformation != "none":
         print(report.expectation_over_transformation)
-    for finding in report.checks:
-        if finding.fired:
-            print(f"warning: {finding.name}: {finding.detail}")
+    _print_net(report)
     if audit := report.gradient_masking:
         print(f"gradient masking: {audit.verdict}")
         for finding in audit.findings:
             if finding.fired:
                 print(f"  {finding.name}: {finding.detail}")
+
+
+def _print_net(report: Subject) -> None:
+    """Prints what was changed of the net, and what is strange about it."""
+    for change in report.changes:
+        print(f"net: {change}")
+    for finding in report.checks:
+        if finding.fired:
+            print(f"warning: {finding.name}: {finding.detail}")

@@ -10,6 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf import figures
+from jeat_tf.attacks.misfits import misfits
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.surrogates import inference
 from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.shared import Data, size_of
@@ -82,7 +85,8 @@ def measure(config: EvaluateConfig) -> dict[str, Measure]:
     generated = open_generated(config, read, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate"):
-        subject = subject_of(read, file, data, config.seed)
+        found = misfits(Oracle(inference(net)), data.images, data.labels)
+        subject = subject_of(read, file, data, config.seed, tuple(found))
         measures: dict[str, Callable[[], Measure]] = {
             "calibration": lambda: _calibration(subject, net, data, folder, config.batch_size),
             "ood": lambda: _ood(subject, net, data, outside, folder, config.batch_size),

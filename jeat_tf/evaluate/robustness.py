@@ -12,6 +12,7 @@ from tqdm import tqdm
 from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
 from jeat_tf.attacks.ensemble import clean_logits
+from jeat_tf.attacks.misfits import misfits
 from jeat_tf.attacks.named import named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
@@ -106,11 +107,11 @@ def _evaluated(
         plain = Oracle(inference(attacked_net), jit_compile=jit)
     logits = functools.cache(lambda oracle: clean_logits(oracle, data.images, data.labels, config.batch_size))
     logits(plain)  # refuses what are not logits, before anything is made of them
-    shown, labels = data.images[:_LOOKED_AT], data.labels[:_LOOKED_AT]
+    shown = data.images[:_LOOKED_AT]
     checks = [
         masking.is_random(plain, shown),
         masking.depends_on_batch(plain, shown),
-        masking.normalised_outside(plain, shown, labels),
+        *misfits(plain, data.images, data.labels),
         masking.layers_without_gradient(attacked_net, shown),
     ]
     oracle = plain
@@ -164,14 +165,12 @@ def _evaluated(
         )
 
     report = AttackResults(
-        **vars(subject),
-        **vars(settings),
+        **vars(subject) | vars(settings) | {"checks": tuple(checks)},
         norm=config.norm,
         adaptive=bool(config.audit.bpda or config.audit.refine_steps or checks[0].fired),
         expectation_over_transformation=_averaging(config, checks[0].fired, oracle.samples),
         shards=len(shards),
         results=tuple(rows),
-        checks=tuple(checks),
         gradient_masking=audit,
     )
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)

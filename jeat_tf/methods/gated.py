@@ -7,6 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.attacks.misfits import warn_of_misfits
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.surrogates import inference
 from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.methods.entrances import Entrance, first, in_words, refuse_weights
 from jeat_tf.models.tracking import check_tracked
@@ -25,7 +28,12 @@ class GatedModel(keras.Model):
     net: keras.Model
     image_shape: tuple[int, int, int]
     num_classes: int
-    _looked = False
+    _looked = _scale_seen = False
+
+    @property
+    def steps_taken(self) -> int:
+        """Training steps taken."""
+        raise NotImplementedError
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Keras' `evaluate`, of images and labels that are checked as those of `fit`.
@@ -37,6 +45,7 @@ class GatedModel(keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):  # the validation of a fit, which has checked it
             x, y = self._entrance().admitted(x, y)
             x = self._look(x)
+            self._look_at_scale(x, y)
         with in_words():
             return super().evaluate(x, y, **kwargs)
 
@@ -96,6 +105,17 @@ class GatedModel(keras.Model):
                 check_tracked(self.net, batch[:1])
             self._looked = True
         return x
+
+    def _look_at_scale(self, x: Any, y: Any) -> None:
+        """Gives a warning, once, where a net that was not trained here does not fit images in [0, 1]."""
+        if self._scale_seen or self.steps_taken:
+            return
+        batch = first(x) if isinstance(x, tf.data.Dataset) else x[0] if isinstance(x, keras.utils.PyDataset) else (x, y)
+        if not isinstance(batch[0], (np.ndarray, tf.Tensor)):
+            return
+        images, labels = (np.asarray(part) for part in batch)
+        warn_of_misfits(Oracle(inference(self.net)), images, labels)
+        self._scale_seen = True
 
     def _looking(self, batches: Iterator[Any]) -> Iterator[Any]:
         """The batches of a generator, each after a look."""

@@ -28,6 +28,7 @@ class Subject:
       images: which of its images, in words.
       data_sha256: digest of images and labels.
       seed: of random starts, searches and probes.
+      checks: of the net's output on these images.
     """
 
     model: str
@@ -38,11 +39,12 @@ class Subject:
     images: str
     data_sha256: str
     seed: int
+    checks: tuple[Finding, ...] = ()
     date: str
     provenance: Provenance
 
 
-def subject_of(read: Adapted, file: str, data: LabelledImages, seed: int) -> Subject:
+def subject_of(read: Adapted, file: str, data: LabelledImages, seed: int, checks: tuple[Finding, ...] = ()) -> Subject:
     """What this process measures today: a net that was read from a file, on these images."""
     return Subject(
         model=file,
@@ -53,6 +55,7 @@ def subject_of(read: Adapted, file: str, data: LabelledImages, seed: int) -> Sub
         images=data.origin,
         data_sha256=data.sha256(),
         seed=seed,
+        checks=checks,
         date=datetime.date.today().isoformat(),
         provenance=provenance(),
     )
@@ -138,7 +141,6 @@ class AttackResults(Record, AttackSettings, Subject):
       expectation_over_transformation: over what gradients and verdicts are means, in words, or "none".
       shards: parts that the images were attacked in.
       results: a row for each attack and ball.
-      checks: of the net's output.
       gradient_masking: the audit; None where none was made.
     """
 
@@ -149,7 +151,6 @@ class AttackResults(Record, AttackSettings, Subject):
     expectation_over_transformation: str
     shards: int
     results: tuple[AttackRow, ...]
-    checks: tuple[Finding, ...]
     gradient_masking: Masking | None = None
 
 

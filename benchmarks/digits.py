@@ -5,14 +5,15 @@
 Trains each preset of configs/digits for each seed and attacks it on the test split. Then it draws 500 images three
 times: from uniform noise by the rule of the method's paper (`sample`'s default); from uniform noise by the chain that
 `sample --tune` chooses, within one budget for all nets; and by the paper's rule from class Gaussians, which hold much
-of the answer. A flow is drawn exactly. An independent standard net (configs/digits/judge.flags) rates the images: share
-classified as asked, Frechet distance between its features of them and of the training images (a classifier distance,
-not FID), precision, recall, saturated pixels, near copies. Tuning looks at validation images through the same net
-trained from another seed. Two rows stand beside the methods: the start alone, and real test images.
+of the answer. A flow is drawn exactly. An independent standard net, benchmarks/judges/digits.keras, rates the images:
+share classified as asked, Frechet distance between its features of them and of the training images (a classifier
+distance, not FID), precision, recall, saturated pixels, near copies. Tuning looks at validation images through a
+second net of that kind. Two rows stand beside the methods: the start alone, and real test images.
 
-A finished part of a cell is not run again, so the same command goes on where it stopped. A cell that fails or diverges
-is reported and does not stop the others. Writes <runs>/table.json and <runs>/table.md, and with --write puts the tables
-between their marks in that file. Small scale: 8x8 images, 1,260 training images.
+A finished part of a cell is not run again, so the same command resumes where it stopped. What is finished is kept in
+benchmarks/digits_cells.json, and is not run again on another machine either. A cell that fails or diverges is reported
+and does not stop the others. Writes <runs>/table.md, and with --write puts the tables between their marks in that file.
+Small scale: 8x8 images, 1,260 training images.
 """
 
 import os
@@ -21,7 +22,7 @@ from collections.abc import Callable
 
 import keras
 from absl import app, flags
-from digits_table import ACCURACY, put, write
+from digits_table import ACCURACY, put, stored_cells, write
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -32,52 +33,54 @@ from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.sample.run import sample
 from jeat_tf.train.run import train
 
-PRESETS = pathlib.Path(__file__).parents[1] / "configs" / "digits"
+HERE = pathlib.Path(__file__).parent
+PRESETS = HERE.parent / "configs" / "digits"
+JUDGE, JUDGE_OF_TUNING = (str(HERE / "judges" / f"{name}.keras") for name in ("digits", "digits_of_tuning"))
 _RUNS = flags.DEFINE_string("runs", "runs/digits", "folder of the runs")
 _METHODS = flags.DEFINE_list("methods", [], "presets; empty: all")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
 _NUM = flags.DEFINE_integer("num", 500, "images of a drawing")
 _BUDGET = flags.DEFINE_integer("tune", 60, "settings that tuning tries for each net")
+_CELLS = flags.DEFINE_string("cells", str(HERE / "digits_cells.json"), "file of what is finished, read and written")
 _WRITE = flags.DEFINE_string("write", "", "file with the table's marks; empty: none")
 
 
 def main(_: list[str]) -> None:
     methods = _METHODS.value or sorted(path.stem for path in PRESETS.glob("*.flags") if path.stem != "judge")
-    judges = [os.path.join(_RUNS.value, name) for name in ("judge", "judge_of_tuning")]
-    for seed, folder in zip((1000, 1001), judges, strict=True):
-        _once(
-            folder, "train.json", lambda seed=seed, folder=folder: train(replace(_preset("judge", folder), seed=seed))
-        )
     failed = []
     for seed in _SEEDS.value:
         for method in methods:
             try:
-                _run(method, int(seed), *judges)
+                _run(method, int(seed))
             except (ValueError, ArithmeticError) as error:
                 failed.append(f"{method}, seed {seed}: {error}")
-            write(_RUNS.value, methods, _SEEDS.value)
-    print(write(_RUNS.value, methods, _SEEDS.value))
+            write(_RUNS.value, methods, _SEEDS.value, _CELLS.value)
+    print(write(_RUNS.value, methods, _SEEDS.value, _CELLS.value))
     if _WRITE.value:
         put(_WRITE.value, pathlib.Path(_RUNS.value, "table.md").read_text(encoding="utf-8"))
     for line in failed:
         print(f"failed: {line}")
 
 
-def _run(method: str, seed: int, judge: str, judge_of_tuning: str) -> None:
+def _run(method: str, seed: int) -> None:
     """Does what is not done yet of one cell."""
     folder = os.path.join(_RUNS.value, f"{method}-{seed}")
-    _once(folder, "train.json", lambda: train(replace(_preset(method, folder), seed=seed)))
-    attacks = replace(EvaluateConfig(), model=folder, attacks=",".join(ACCURACY))
-    _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
-    drawn = replace(SampleConfig(), model=folder, num=_NUM.value, judge=judge, seed=seed, readings=4)
+    finished = stored_cells(_CELLS.value).get(f"{method}-{seed}")
     starts = (
         {"paper": ""} if method == "flow" else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
     )
-    features = os.path.join(judge_of_tuning, "net.keras")
-    for rule, start in starts.items():
-        chosen = replace(drawn, start=start, output_dir=os.path.join(folder, rule))
+    missing = {"accuracy", *starts} - set(finished.protocol if finished else ())
+    if not missing:
+        return
+    _once(folder, "train.json", lambda: train(replace(_preset(method, folder), seed=seed)))
+    if "accuracy" in missing:
+        attacks = replace(EvaluateConfig(), model=folder, attacks=",".join(ACCURACY))
+        _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
+    drawn = replace(SampleConfig(), model=folder, num=_NUM.value, judge=JUDGE, seed=seed, readings=4)
+    for rule in [rule for rule in starts if rule in missing]:
+        chosen = replace(drawn, start=starts[rule], output_dir=os.path.join(folder, rule))
         if rule == "tuned":
-            chosen = replace(chosen, tune=_BUDGET.value, tune_features=features)
+            chosen = replace(chosen, tune=_BUDGET.value, tune_features=JUDGE_OF_TUNING)
         _once(folder, f"{rule}/samples.json", lambda chosen=chosen: sample(chosen))
 
 

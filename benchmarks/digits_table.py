@@ -44,6 +44,7 @@ class Cell(NamedTuple):
       protocol: part -> what has to be equal for numbers to stand in one table.
       chosen: the stages that tuning chose; empty where it did not run.
       controls: rule -> "start_alone" and "real_images" -> ratings.
+      made: part -> date, versions and processors.
     """
 
     run: str
@@ -51,19 +52,29 @@ class Cell(NamedTuple):
     protocol: dict[str, str]
     chosen: str
     controls: dict[str, dict[str, dict[str, float]]]
+    made: dict[str, str]
 
 
-def read_cell(runs: str, method: str, seed: str) -> Cell:
-    """What is there of one cell."""
+def stored_cells(path: str) -> dict[str, Cell]:
+    """Run -> what was measured before, here or elsewhere; the file is what `write` keeps."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as f:
+        return {run: Cell(run=run, **cell) for run, cell in json.load(f).items()}
+
+
+def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> Cell:
+    """What is there of one cell: what its folder holds, and what was measured before of the parts that it lacks."""
     run = f"{method}-{seed}"
-    cell = Cell(run, {}, {}, "", {})
+    cell = Cell(run, {}, {}, "", {}, {}) if before is None else before
     folder = os.path.join(runs, run)
-    chosen = ""
+    chosen = cell.chosen
     if (attacks := stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))) is not None:
         cell.numbers.update({row.attack: row.accuracy for row in attacks.results if row.attack in ACCURACY})
         cell.protocol["accuracy"] = _words(vars(attacks), "dataset", "images", "data_sha256", "norm") + "; ".join(
             f"{row.attack} {row.epsilon} {row.protocol}" for row in attacks.results
         )
+        cell.made["accuracy"] = _made(attacks.date, vars(attacks.provenance))
     for rule in RULES:
         if (found := _read(folder, f"{rule}/samples.json")) is None:
             continue
@@ -73,7 +84,10 @@ def read_cell(runs: str, method: str, seed: str) -> Cell:
             _words(how, "selection", "classes", "start")
         )
         if method != "flow":  # which has no start of that kind
-            cell.controls[rule] = {name: judge[name] for name in ("start_alone", "real_images")}
+            cell.controls[rule] = {
+                name: {rating: judge[name][rating] for rating in RATINGS} for name in ("start_alone", "real_images")
+            }
+        cell.made[rule] = _made(found["date"], found["provenance"])
         if rule == "tuned":
             tuning = found["tuning"]
             cell.protocol[rule] += ", " + _words(tuning, "budget", "images", "features_sha256")
@@ -100,14 +114,19 @@ def check_alike(cells: Iterable[Cell]) -> None:
             )
 
 
-def write(runs: str, methods: list[str], seeds: list[str]) -> str:
-    """Writes table.json and table.md of what is finished, and returns the Markdown."""
-    cells = {method: [read_cell(runs, method, seed) for seed in seeds] for method in methods}
-    every = [cell for of_method in cells.values() for cell in of_method]
-    check_alike(every)
+def write(runs: str, methods: list[str], seeds: list[str], kept: str) -> str:
+    """Writes what is finished to the file `kept` and its tables to <runs>/table.md, and returns the Markdown."""
+    before = stored_cells(kept)
+    cells = {
+        method: [read_cell(runs, method, seed, before.get(f"{method}-{seed}")) for seed in seeds] for method in methods
+    }
+    check_alike(_all(cells))
     text = markdown(cells)
-    found = {method: [cell._asdict() for cell in of_method if cell.numbers] for method, of_method in cells.items()}
-    write_text(os.path.join(runs, "table.json"), json.dumps(found, indent=1) + "\n")
+    found = before | {cell.run: cell for cell in _all(cells) if cell.numbers}
+    each = {
+        run: {name: given for name, given in cell._asdict().items() if name != "run"} for run, cell in found.items()
+    }
+    write_text(kept, json.dumps(each, indent=1, sort_keys=True) + "\n")
     write_text(os.path.join(runs, "table.md"), text)
     return text
 
@@ -173,6 +192,10 @@ def _means(numbers: list[dict[str, Any]], columns: Iterable[str], prefix: str) -
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _made(date: str, how: dict[str, Any]) -> str:
+    return f"{date}, {how['cpus']} processors, TensorFlow {how['tensorflow']}, Keras {how['keras']}"
 
 
 def _words(found: dict[str, Any], *names: str) -> str:

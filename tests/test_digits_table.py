@@ -33,6 +33,8 @@ def record(runs, run, *, clean=0.9, distance=7.0, num=500):
         "num": num,
         "protocol": {"selection": "none", "classes": "balanced", "start": "Uniform()", "stages": []},
         "judge": {**JUDGE, "frechet_classifier_distance": distance},
+        "date": "2026-11-26",
+        "provenance": {"cpus": 2, "tensorflow": "2.21.0", "keras": "3.15.1"},
     }
     (folder / "paper" / "samples.json").write_text(json.dumps(samples))
 
@@ -40,7 +42,8 @@ def record(runs, run, *, clean=0.9, distance=7.0, num=500):
 def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_measured(tmp_path):
     record(tmp_path, "jeat-0", clean=0.9, distance=7.0)
     record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
-    text = digits_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"])
+    kept = tmp_path / "cells.json"
+    text = digits_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
     assert "| `jeat` | 2 | 85.0 ± 7.1 | not measured | not measured |" in text
     assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
     assert "| `jem`" not in text
@@ -50,15 +53,23 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     assert rows[4].startswith("| *real test images* | 2 | 100.0 ± 0.0 | 0.59 ± 0.00 |")
     assert rows[5].startswith("| *the start alone* | 2 | 10.0 ± 0.0 |")
     assert (tmp_path / "table.md").read_text() == text
-    assert json.loads((tmp_path / "table.json").read_text())["jeat"][1]["numbers"]["clean"] == 0.8
+    assert json.loads(kept.read_text())["jeat-1"]["numbers"]["clean"] == 0.8
+    # On another machine, without the runs: the same tables, and more runs beside.
+    elsewhere = tmp_path / "elsewhere"
+    record(elsewhere, "jem-0")
+    assert digits_table.write(str(elsewhere), ["jeat"], ["0", "1"], str(kept)) == text.replace(", `jem`", "").replace(
+        "Not measured: `jem`.\n\n", ""
+    )
+    digits_table.write(str(elsewhere), ["jem"], ["0"], str(kept))
+    assert set(digits_table.stored_cells(str(kept))) == {"jeat-0", "jeat-1", "jem-0"}
 
 
 def test_runs_of_mixed_protocols_are_refused_and_named(tmp_path):
     record(tmp_path, "jeat-0")
     record(tmp_path, "jem-0", num=100)
     with pytest.raises(ValueError, match="2 protocols of paper .*jeat-0: 500 images.*jem-0: 100 images"):
-        digits_table.write(str(tmp_path), ["jeat", "jem"], ["0"])
-    assert digits_table.write(str(tmp_path), ["jem"], ["0"])
+        digits_table.write(str(tmp_path), ["jeat", "jem"], ["0"], str(tmp_path / "cells.json"))
+    assert digits_table.write(str(tmp_path), ["jem"], ["0"], str(tmp_path / "cells.json"))
 
 
 def test_the_table_is_put_between_its_marks_alone(tmp_path):

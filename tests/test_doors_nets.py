@@ -392,4 +392,4 @@ def test_every_gradient_of_autoattack_is_counted(classes, ranked):
 def _standing(net, x, labels, *, seed, targets=None):
     """A search that does nothing."""
     none = np.zeros(len(x), np.int32)
-    return Found(x_adv=x, broken=none.astype(bool), forwards=none, gradients=none)
+    return Found(x_adv=x, broken=none.astype(bool), predicted=none, forwards=none, gradients=none)

@@ -62,17 +62,19 @@ class Standing:
 
     Attributes:
       broken_by: int16[N]; STANDING, MISCLASSIFIED, or the index of the run that broke the image.
+      predicted: int32[N], the class of the adversarial image; -1 without one.
       distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
       forwards, gradients: int64[N], passes of the image through the net.
       run, position: where to go on: this run is through with so many of its batches.
       x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
     """
 
-    ARRAYS = ("broken_by", "distance", "forwards", "gradients", "x_adv")
+    ARRAYS = ("broken_by", "predicted", "distance", "forwards", "gradients", "x_adv")
 
     def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None):
         """Starts with the images that are classified correctly; `keep` is the images, if x_adv is to be kept."""
         self.broken_by = np.where(correct, STANDING, MISCLASSIFIED).astype(np.int16)
+        self.predicted = np.full(len(correct), -1, np.int32)
         self.distance = np.zeros(len(correct), np.float32)
         self.forwards = np.zeros(len(correct), np.int64)
         self.gradients = np.zeros(len(correct), np.int64)
@@ -260,6 +262,7 @@ def run_in_order(
             _check_place(run, found.x_adv, distance)
             broken = found.broken & (distance <= run.ball.epsilon + (_tolerance(run.ball) if run.bounded else 0.0))
             standing.broken_by[batch[broken]] = standing.run
+            standing.predicted[batch[broken]] = found.predicted[broken]
             standing.distance[batch[broken]] = distance[broken]
             standing.forwards[batch] += found.forwards
             standing.gradients[batch] += found.gradients

@@ -88,13 +88,23 @@ class Evaluation(Value):
         """What the command line calls it."""
         raise NotImplementedError
 
-    def __call__(self, net: Any, images: Any, labels: Any, *, seed: int = 0, batch_size: int = 200) -> Robustness:
+    def __call__(
+        self,
+        net: Any,
+        images: Any,
+        labels: Any,
+        *,
+        targets: str = "none",
+        seed: int = 0,
+        batch_size: int = 200,
+    ) -> Robustness:
         """Attacks all images.
 
         Args:
           net: a Keras model, or any callable images -> logits; no softmax at its end.
           images: float32[N, H, W, C] in [0, 1].
           labels: int[N].
+          targets: the class that has to be reached: "next", the one after the label, or "random"; "none": any other.
           seed: of random starts and searches.
           batch_size: images in memory at a time; results do not depend on it.
 
@@ -102,8 +112,12 @@ class Evaluation(Value):
           ValueError: images, labels or outputs that are not what they should be.
         """
         from jeat_tf.attacks.named import named
+        from jeat_tf.attacks.targeted import toward_one
 
-        return named(self.name, self.ball).robustness(net, images, labels, seed=seed, batch_size=batch_size)
+        attack = named(self.name, self.ball)
+        if targets != "none":
+            attack = toward_one(attack, targets, seed)
+        return attack.robustness(net, images, labels, seed=seed, batch_size=batch_size)
 
 
 @value

@@ -45,6 +45,12 @@ def targeted_cross_entropy(logits: tf.Tensor, labels: Labels, targets: Labels) -
     return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
 
 
+def targeted_energy(logits: tf.Tensor, labels: Labels, targets: Labels) -> tf.Tensor:
+    """-E(x, target) = f(x)[target]."""
+    del labels
+    return -energies.energy(logits, targets)
+
+
 def targeted_margin(logits: tf.Tensor, labels: Labels, targets: Labels) -> tf.Tensor:
     """Logit of the target minus that of the label."""
     return _at(logits, targets) - _at(logits, labels)

@@ -8,6 +8,7 @@ import numpy as np
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import gradients
+from jeat_tf.core.seeds import per_image
 
 _RANKED = 100  # logits that MALT ranks at most
 
@@ -46,9 +47,28 @@ def _by_malt(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarr
     return np.concatenate([np.take_along_axis(others, order, axis=1), rest], axis=1)
 
 
+def _next(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    del oracle, x
+    classes = logits.shape[-1]
+    return ((np.asarray(labels)[:, None] + np.arange(1, classes)) % classes).astype(np.int32)
+
+
+def shuffled(seed: int) -> Order:
+    """The other classes in an order that is drawn for each image, from the seed and the image's content."""
+
+    def rank(oracle: Oracle, x: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        others = _next(oracle, x, labels, logits)
+        seeds = per_image(np.array([seed, 11]), x).view(np.uint32)
+        draws = (np.random.Generator(np.random.Philox(int(a) << 32 | int(b))) for a, b in seeds)
+        return np.stack([draw.permutation(row) for draw, row in zip(draws, others, strict=True)])
+
+    return Order("random", rank, lambda classes: 0)
+
+
 by_logit = Order("the largest logits of the image first", _by_logit, lambda classes: 0)
 by_malt = Order(
     "the least logit difference per l1 norm of its gradient first (MALT), of the 100 largest logits",
     _by_malt,
     lambda classes: min(classes - 1, _RANKED),
 )
+by_class = Order("the next class first, after the last one the first", _next, lambda classes: 0)

@@ -25,11 +25,13 @@ class Found(NamedTuple):
       x_adv: float32[B, H, W, C]; the adversarial image, or the best attempt.
       broken: bool[B]; the float32 logits of x_adv itself are not those of the label (targeted: are those of the
         target).
+      predicted: int32[B], the class of x_adv by these logits where it is broken; the label elsewhere.
       forwards, gradients: int32[B], passes of this image through the net, forwards without those of the gradients.
     """
 
     x_adv: np.ndarray
     broken: np.ndarray
+    predicted: np.ndarray
     forwards: np.ndarray
     gradients: np.ndarray
 
@@ -117,9 +119,11 @@ def search(
         state = run(rows, state, tf.constant(start), tf.constant(stop), *tf.unstack(tf.cast(seed, tf.int32)))
         steps_run[index] += stop - start
     x_best[index], claimed[index] = state.x_best.numpy(), state.broken.numpy()
+    broken, predicted = _confirmed(oracle, x_best, claimed, labels, targets if targeted else None)
     return Found(
         x_adv=x_best,
-        broken=_confirmed(oracle, x_best, claimed, labels, targets if targeted else None),
+        broken=broken,
+        predicted=predicted,
         forwards=oracle.samples * (begin_cost.forwards + step_cost.forwards * steps_run),
         gradients=oracle.samples * (begin_cost.gradients + step_cost.gradients * steps_run),
     )
@@ -148,9 +152,9 @@ def gradients(
 
 def _confirmed(
     oracle: Oracle, x_adv: np.ndarray, claimed: np.ndarray, labels: Labels, goals: Labels | None
-) -> np.ndarray:
-    """Which claims hold for the final images, in float32."""
-    broken = np.zeros(len(x_adv), bool)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which claims hold for the final images, in float32, and the classes of those."""
+    broken, classes = np.zeros(len(x_adv), bool), np.array(labels, np.int32)
     where = np.flatnonzero(claimed)
     if len(where):
         # Of a size on the ladder: the first claim is repeated to fill it.
@@ -158,7 +162,8 @@ def _confirmed(
         predicted = predictions(oracle, x_adv[filled]).argmax(axis=-1)[: len(where)]
         labels = np.asarray(labels)[where]
         broken[where] = predicted != labels if goals is None else predicted == np.asarray(goals)[where]
-    return broken
+        classes[where] = np.where(broken[where], predicted, labels)
+    return broken, classes
 
 
 def _rows(oracle: Oracle, x: Images, labels: Labels, seed: Seed, targets: Labels | None, targeted: bool) -> Rows:

@@ -75,6 +75,12 @@ class EvaluateConfig(Value):
         "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
         "autoattack-plus, autoattack-rand; none: no attack",
     )
+    targets: str = setting(
+        "none",
+        "class that attacks have to reach: next, the one after the label; random, one drawn for each image; all, each "
+        "in turn; none: any class but the label is a success",
+        choices=("none", "next", "random", "all"),
+    )
     norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2", "l1"))
     epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
     split: str = setting("test", "TFDS split")

@@ -1,7 +1,8 @@
 """A net under attacks by name: who stands after each, and a row of results about it."""
 
+import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from jeat_tf.attacks.search import predictions
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.balls import Ball, epsilon_text
 from jeat_tf.data.labelled import LabelledImages
+from jeat_tf.evaluate.classes import by_class, over_targets
 from jeat_tf.metrics.intervals import wilson_interval
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.results import AttackRow
@@ -28,11 +30,12 @@ class Column(NamedTuple):
     """One attack in one ball.
 
     Attributes:
-      name: as on the command line.
+      name: as on the command line, with the target, e.g. "pgd20 to next".
       ball: where successes count.
       attack: its runs.
       oracle: the net that is attacked.
       judge: the net that decides; the attacked one but for attacks that do not know of a refinement.
+      shift: what is added to the label to get the target, of attacks that try all targets in turn.
     """
 
     name: str
@@ -40,14 +43,21 @@ class Column(NamedTuple):
     attack: Named
     oracle: Oracle
     judge: Oracle
+    shift: int | None = None
 
     @property
     def key(self) -> str:
-        return f"{self.name.replace(' ', '_')}_{self.ball.norm}_{self.ball.epsilon:.6f}"
+        target = "" if self.shift is None else f"_{self.shift}"
+        return f"{self.name.replace(' ', '_')}{target}_{self.ball.norm}_{self.ball.epsilon:.6f}"
 
 
 def columns(
-    names: list[str], balls: list[Ball], oracle: Oracle, blind: Oracle | None, suspected: bool
+    names: list[str],
+    balls: list[Ball],
+    oracle: Oracle,
+    blind: Oracle | None,
+    suspected: bool,
+    turned: Callable[[Named], Sequence[Named]] = lambda attack: (attack,),
 ) -> Iterator[Column]:
     """The attacks in every ball; those of the least distance once.
 
@@ -57,6 +67,7 @@ def columns(
       oracle: the net that is attacked, and decides.
       blind: the net without its refinement, if attacks on that are to be shown as well.
       suspected: there are signs of gradient masking, so that fast attacks get more to do.
+      turned: an attack -> the attacks to run in its place, e.g. one to each target.
     """
     for i, ball in enumerate(balls):
         for name in names:
@@ -67,9 +78,12 @@ def columns(
                 attack = _escalated(attack, ball)
             if i and not attack.in_ball:
                 continue
-            yield Column(name, ball, attack, oracle, oracle)
-            if blind is not None:
-                yield Column(f"{name} on the net alone", ball, attack, blind, oracle)
+            attacks = turned(attack)
+            for shift, each in enumerate(attacks, 1):
+                column = Column(each.name, ball, each, oracle, oracle, shift if len(attacks) > 1 else None)
+                yield column
+                if blind is not None:
+                    yield column._replace(name=f"{each.name} on the net alone", oracle=blind)
 
 
 def _escalated(attack: Named, ball: Ball) -> Named:
@@ -167,7 +181,12 @@ def _attack_shard(
 
 
 def results_of(
-    config: EvaluateConfig, column: Column, labels: np.ndarray, standing: Standing, seconds: float
+    config: EvaluateConfig,
+    column: Column,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    standing: Standing,
+    seconds: float,
 ) -> tuple[AttackRow, dict[str, np.ndarray]]:
     """The row of a column, and its arrays with one entry for each image.
 
@@ -175,21 +194,26 @@ def results_of(
       config: batch size, what to keep.
       column: the attack.
       labels: int[N].
+      logits: float32[N, K], of the images as they are.
       standing: who stands after it, of all N images.
       seconds: spent on it.
     """
     plan, protocol, in_ball = column.attack.plan, column.attack.protocol, column.attack.in_ball
     broken_by = names_of(standing, plan)
-    found = {"correct": standing.broken_by == STANDING}
+    success = standing.broken_by >= 0
+    found = {
+        "correct": standing.broken_by == STANDING,
+        "predicted": np.where(success, standing.predicted, logits.argmax(-1)),
+    }
     if column.judge is not column.oracle:
         assert standing.x_adv is not None
         batches = np.array_split(standing.x_adv, -(-len(labels) // config.batch_size))
-        found["correct"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches]) == labels
+        found["predicted"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches])
+        found["correct"] = found["predicted"] == labels
     found |= {"broken_by": broken_by, "distance": standing.distance}
     found |= {"forwards": standing.forwards, "gradients": standing.gradients}
     if config.save_adversarial and standing.x_adv is not None:
         found["x_adv"] = standing.x_adv
-    success = standing.broken_by >= 0
     row = AttackRow(
         attack=column.name,
         epsilon=column.ball.epsilon if in_ball else None,
@@ -203,8 +227,37 @@ def results_of(
         gradients=int(standing.gradients.sum()),
         seconds=round(seconds, 2),
         protocol=protocol,
+        **by_class(labels, found["correct"], found["predicted"], logits.shape[-1]),
     )
     return row, found
+
+
+def merged(
+    rows: Sequence[AttackRow], arrays: Sequence[dict[str, np.ndarray]], labels: np.ndarray
+) -> tuple[AttackRow, dict[str, np.ndarray]]:
+    """One row of an attack that was turned to each of several targets: an image counts if it reached none.
+
+    Args:
+      rows: of `results_of`, in the order of the targets.
+      arrays: of `results_of`, likewise.
+      labels: int[N].
+    """
+    correct = np.logical_and.reduce([found["correct"] for found in arrays])
+    moved = [~np.isin(found["broken_by"], ["", "clean"]) for found in arrays]
+    distances = np.concatenate([found["distance"][some] for found, some in zip(arrays, moved, strict=True)])
+    row = dataclasses.replace(
+        rows[0],
+        **accuracy_of(correct),
+        broken_by={"clean": int(np.sum(arrays[0]["broken_by"] == "clean"))},
+        largest_distance=float(distances.max(initial=0.0)),
+        median_distance=float(np.median(distances)) if len(distances) else None,
+        forwards=sum(row.forwards or 0 for row in rows),
+        gradients=sum(row.gradients or 0 for row in rows),
+        seconds=round(sum(row.seconds or 0.0 for row in rows), 2),
+        confusion=None,
+        **over_targets(labels, moved, correct, len(rows) + 1),
+    )
+    return row, {"correct": correct}
 
 
 def _progress(plan: Plan, standing: Standing, total: int, batch_size: int) -> int:

@@ -1,8 +1,10 @@
 """`python -m jeat_tf.evaluate`: accuracy of a net, clean and under attack, and whether the attacks can be trusted."""
 
 import functools
+import itertools
 import json
 import os
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -13,9 +15,10 @@ from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
 from jeat_tf.attacks.ensemble import clean_logits
 from jeat_tf.attacks.misfits import misfits
-from jeat_tf.attacks.named import named
+from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
+from jeat_tf.attacks.targeted import toward
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import records
@@ -24,7 +27,8 @@ from jeat_tf.core.files import own_folder, writable_folder, write_arrays
 from jeat_tf.core.flat import flatten, replace
 from jeat_tf.core.units import numbers
 from jeat_tf.data.labelled import LabelledImages
-from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, results_of
+from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, merged, results_of
+from jeat_tf.evaluate.classes import by_class, per_class
 from jeat_tf.evaluate.density import labelled
 from jeat_tf.models.files import load_net, net_file
 from jeat_tf.models.foreign import Adapted
@@ -118,7 +122,7 @@ def _evaluated(
     if checks[0].fired or config.audit.refine_steps:
         oracle = _averaged(config, attacked_net, jit)
     predicted = logits(oracle).argmax(-1)
-    correct = predicted == data.labels
+    correct, num_classes = predicted == data.labels, logits(oracle).shape[-1]
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
         audit = _audit(config, oracle, data, correct, balls[0], plain_net and Oracle(inference(plain_net)))
@@ -135,7 +139,7 @@ def _evaluated(
     )
     identity = records.plain(settings) | {name: records.plain(getattr(subject, name)) for name in _SAME}
     blind = plain if config.audit.refine_steps else None
-    chosen = list(columns(names, balls, oracle, blind, suspected))
+    chosen = list(columns(names, balls, oracle, blind, suspected, _turned(config, num_classes)))
     attacked = [(c, *attack(config, c, data, logits(c.oracle), state, identity, shards)) for c in chosen]
     if config.shard:
         end_shard(state, config.shard, identity | {"attacks": {c.key: c.attack.protocol for c in chosen}})
@@ -145,12 +149,24 @@ def _evaluated(
     rows: list[AttackRow] = []
     arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
     if "clean" in names:
-        rows.append(AttackRow(attack="clean", epsilon=0.0, protocol="images as they are", **accuracy_of(correct)))
-    worst: dict[Ball, np.ndarray] = {}
-    for column, standing, seconds in attacked:
-        row, found = results_of(config, column, data.labels, standing, seconds)
+        row = AttackRow(
+            attack="clean",
+            epsilon=0.0,
+            protocol="images as they are",
+            **accuracy_of(correct),
+            **by_class(data.labels, correct, predicted, num_classes),
+        )
         rows.append(row)
-        arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
+    worst: dict[Ball, np.ndarray] = {}
+    for _, group in itertools.groupby(attacked, key=lambda each: (each[0].name, each[0].ball)):
+        parts = []
+        for column, standing, seconds in group:
+            row, found = results_of(config, column, data.labels, logits(column.judge), standing, seconds)
+            arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
+            parts.append((row, found))
+        if column.shift is not None:
+            row, found = merged([row for row, _ in parts], [found for _, found in parts], data.labels)
+        rows.append(row)
         if column.attack.in_ball:
             worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
     for ball, stands in worst.items():
@@ -161,12 +177,14 @@ def _evaluated(
                 epsilon_text=epsilon_text(ball),
                 protocol="all rows above",
                 **accuracy_of(stands),
+                per_class=per_class(data.labels, stands, num_classes),
             )
         )
 
     report = AttackResults(
         **vars(subject) | vars(settings) | {"checks": tuple(checks)},
         norm=config.norm,
+        targets=config.targets,
         adaptive=bool(config.audit.bpda or config.audit.refine_steps or checks[0].fired),
         expectation_over_transformation=_averaging(config, checks[0].fired, oracle.samples),
         shards=len(shards),
@@ -205,6 +223,13 @@ def attack_names(config: EvaluateConfig) -> list[str]:
         if name != "clean":
             named(name, ball_of(config.norm, 1.0))
     return names
+
+
+def _turned(config: EvaluateConfig, num_classes: int) -> Callable[[Named], Sequence[Named]]:
+    """An attack -> the same to each target that the settings ask for."""
+    if config.targets == "none":
+        return lambda attack: (attack,)
+    return lambda attack: toward(attack, config.targets, num_classes, config.seed)
 
 
 def _averaged(config: EvaluateConfig, net: keras.Model, jit_compile: bool) -> Oracle:

@@ -95,6 +95,10 @@ class AttackRow(Accuracy):
       median_distance: of those that broke their image; None where none did.
       forwards, gradients: passes of all images.
       seconds: of all processes.
+      per_class: accuracy of each class; None of a class without images.
+      confusion: confusion[i][j] images of class i are classified as j after the attack; None with more than 20 classes.
+      reached: reached[i][j] images of class i can be moved to class j, and reached[i][i] can be moved nowhere; of
+        attacks that try all targets.
     """
 
     attack: str
@@ -108,6 +112,9 @@ class AttackRow(Accuracy):
     forwards: int | None = None
     gradients: int | None = None
     seconds: float | None = None
+    per_class: tuple[float | None, ...] | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    reached: tuple[tuple[int, ...], ...] | None = None
 
 
 @record
@@ -137,6 +144,7 @@ class AttackResults(Record, AttackSettings, Subject):
 
     Attributes:
       norm: of the balls.
+      targets: class that attacks had to reach, "next", "random" or "all"; "none": any but the label.
       adaptive: the attacks knew of what hides gradients: BPDA, refinement, or a random net.
       expectation_over_transformation: over what gradients and verdicts are means, in words, or "none".
       shards: parts that the images were attacked in.
@@ -152,6 +160,7 @@ class AttackResults(Record, AttackSettings, Subject):
     shards: int
     results: tuple[AttackRow, ...]
     gradient_masking: Masking | None = None
+    targets: str = "none"
 
 
 @record

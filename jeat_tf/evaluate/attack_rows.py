@@ -79,11 +79,13 @@ def columns(
             if i and not attack.in_ball:
                 continue
             attacks = turned(attack)
-            for shift, each in enumerate(attacks, 1):
-                column = Column(each.name, ball, each, oracle, oracle, shift if len(attacks) > 1 else None)
-                yield column
-                if blind is not None:
-                    yield column._replace(name=f"{each.name} on the net alone", oracle=blind)
+            turns = range(1, 1 + len(attacks)) if len(attacks) > 1 else (None,)
+            attacked = [
+                Column(each.name, ball, each, oracle, oracle, turn) for turn, each in zip(turns, attacks, strict=True)
+            ]
+            yield from attacked
+            if blind is not None:
+                yield from (each._replace(name=f"{each.name} on the net alone", oracle=blind) for each in attacked)
 
 
 def _escalated(attack: Named, ball: Ball) -> Named:

@@ -2,7 +2,7 @@ from .bpda import bpda
 from .evaluation import APGD, FAB, AutoAttack, CarliniWagner, EnergyPGD, Robustness, Square
 from .oracle import Oracle
 from .surrogates import cross_entropy, inference, joint_energy, marginal_energy, opposite, training
-from .values import FGSM, PGD, FGSMBesideNoise
+from .values import FGSM, MSD, PGD, FGSMBesideNoise
 
 __all__ = [
     "APGD",
@@ -12,6 +12,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FGSMBesideNoise",
+    "MSD",
     "Oracle",
     "PGD",
     "Robustness",

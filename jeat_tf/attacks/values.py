@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jeat_tf.core.balls import BALLS, Ball, Linf
+from jeat_tf.core.balls import BALLS, L1, L2, Ball, Linf
 from jeat_tf.core.values import Value, by_word, setting, value
 
 if TYPE_CHECKING:
@@ -118,5 +118,61 @@ class FGSMBesideNoise(Value):
         return fgsm_beside_noise(loss_fn, x, seed=as_seed(seed), ball=self.ball)
 
 
-ATTACKS = by_word(PGD, FGSM, FGSMBesideNoise)
+@value
+class MSD(Value):
+    """Multi steepest descent: PGD in the union of up to three balls (Maini et al., 2020, Algorithm 1).
+
+    >>> x_adv = MSD(linf=8 / 255, l2=0.5, l1=12.0)(loss_fn, x, seed=0)
+
+    Each iteration steps in every ball from the same point and keeps, for each image, the step of the highest loss. The
+    result lies in one of the balls and in [0, 1].
+
+    Raises:
+      ValueError: no radius above 0.
+    """
+
+    word: ClassVar[str] = "msd"
+
+    linf: float = setting(8 / 255, "radius in l-inf; 0: not this norm", at_least=0.0, pixels=True)
+    l2: float = setting(0.5, "radius in l2; 0: not this norm", at_least=0.0)
+    l1: float = setting(12.0, "radius in l1; 0: not this norm", at_least=0.0)
+    steps: int = setting(10, "gradient steps of the attack", at_least=0)
+    step_share: float | None = setting(
+        None, "length of a step as a share of each radius; empty: 2.5 / steps, at most 1", at_least=0.0
+    )
+    start: str = setting(
+        "random", "first iterate: a random point of one of the balls, or the image itself", choices=("random", "image")
+    )
+
+    def _check(self) -> None:
+        super()._check()
+        if not self.balls:
+            raise ValueError("MSD(linf=0, l2=0, l1=0): expected a radius above 0, received none; set one")
+
+    @property
+    def balls(self) -> tuple[Ball, ...]:
+        """Where x_adv may be: in any of these."""
+        return tuple(ball for ball in (Linf(self.linf), L2(self.l2), L1(self.l1)) if ball.epsilon)
+
+    def __call__(self, loss_fn: "LossFn", x: "Images", *, seed: "Seed | int") -> "Images":
+        """x_adv, like x; no gradient flows through it.
+
+        Raises:
+          ValueError: `loss_fn` does not give one number for each image.
+        """
+        from jeat_tf.attacks.msd import msd
+        from jeat_tf.core.seeds import as_seed
+
+        return msd(
+            loss_fn,
+            x,
+            seed=as_seed(seed),
+            balls=self.balls,
+            share=min(2.5 / max(self.steps, 1), 1.0) if self.step_share is None else self.step_share,
+            num_steps=self.steps,
+            random_start=self.start == "random",
+        )
+
+
+ATTACKS = by_word(PGD, FGSM, FGSMBesideNoise, MSD)
 """Training attacks by name."""

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jeat_tf.attacks.values import ATTACKS, PGD
+from jeat_tf.attacks.values import ATTACKS, MSD, PGD
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.values import Value, setting, value
 from jeat_tf.samplers.stages import RECIPES, Recipe, Stage
@@ -57,6 +57,11 @@ class Attacked(Method):
     def __post_init__(self, epsilon: float | None = None) -> None:
         self._check()
         if epsilon is not None:
+            if isinstance(self.attack, MSD):
+                raise ValueError(
+                    f"{type(self).__name__}(epsilon={epsilon:g}): epsilon is the radius of one ball, and {self.attack} "
+                    "has one for each norm; give the radii to MSD"
+                )
             ball = dataclasses.replace(self.attack.ball, epsilon=epsilon)
             object.__setattr__(self, "attack", dataclasses.replace(self.attack, ball=ball))
 

@@ -1,5 +1,6 @@
 """Lineage in one SQLite file: the artifacts, executions and events of ML Metadata."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -85,19 +86,18 @@ class Lineage:
         Raises:
           ValueError: the file is no lineage, or that of another version.
         """
-        self._root = os.path.dirname(os.path.abspath(path))
-        try:
+        self._root, self._path = os.path.dirname(os.path.abspath(path)), path
+        with self._stated():
             self._database = sqlite3.connect(path, timeout=60)
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (tables,) = self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            if tables and version != _VERSION:
-                raise ValueError(
-                    f"expected a lineage of version {_VERSION} in {path}, received one of version {version}; choose "
-                    "another --pipeline_root"
-                )
+        if tables and version != _VERSION:
+            raise ValueError(
+                f"expected a lineage of version {_VERSION} in {path}, received one of version {version}; choose "
+                "another --pipeline_root"
+            )
+        with self._stated():
             self._database.executescript(_TABLES)
-        except sqlite3.Error as error:
-            raise ValueError(f"cannot use the lineage {path}: {error}; choose another --pipeline_root") from error
 
     def close(self) -> None:
         """Closes the file."""
@@ -105,7 +105,7 @@ class Lineage:
 
     def begin(self, node: str, component: str, key: str, parameters: dict[str, Any]) -> None:
         """Notes that an execution has begun, or begun again."""
-        with self._database as database:
+        with self._stated(), self._database as database:
             database.execute(
                 "INSERT INTO execution (node, component, key, parameters, state, created) "
                 "VALUES (?, ?, ?, ?, 'RUNNING', ?) "
@@ -115,7 +115,7 @@ class Lineage:
 
     def fail(self, key: str) -> None:
         """Notes that an execution has failed."""
-        with self._database as database:
+        with self._stated(), self._database as database:
             database.execute("UPDATE execution SET state = 'FAILED' WHERE key = ?", (key,))
 
     def complete(self, key: str, inputs: list[Read], outputs: list[Made], seconds: float) -> None:
@@ -130,7 +130,7 @@ class Lineage:
         Raises:
           ValueError: an artifact that was read is not known here.
         """
-        with self._database as database:
+        with self._stated(), self._database as database:
             (execution,) = database.execute("SELECT id FROM execution WHERE key = ?", (key,)).fetchone()
             for made in outputs:
                 database.execute(
@@ -150,18 +150,17 @@ class Lineage:
 
     def find(self, what: str) -> list[Stored]:
         """Artifacts whose folder is `what`, or whose digest begins with it."""
-        rows = self._database.execute(
+        rows = self._rows(
             "SELECT id, type, uri, digest, seal FROM artifact WHERE uri = ? OR digest LIKE ? ORDER BY id",
-            (self._relative(what), f"{what}%"),
+            self._relative(what),
+            f"{what}%",
         )
         return [self._stored(row) for row in rows]
 
     def sealed(self, uri: str, digest: str) -> str | None:
         """The seal of the artifact in a folder when it was made here with that digest; None if none was."""
-        row = self._database.execute(
-            "SELECT seal FROM artifact WHERE uri = ? AND digest = ?", (self._relative(uri), digest)
-        ).fetchone()
-        return row and row[0]
+        rows = self._rows("SELECT seal FROM artifact WHERE uri = ? AND digest = ?", self._relative(uri), digest)
+        return rows[0][0] if rows else None
 
     def maker(self, artifact: int) -> Execution | None:
         """The execution that made an artifact."""
@@ -180,19 +179,19 @@ class Lineage:
 
     def artifacts(self, execution: int, kind: str) -> list[tuple[str, Stored]]:
         """(name, artifact) of what an execution read, kind INPUT, or made, OUTPUT."""
-        rows = self._database.execute(
+        rows = self._rows(
             "SELECT name, id, artifact.type, uri, digest, seal FROM event JOIN artifact ON artifact_id = id "
             "WHERE execution_id = ? AND event.type = ? ORDER BY name",
-            (execution, kind),
+            execution,
+            kind,
         )
         return [(row[0], self._stored(row[1:])) for row in rows]
 
     def mean_seconds(self) -> dict[str, float]:
         """Mean seconds of the completed executions of each component."""
-        rows = self._database.execute(
-            "SELECT component, AVG(seconds) FROM execution WHERE state = 'COMPLETE' GROUP BY component"
+        return dict(
+            self._rows("SELECT component, AVG(seconds) FROM execution WHERE state = 'COMPLETE' GROUP BY component")
         )
-        return dict(rows.fetchall())
 
     def _event(self, execution: int, kind: str, name: str, uri: str, digest: str) -> None:
         artifact = self._database.execute(
@@ -213,9 +212,29 @@ class Lineage:
         return Stored(number, kind, os.path.join(self._root, uri), digest, seal)
 
     def _executions(self, where: str, value: Any) -> Iterator[Execution]:
-        rows = self._database.execute(
-            f"SELECT id, node, component, key, parameters, state, seconds FROM execution {where}", (value,)
-        )
-        for row in rows.fetchall():
+        rows = self._rows(f"SELECT id, node, component, key, parameters, state, seconds FROM execution {where}", value)
+        for row in rows:
             node, component, key = row[1:4]
-            yield Execution(row[0], node, component, key, json.loads(row[4]), row[5], row[6])
+            with self._stated():
+                parameters = json.loads(row[4])
+            yield Execution(row[0], node, component, key, parameters, row[5], row[6])
+
+    def _rows(self, query: str, *values: Any) -> list[tuple]:
+        with self._stated():
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _stated(self) -> Iterator[None]:
+        """Errors of SQLite, and of what a damaged page holds, become sentences with the file's name."""
+        try:
+            yield
+        except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+            passing = isinstance(error, sqlite3.OperationalError) and "decode" not in str(error).lower()
+            remedy = (
+                "give the same command again when that is over"
+                if passing
+                else "it is damaged: move it away, and the same command makes the steps again"
+            )
+            raise ValueError(
+                f"cannot use the lineage {self._path}: {error}; {remedy}, or choose another --pipeline_root"
+            ) from error

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import warnings
 
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from components.store import Lineage, Made
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import generations
 from jeat_tf.core.files import KeptWarning
@@ -228,3 +230,42 @@ class TestCommitPoints:
             generations.settle(str(folder), found)
             generations.commit(str(folder), write(9), step=9, **state)
             assert generations.newest(str(folder)).manifest.step == 9
+
+
+class TestLineage:
+    @pytest.fixture
+    def content(self, tmp_path):
+        lineage = Lineage(str(tmp_path / "intact.sqlite"))
+        for i in range(20):
+            lineage.begin(f"node-{i}", "data_prep", f"key-{i}", {"dataset": "digits"})
+            lineage.complete(f"key-{i}", [], [Made("a", "Examples", str(tmp_path / f"{i}"), f"d{i}", "s")], 1.0)
+        lineage.close()
+        return (tmp_path / "intact.sqlite").read_bytes()
+
+    def test_a_damaged_one_is_named_with_what_to_do(self, content, tmp_path):
+        path, refused = tmp_path / "lineage.sqlite", []
+        draw = random.Random(0)
+        for _ in range(30):
+            damaged = bytearray(content)
+            for at in (draw.randrange(100, len(damaged) - 1000) for _ in range(3)):
+                damaged[at : at + 1000] = draw.randbytes(1000)
+            path.write_bytes(damaged)
+            try:
+                lineage = Lineage(str(path))
+                for i in range(20):
+                    lineage.execution(f"key-{i}")
+                for artifact in lineage.find("d"):
+                    lineage.maker(artifact.id)
+                lineage.mean_seconds()
+                lineage.begin("node", "trainer", "key", {})
+                lineage.complete("key", [], [Made("a", "Model", str(tmp_path / "model"), "d", "s")], 1.0)
+                lineage.close()
+            except ValueError as error:
+                refused.append(str(error))
+        assert len(refused) > 10
+        assert all(str(path) in words and "choose another --pipeline_root" in words for words in refused)
+
+    def test_a_random_file_is_refused(self, tmp_path):
+        (tmp_path / "lineage.sqlite").write_bytes(os.urandom(5000))
+        with pytest.raises(ValueError, match="file is not a database; it is damaged: move it away"):
+            Lineage(str(tmp_path / "lineage.sqlite"))

@@ -21,9 +21,10 @@ from jeat_tf.methods.inner import (
     gaussian_noise,
     kl_attacked,
 )
-from jeat_tf.methods.objective import adversarial, discriminated, joint, perturbed
+from jeat_tf.methods.objective import adversarial, discriminated, joint, level, perturbed
 from jeat_tf.methods.recipes import methods
 from jeat_tf.methods.recipes.dat import DAT
+from jeat_tf.methods.recipes.der import DER
 from jeat_tf.methods.recipes.flow import Flow
 from jeat_tf.methods.recipes.igebm import IGEBM
 from jeat_tf.methods.recipes.jeat import JEAT
@@ -85,6 +86,7 @@ METHODS = {
     "standard": Standard(),
     "noise": Noise(0.1),
     "pgd_at": PGDAT(attack()),
+    "der": DER(attack()),
     "trades": TRADES(kl_attack()),
     "weat": WEAT(kl_attack()),
     "pre_jeat": PreJEAT(attack()),
@@ -147,7 +149,7 @@ def test_every_method_takes_finite_steps_logs_its_terms_and_is_traced_once(name)
 @pytest.mark.parametrize(
     ("method", "update", "prefix"),
     [
-        *((METHODS[name], None, "adv_") for name in ("pgd_at", "pre_jeat", "jeat", "robust_jem", "dat")),
+        *((METHODS[name], None, "adv_") for name in ("pgd_at", "der", "pre_jeat", "jeat", "robust_jem", "dat")),
         *((METHODS[name], None, "") for name in ("standard", "noise", "trades", "weat", "jem", "jem_dsm", "flow")),
         (WEAT(kl_attack(), classified="adversarial"), None, "adv_"),
         (Standard(), UPDATES["free"], "adv_"),
@@ -206,6 +208,12 @@ class TestLimits:
         assert_same(trained(TRADES(kl_attack(), beta=0.0)), standard_weights(), rtol=0)
         assert_same(trained(TRADES(kl_attack(epsilon=0.0))), standard_weights(), rtol=1e-5, atol=1e-6)
 
+    def test_der_without_its_regulariser_is_adversarial_training(self):
+        assert_same(trained(DER(attack(), beta=0.0)), trained(PGDAT(attack())), rtol=1e-6, atol=1e-7)
+
+    def test_der_of_images_that_no_attack_moves_is_standard_training(self):
+        assert_same(trained(DER(attack(epsilon=0.0))), standard_weights(), rtol=1e-6, atol=1e-7)
+
     def test_weat_with_equal_weights_is_trades(self, monkeypatch):
         monkeypatch.setattr("jeat_tf.methods.recipes.weat.weight", tf.ones_like)
         assert_same(trained(WEAT(kl_attack())), trained(TRADES(kl_attack())), rtol=1e-6, atol=1e-7)
@@ -249,6 +257,28 @@ class TestLimits:
         negatives = persistent(surrogate=joint_energy, relabel=True)
         expected = trained(joint(negatives, class_weight=0.0, energy_weight=0.0, joint_weight=1.0))
         assert_same(trained(IGEBM(**contrast(energy_l2=0.0))), expected, rtol=0)
+
+
+def test_der_lowers_the_change_of_energy_that_an_attack_makes():
+    def change(method):
+        keras.utils.set_random_seed(0)
+        model = EnergyClassifier(tiny_cnn(), method)
+        model.compile(keras.optimizers.Adam(1e-2))
+        history = model.fit(X, LABELS, batch_size=16, epochs=10, verbose=0).history
+        assert {"delta_energy", "delta_energy_squared"} <= set(history)
+        return history["delta_energy_squared"][-1]
+
+    assert change(DER(attack(), beta=1000.0)) < 0.5 * change(DER(attack(), beta=0.0))
+
+
+def test_the_loss_of_der_in_numbers():
+    net, x, x_adv = tiny_cnn(), tf.constant(X[:4]), tf.constant(X[4:8])
+    found = level(lambda *_: x_adv, beta=2.0)
+    out = found.loss(net, found.prepare(net, x, tf.constant(LABELS[:4]), seed()))
+    change = energy(net(x)) - energy(net(x_adv))
+    classification = tf.reduce_mean(cross_entropy(net, tf.constant(LABELS[:4]))(x_adv))
+    np.testing.assert_allclose(out.loss, classification + 2 * tf.reduce_mean(change**2), rtol=1e-5)
+    np.testing.assert_allclose(out.terms["delta_energy"], tf.reduce_mean(change), rtol=1e-5)
 
 
 class TestUpdates:

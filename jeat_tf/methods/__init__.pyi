@@ -1,4 +1,5 @@
 from .recipes.dat import DAT
+from .recipes.der import DER
 from .recipes.flow import Flow
 from .recipes.igebm import IGEBM
 from .recipes.jeat import JEAT
@@ -16,6 +17,7 @@ from .updates import AWP, SAM, Free
 __all__ = [
     "AWP",
     "DAT",
+    "DER",
     "Flow",
     "Free",
     "IGEBM",

@@ -165,6 +165,33 @@ def consistent(
     )
 
 
+def level(perturb: Perturb, *, beta: float) -> Objective:
+    """CE(x_adv) + beta mean (E(x) - E(x_adv))^2: energies that an attack does not change (DER).
+
+    Two forward passes in training mode, of x and of x_adv.
+
+    Args:
+      perturb: usually `attacked(cross_entropy, attack)`.
+      beta: weight of the second term; 0 leaves adversarial training.
+    """
+
+    def loss(net: Any, batch: Batch) -> LossOut:
+        each = energy(net(batch.x, training=True))
+        logits = net(batch.x_adv, training=True)
+        change = each - energy(logits)
+        classification = classification_loss(logits, batch.labels)
+        squared = tf.reduce_mean(tf.square(change))
+        terms = {
+            "cross_entropy": classification,
+            "delta_energy": tf.reduce_mean(change),
+            "delta_energy_squared": squared,
+        }
+        return LossOut(classification + beta * squared, logits, terms)
+
+    terms = ("cross_entropy", "delta_energy", "delta_energy_squared")
+    return Objective(loss, terms=terms, perturb=perturb, classifies_adversarial=True)
+
+
 def joint(
     negatives: Negatives,
     *,

@@ -5,6 +5,7 @@
 | standard   | x                    | -                        | CE(x)                                       |
 | noise      | x + N(0, std^2)      | -                        | CE(x_adv)                                   |
 | pgd_at     | attack on CE         | -                        | CE(x_adv)                                   |
+| der        | attack on CE         | -                        | CE(x_adv) + beta (E(x) - E(x_adv))^2        |
 | pre_jeat   | attack on E(x, y)    | -                        | CE(x_adv)                                   |
 | trades     | attack on KL         | -                        | CE(x) + beta KL                             |
 | weat       | attack on KL         | -                        | the same, times 1 / softplus of abs E(x)    |

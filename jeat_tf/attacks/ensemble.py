@@ -17,7 +17,6 @@ from jeat_tf.attacks.search import Search, predictions
 from jeat_tf.attacks.square import square
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import admit, admit_images, check_labels
-from jeat_tf.core.logits import check_logits
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -64,19 +63,25 @@ class Standing:
       broken_by: int16[N]; STANDING, MISCLASSIFIED, or the index of the run that broke the image.
       predicted: int32[N], the class of the adversarial image; -1 without one.
       distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
-      forwards, gradients: int64[N], passes of the image through the net.
+      forwards, gradients: int64[N], passes of the image through the net, that of the clean image and those of verdicts
+        among them.
       run, position: where to go on: this run is through with so many of its batches.
       x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
     """
 
     ARRAYS = ("broken_by", "predicted", "distance", "forwards", "gradients", "x_adv")
 
-    def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None):
-        """Starts with the images that are classified correctly; `keep` is the images, if x_adv is to be kept."""
+    def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None, *, passes: int = 0):
+        """
+        Args:
+          correct: bool[N], the images that are classified correctly.
+          keep: the images, if x_adv is to be kept.
+          passes: forward passes of each image that it took to know this.
+        """
         self.broken_by = np.where(correct, STANDING, MISCLASSIFIED).astype(np.int16)
         self.predicted = np.full(len(correct), -1, np.int32)
         self.distance = np.zeros(len(correct), np.float32)
-        self.forwards = np.zeros(len(correct), np.int64)
+        self.forwards = np.full(len(correct), passes, np.int64)
         self.gradients = np.zeros(len(correct), np.int64)
         self.x_adv = None if keep is None else np.array(keep, np.float32)
         self.run = self.position = 0
@@ -139,7 +144,7 @@ def autoattack(
     logits = clean_logits(oracle, x, labels, batch_size)
     correct = logits.argmax(axis=-1) == labels
     warn_of_misfits(oracle, x, labels, float(correct.mean()))
-    standing = Standing(correct, keep=x)
+    standing = Standing(correct, keep=x, passes=oracle.samples)
     for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=seed, batch_size=batch_size):
         pass
     assert standing.x_adv is not None
@@ -206,7 +211,7 @@ def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) ->
         batch = x[start : start + batch_size]
         parts.append(predictions(oracle, admit_images(batch)))
     logits = np.concatenate(parts)
-    check_logits(logits)
+    oracle.learn(logits)
     check_labels(labels, logits.shape[-1])
     return logits
 

@@ -72,7 +72,7 @@ class Named(NamedTuple):
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels
         warn_of_misfits(oracle, images, labels, float(correct.mean()))
-        standing = Standing(correct, keep=images)
+        standing = Standing(correct, keep=images, passes=oracle.samples)
         for _ in run_in_order(
             oracle, self.plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size
         ):

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from jeat_tf.core.logits import check_logits, check_output
@@ -92,10 +93,17 @@ class Oracle:
           ValueError: outputs that are not logits.
         """
         if not self._num_classes:
-            logits = self.compiled(self.logits, "logits")(tf.convert_to_tensor(x[:_LOOKED_AT])).numpy()
-            check_logits(logits)
-            self._num_classes = logits.shape[-1]
+            self.learn(self.compiled(self.logits, "logits")(tf.convert_to_tensor(x[:_LOOKED_AT])).numpy())
         return self._num_classes
+
+    def learn(self, logits: np.ndarray) -> None:
+        """Takes K from logits that the net gave for images as they are, so that it need not be asked.
+
+        Raises:
+          ValueError: outputs that are not logits.
+        """
+        check_logits(logits)
+        self._num_classes = logits.shape[-1]
 
     def logits(self, x: Images) -> tf.Tensor:
         """float32[B, K], the mean over `samples` passes."""

@@ -26,7 +26,8 @@ class Found(NamedTuple):
       broken: bool[B]; the float32 logits of x_adv itself are not those of the label (targeted: are those of the
         target).
       predicted: int32[B], the class of x_adv by these logits where it is broken; the label elsewhere.
-      forwards, gradients: int32[B], passes of this image through the net, forwards without those of the gradients.
+      forwards, gradients: int32[B], passes of this image through the net, forwards without those of the gradients. With
+        a coarse net for gradients, these are passes of that net: its checks by the other one are not counted.
     """
 
     x_adv: np.ndarray
@@ -119,12 +120,13 @@ def search(
         state = run(rows, state, tf.constant(start), tf.constant(stop), *tf.unstack(tf.cast(seed, tf.int32)))
         steps_run[index] += stop - start
     x_best[index], claimed[index] = state.x_best.numpy(), state.broken.numpy()
+    forwards = begin_cost.forwards + step_cost.forwards * steps_run + claimed  # a claim takes a pass to confirm
     broken, predicted = _confirmed(oracle, x_best, claimed, labels, targets if targeted else None)
     return Found(
         x_adv=x_best,
         broken=broken,
         predicted=predicted,
-        forwards=oracle.samples * (begin_cost.forwards + step_cost.forwards * steps_run),
+        forwards=oracle.samples * forwards,
         gradients=oracle.samples * (begin_cost.gradients + step_cost.gradients * steps_run),
     )
 

@@ -68,7 +68,7 @@ def pgd_search(
         begin=functools.partial(_begin, ball=ball, random_start=random_start),
         step=functools.partial(_step, ball=ball, loss=loss, step_size=step_size),
         num_steps=num_steps,
-        begin_cost=Cost(forwards=1, gradients=0),  # the forward pass is that of the confirmation
+        begin_cost=Cost(forwards=0, gradients=0),
         step_cost=Cost(forwards=0, gradients=1),
         targets=targets,
         targeted=targeted,

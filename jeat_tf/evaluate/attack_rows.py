@@ -152,7 +152,7 @@ def _attack_shard(
     kept = data.images[:] if config.save_adversarial or column.judge is not column.oracle else None
     stored = StoredStanding(
         path,
-        Standing(logits.argmax(-1) == data.labels, kept),
+        Standing(logits.argmax(-1) == data.labels, kept, passes=column.oracle.samples),
         identity | ({"shard": shard} if shard else {}),
     )
     standing = stored.standing
@@ -202,7 +202,7 @@ def results_of(
     """
     plan, protocol, in_ball = column.attack.plan, column.attack.protocol, column.attack.in_ball
     broken_by = names_of(standing, plan)
-    success = standing.broken_by >= 0
+    success, judged = standing.broken_by >= 0, 0
     found = {
         "correct": standing.broken_by == STANDING,
         "predicted": np.where(success, standing.predicted, logits.argmax(-1)),
@@ -211,9 +211,9 @@ def results_of(
         assert standing.x_adv is not None
         batches = np.array_split(standing.x_adv, -(-len(labels) // config.batch_size))
         found["predicted"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches])
-        found["correct"] = found["predicted"] == labels
+        found["correct"], judged = found["predicted"] == labels, column.judge.samples
     found |= {"broken_by": broken_by, "distance": standing.distance}
-    found |= {"forwards": standing.forwards, "gradients": standing.gradients}
+    found |= {"forwards": standing.forwards + judged, "gradients": standing.gradients}
     if config.save_adversarial and standing.x_adv is not None:
         found["x_adv"] = standing.x_adv
     row = AttackRow(
@@ -225,7 +225,7 @@ def results_of(
         broken_by={name: int(np.sum(broken_by == name)) for name in dict.fromkeys(broken_by) if name},
         largest_distance=float(standing.distance.max()),
         median_distance=float(np.median(standing.distance[success])) if success.any() else None,
-        forwards=int(standing.forwards.sum()),
+        forwards=int(found["forwards"].sum()),
         gradients=int(standing.gradients.sum()),
         seconds=round(seconds, 2),
         protocol=protocol,

@@ -19,7 +19,7 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.evaluate.robustness import attack_names
+from jeat_tf.evaluate.threats import attack_names
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.samples import FILES, file_batches
 

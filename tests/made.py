@@ -42,7 +42,7 @@ def attack_results(rows: tuple[AttackRow, ...], *, masking: Masking | None = Non
     """An evaluation with these rows."""
     return AttackResults(
         **vars(dataclasses.replace(SUBJECT, **subject)), batch_size=50, gradients="float32", samples=1, refine_steps=0,
-        norm="linf", adaptive=False, expectation_over_transformation="none", shards=1, results=rows, checks=(),
+        norm="linf", adaptive=False, expectation_over_transformation="none", shards=1, results=rows,
         gradient_masking=masking,
     )  # fmt: skip
 

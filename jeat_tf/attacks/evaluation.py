@@ -22,6 +22,7 @@ NAMES = {
     "cw_l2": "Carlini & Wagner's least l2 distance",
     "cw_l2_fixed": "the same with one constant, 0.2",
     "cw_linf_min": "the least l-inf distance",
+    "fab_min": "FAB's least distance in the norm of the ball",
     "apgd-ce": "AutoAttack's APGD on the cross-entropy",
     "apgd-dlr": "AutoAttack's APGD on the ratio of logit differences",
     "apgd-t": "AutoAttack's targeted APGD",

@@ -24,13 +24,14 @@ from jeat_tf.attacks.ensemble import (
     run_in_order,
 )
 from jeat_tf.attacks.evaluation import NAMES, Robustness
+from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.values import PGD
-from jeat_tf.core.balls import L2, Ball, Linf
+from jeat_tf.core.balls import L2, Ball, Linf, ball_of
 from jeat_tf.core.checks import admit
 from jeat_tf.core.seeds import as_seed
 from jeat_tf.core.units import number
@@ -94,9 +95,8 @@ def named(name: str, ball: Ball) -> Named:
 
     Args:
       name: noise, fgsm, fgsm_rs, pgdN, energyN, cw_linfN (N steps; pgdNxR with R restarts;
-        pgdN@2/255 with steps of 2/255), cw_l2, cw_l2_fixed,
-        cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-plus, autoattack-rand,
-        autoattack-fast.
+        pgdN@2/255 with steps of 2/255), cw_l2, cw_l2_fixed, cw_linf_min, fab_min, apgd-ce, apgd-dlr, apgd-t, fab,
+        fab-t, square, autoattack, autoattack-plus, autoattack-rand, autoattack-fast.
       ball: where x_adv may be.
 
     Raises:
@@ -196,6 +196,13 @@ def _cw_linf_min(ball: Ball) -> Named:
     return _nearest("cw_linf_min", search, Linf(1.0), 2 * 9 * _C_W_STEPS, words)
 
 
+def _fab_min(ball: Ball) -> Named:
+    everywhere = Linf(1.0) if ball.norm == "linf" else ball_of(ball.norm, float("inf"))
+    words = f"least {ball.norm} distance by FAB without a target, 100 steps, no bound"
+    search = functools.partial(fab, ball=everywhere, verdict_only=False)
+    return _nearest("fab_min", search, everywhere, 1900, words)
+
+
 def _single(name: str, search: Search, ball: Ball, passes: int, protocol: str) -> Named:
     return Named(name, ball, Plan((Run(name, search, ball, passes),), by_logit), protocol)
 
@@ -211,6 +218,7 @@ _PLAIN: dict[str, Callable[[Ball], Named]] = {
     "cw_l2": _cw_l2,
     "cw_l2_fixed": _cw_l2_fixed,
     "cw_linf_min": _cw_linf_min,
+    "fab_min": _fab_min,
 }
 _ASCENTS = {
     "pgd": ("the cross-entropy", losses.cross_entropy, 20),

@@ -1,6 +1,7 @@
 """Settings of `python -m jeat_tf.evaluate`."""
 
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
+from jeat_tf.core.balls import BALLS
 from jeat_tf.core.values import Value, setting, value
 from jeat_tf.models.origin import Origin
 
@@ -72,8 +73,8 @@ class EvaluateConfig(Value):
     attacks: str = setting(
         "clean,fgsm,pgd20,pgd50,energy",
         "comma-separated: clean, noise, fgsm, fgsm_rs, pgdN, pgdNxR (R restarts), energyN (on E(x, y)), cw_linf, "
-        "cw_l2, cw_l2_fixed, cw_linf_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, autoattack-fast, "
-        "autoattack-plus, autoattack-rand; none: no attack",
+        "cw_l2, cw_l2_fixed, cw_linf_min, fab_min, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, autoattack, "
+        "autoattack-fast, autoattack-plus, autoattack-rand; none: no attack",
     )
     targets: str = setting(
         "none",
@@ -81,7 +82,10 @@ class EvaluateConfig(Value):
         "in turn; none: any class but the label is a success",
         choices=("none", "next", "random", "all"),
     )
-    norm: str = setting("linf", "ball of the attacks", choices=("linf", "l2", "l1"))
+    norm: str = setting(
+        "linf",
+        "ball of the attacks: linf, l2, l1, or several with commas, each then with one radius, for the worst case",
+    )
     epsilon: str = setting("", "radii of the ball in pixels, comma-separated, e.g. 8/255,4/255; empty: the run's own")
     split: str = setting("test", "TFDS split")
     num_images: int = setting(0, "evaluate the first so many images; 0: all", at_least=0)
@@ -102,3 +106,16 @@ class EvaluateConfig(Value):
     save_adversarial: bool = setting(False, "also write the adversarial images", identity=False)
     resume: bool = setting(True, "go on with an evaluation that was interrupted", identity=False)
     output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms of the balls."""
+        return tuple(word.strip() for word in self.norm.split(","))
+
+    def _check(self) -> None:
+        super()._check()
+        for word in self.norms:
+            if word not in BALLS or self.norms.count(word) > 1:
+                raise ValueError(
+                    f"expected --norm={', '.join(BALLS)}, or several of them with commas, received {self.norm}"
+                )

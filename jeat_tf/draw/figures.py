@@ -228,6 +228,8 @@ def _robustness(scene: Scene, results: dict[str, AttackResults]) -> Iterator[Dra
         for name, found in results.items():
             if found.weights_sha256 != scene.identities[name]["weights_sha256"]:
                 continue  # of a net that was trained further, or anew
+            if "," in found.norm:
+                continue  # one radius for each of several norms
             rows = [row for row in found.results if row.attack == attack and row.in_ball]
             if len(rows) < 2:
                 continue

@@ -17,7 +17,7 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.balls import Ball, epsilon_text
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.classes import by_class, over_targets
-from jeat_tf.metrics.intervals import wilson_interval
+from jeat_tf.metrics.intervals import accuracy_of
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.results import AttackRow
 from jeat_tf.runs.verdict_parts import state_file
@@ -59,25 +59,28 @@ def columns(
     suspected: bool,
     turned: Callable[[Named], Sequence[Named]] = lambda attack: (attack,),
 ) -> Iterator[Column]:
-    """The attacks in every ball; those of the least distance once.
+    """The attacks in every ball; those of the least distance once for each norm.
 
     Args:
       names: of attacks, as on the command line; "clean" is none.
-      balls: the largest first.
+      balls: of one norm the largest first.
       oracle: the net that is attacked, and decides.
       blind: the net without its refinement, if attacks on that are to be shown as well.
       suspected: there are signs of gradient masking, so that fast attacks get more to do.
       turned: an attack -> the attacks to run in its place, e.g. one to each target.
     """
-    for i, ball in enumerate(balls):
+    seen: set[tuple[str, str]] = set()
+    for ball in balls:
         for name in names:
             if name == "clean":
                 continue
             attack = named(name, ball)
             if name == _FAST and suspected:
                 attack = _escalated(attack, ball)
-            if i and not attack.in_ball:
+            unbounded = (name, attack.ball.norm)
+            if not attack.in_ball and unbounded in seen:
                 continue
+            seen.add(unbounded)
             attacks = turned(attack)
             turns = range(1, 1 + len(attacks)) if len(attacks) > 1 else (None,)
             attacked = [
@@ -218,6 +221,7 @@ def results_of(
         found["x_adv"] = standing.x_adv
     row = AttackRow(
         attack=column.name,
+        norm=column.attack.ball.norm,
         epsilon=column.ball.epsilon if in_ball else None,
         epsilon_text=epsilon_text(column.ball) if in_ball else "no bound",
         in_ball=in_ball,
@@ -268,13 +272,3 @@ def _progress(plan: Plan, standing: Standing, total: int, batch_size: int) -> in
     finished = sum(run.passes for run in plan.runs[: standing.run])
     at_hand = plan.runs[standing.run].passes * min(standing.position * batch_size, left)
     return (len(standing.broken_by) - left) * total + left * finished + at_hand
-
-
-def accuracy_of(correct: np.ndarray) -> dict[str, Any]:
-    """Accuracy, its 95% Wilson interval and the counts, of bool[N]."""
-    return {
-        "accuracy": float(np.mean(correct)),
-        "interval_95": wilson_interval(int(correct.sum()), len(correct)),
-        "correct": int(correct.sum()),
-        "images": len(correct),
-    }

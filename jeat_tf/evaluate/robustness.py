@@ -15,21 +15,23 @@ from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
 from jeat_tf.attacks.ensemble import clean_logits
 from jeat_tf.attacks.misfits import misfits
-from jeat_tf.attacks.named import Named, named
+from jeat_tf.attacks.named import Named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.targeted import toward
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import records
-from jeat_tf.core.balls import Ball, ball_of, epsilon_text
+from jeat_tf.core.balls import Ball
 from jeat_tf.core.files import own_folder, writable_folder, write_arrays
 from jeat_tf.core.flat import flatten, replace
-from jeat_tf.core.units import numbers
 from jeat_tf.data.labelled import LabelledImages
-from jeat_tf.evaluate.attack_rows import accuracy_of, attack, columns, merged, results_of
-from jeat_tf.evaluate.classes import by_class, per_class
+from jeat_tf.evaluate.attack_rows import attack, columns, merged, results_of
+from jeat_tf.evaluate.classes import by_class
 from jeat_tf.evaluate.density import labelled
+from jeat_tf.evaluate.distances import Distances, curves_of, draw_curves
+from jeat_tf.evaluate.threats import attack_names, balls_of, worst_rows
+from jeat_tf.metrics.intervals import accuracy_of
 from jeat_tf.models.files import load_net, net_file
 from jeat_tf.models.foreign import Adapted
 from jeat_tf.models.precision import in_bfloat16
@@ -41,7 +43,6 @@ from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
 
 _LOOKED_AT = 64  # images of the checks that need no gradients
-_USUAL = {"linf": "8/255", "l2": "0.5", "l1": "12"}  # radii of CIFAR-10, as examples
 # In all processes that work on one evaluation.
 _SAME = ("model_sha256", "weights_sha256", "changes", "data_sha256", "seed")
 
@@ -63,7 +64,7 @@ def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
     """
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
     run = run_config(config.model)
-    names, balls = attack_names(config), _balls(config, run)
+    names, balls = attack_names(config), balls_of(config, run)
     read, data = config.origin.read(config.model), labelled(config, run)
     check_fit(read.net, data.name, data.image_shape, data.num_classes)
     plain_net = load_net(config.audit.transfer_from, trust=config.origin.trust) if config.audit.transfer_from else None
@@ -158,6 +159,7 @@ def _evaluated(
         )
         rows.append(row)
     worst: dict[Ball, np.ndarray] = {}
+    nearest: dict[str, Distances] = {}
     for _, group in itertools.groupby(attacked, key=lambda each: (each[0].name, each[0].ball)):
         parts = []
         for column, standing, seconds in group:
@@ -169,17 +171,14 @@ def _evaluated(
         rows.append(row)
         if column.attack.in_ball:
             worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
-    for ball, stands in worst.items():
-        rows.append(
-            AttackRow(
-                attack="worst case",
-                epsilon=ball.epsilon,
-                epsilon_text=epsilon_text(ball),
-                protocol="all rows above",
-                **accuracy_of(stands),
-                per_class=per_class(data.labels, stands, num_classes),
-            )
-        )
+        elif column.shift is None:
+            norm = column.attack.ball.norm
+            nearest[f"{column.name} {norm}"] = Distances(norm, correct, standing.broken_by >= 0, standing.distance)
+    for each in nearest.values():
+        for ball in (ball for ball in balls if ball.norm == each.norm):
+            worst[ball] = worst.get(ball, correct) & each.stand(ball.epsilon)
+    rows += worst_rows({ball: worst[ball] for ball in balls if ball in worst}, data.labels, num_classes)
+    curves = curves_of(nearest)
 
     report = AttackResults(
         **vars(subject) | vars(settings) | {"checks": tuple(checks)},
@@ -190,39 +189,13 @@ def _evaluated(
         shards=len(shards),
         results=tuple(rows),
         gradient_masking=audit,
+        curves=curves,
     )
+    draw_curves(folder, curves)
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     records.write_record(os.path.join(folder, ATTACKS), report)
     forget(state)
     return report
-
-
-def _balls(config: EvaluateConfig, run: TrainConfig | None) -> list[Ball]:
-    """The balls, the largest first."""
-    radii = numbers(config.epsilon) or ((run.ball.epsilon,) if run and run.ball.norm == config.norm else ())
-    if not radii:
-        known = f"an {config.norm} radius has no default" if run else "the net comes without the settings of a run"
-        raise ValueError(f"expected --epsilon, e.g. {_USUAL[config.norm]}: {known}")
-    return [ball_of(config.norm, radius) for radius in sorted(set(radii), reverse=True)]
-
-
-def attack_names(config: EvaluateConfig) -> list[str]:
-    """Names of the attacks that the settings ask for.
-
-    Raises:
-      ValueError: none, an unknown one, or settings that no evaluation can have.
-    """
-    names = [name.strip() for name in config.attacks.split(",") if name.strip()]
-    if not names:
-        raise ValueError("expected --attacks, received none; e.g. --attacks=clean,pgd20,autoattack")
-    for radius in numbers(config.epsilon):
-        ball_of(config.norm, radius)
-        if not 0 < radius < float("inf"):
-            raise ValueError(f"expected epsilon > 0, received {radius:g}")
-    for name in names:
-        if name != "clean":
-            named(name, ball_of(config.norm, 1.0))
-    return names
 
 
 def _turned(config: EvaluateConfig, num_classes: int) -> Callable[[Named], Sequence[Named]]:

@@ -28,9 +28,31 @@ def draw_robustness_curves(
     norms = {ball.norm for ball in balls}
     if len(norms) != 1:
         raise ValueError(f"expected balls of one norm, received {sorted(norms)}")
-    norm = norms.pop()
+    return _over_epsilon(norms.pop(), [ball.epsilon for ball in balls], right, num_images, attack)
+
+
+def draw_distance_curves(
+    norm: str, epsilons: Sequence[float], right: dict[str, np.ndarray], *, num_images: int
+) -> Figure:
+    """Accuracy over epsilon as least distances give it, with 95% Wilson intervals as bands.
+
+    Args:
+      norm: "linf", "l2" or "l1".
+      epsilons: radii in pixels.
+      right: int[len(epsilons)] of each attack, by name: images without an adversarial image inside the radius.
+      num_images: attacked.
+
+    Raises:
+      ValueError: counts that are not one for each radius, or above `num_images`.
+    """
+    return _over_epsilon(norm, epsilons, right, num_images, "the nearest adversarial images")
+
+
+def _over_epsilon(
+    norm: str, radii: Sequence[float], right: dict[str, np.ndarray], num_images: int, attack: str
+) -> Figure:
     # l-inf radii are published in 255ths of the pixel range, other radii in pixels.
-    epsilons = np.array([ball.epsilon for ball in balls]) * (255 if norm == "linf" else 1)
+    epsilons = np.array(radii) * (255 if norm == "linf" else 1)
     figure, axes = panels(1, 1, width=5.0, height=3.6)
     ax = axes[0, 0]
     for name, style in line_styles(right).items():

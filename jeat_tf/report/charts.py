@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 
 from jeat_tf.core.balls import ball_of
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
+from jeat_tf.figures.heat_maps import draw_heat_maps
 from jeat_tf.report.summary import Method
 from jeat_tf.runs.results import AttackResults
 
 _QUANTITIES = ("val_accuracy", "val_robust_accuracy", "cross_entropy", "gap", "gradient_norm", "saturation")
 _DPI = 110
+_TABLES = 6  # of one method
 _LINES = 8  # in a chart: more cannot be told apart
 
 
@@ -54,6 +56,8 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
 def _over_epsilon(report: AttackResults) -> Iterator[tuple[tuple, np.ndarray]]:
     """(what is the same for curves in one chart, images right at each radius) of attacks at several radii."""
     clean = [row for row in report.results if row.attack == "clean"]
+    if "," in report.norm:  # one radius for each of several norms
+        return
     for attack in dict.fromkeys(row.attack for row in report.results):
         attacked = sorted(
             (row for row in report.results if row.attack == attack and row.epsilon), key=lambda row: row.epsilon or 0.0
@@ -64,6 +68,26 @@ def _over_epsilon(report: AttackResults) -> Iterator[tuple[tuple, np.ndarray]]:
         epsilons = tuple(row.epsilon for row in shown)
         images = f"{report.dataset}, {report.images}"
         yield (attack, report.norm, epsilons, shown[0].images, images), np.array([row.correct for row in shown])
+
+
+def class_tables(methods: Sequence[Method]) -> Iterator[Chart]:
+    """Which class is taken for which under each attack, at its first radius; the first finished seed of each method."""
+    for method in methods:
+        report = method.shown.reports.get("evaluation/results.json")
+        rows = report.results if isinstance(report, AttackResults) else ()
+        known = [np.sum(row.confusion, axis=1) for row in rows if row.confusion is not None]
+        tables: dict[str, np.ndarray] = {}
+        for row in rows:
+            counts = row.reached or row.confusion
+            if counts is not None and known:  # images of each class, which a table of all targets does not tell
+                tables.setdefault(row.attack, 100 * np.array(counts) / np.maximum(known[0], 1)[:, None])
+        if tables:
+            shown = dict(list(tables.items())[:_TABLES])
+            classes = [str(i) for i in range(len(next(iter(shown.values()))))]
+            drawn = draw_heat_maps(shown, classes, classes, down="class", across="taken for")
+            yield Chart(
+                _png(drawn), f"Images of each class by the class they are taken for, in per cent: {method.name}"
+            )
 
 
 def _few(curves: dict[str, Any]) -> Iterator[dict[str, Any]]:

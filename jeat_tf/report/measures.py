@@ -9,7 +9,7 @@ from jeat_tf.core.records import plain
 from jeat_tf.metrics.features import score_names
 from jeat_tf.report.collect import Run
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
-from jeat_tf.runs.results import AttackResults, CalibrationResults, FisherResults, OodResults, Subject
+from jeat_tf.runs.results import AttackResults, AttackRow, CalibrationResults, FisherResults, OodResults, Subject
 from jeat_tf.runs.training import FILE, Training
 
 ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
@@ -105,18 +105,19 @@ def measured(run: Run) -> list[Value]:
 
 
 def _accuracy(report: AttackResults, file: str, folder: str) -> Iterator[Value]:
-    norm = report.norm
     for row in report.results:
-        epsilon = row.epsilon
-        radius = "no bound" if epsilon is None else _radius(ball_of(norm, epsilon))
+        epsilon, norm = row.epsilon, row.norm or report.norm
         title, protocol = row.attack, row.protocol
-        if title != "clean":
-            title += f" {radius}"
+        if title == "worst of all":
+            title = f"worst of {report.norm.replace(',', ', ')}"
+        elif title != "clean":
+            title += " no bound" if epsilon is None else f" {_radius(ball_of(norm, epsilon))}"
             protocol += f"; {'l-inf' if norm == 'linf' else norm} ball" if epsilon is not None else "; no bound"
-        if row.attack == "worst case":
-            protocol = "an image counts if no attack broke it: " + ", ".join(
-                other.attack for other in report.results if other.epsilon == epsilon and other is not row
-            )
+        if row.attack in ("worst case", "worst of all"):
+            others = [other for other in report.results if other.attack not in ("clean", "worst case", "worst of all")]
+            tried = [other.attack for other in others if row.attack == "worst of all" or _counts(other, row, norm)]
+            where = protocol.rpartition(" broke it")[2] if row.attack == "worst of all" else ""
+            protocol = f"an image counts if no attack broke it{where}: {', '.join(dict.fromkeys(tried))}"
         protocol += f"; {_images(report)}"
         if report.expectation_over_transformation != "none":
             protocol += f"; {report.expectation_over_transformation}"
@@ -124,6 +125,14 @@ def _accuracy(report: AttackResults, file: str, folder: str) -> Iterator[Value]:
         note = f"{row.correct} of {row.images}, 95% interval {100 * low:.1f} to {100 * high:.1f}"
         column = Column(ACCURACY, _titled(title, folder, "evaluation"), "%", "higher", protocol)
         yield Value(column, 100 * row.accuracy, "", file, note)
+        if known := [share for share in row.per_class or () if share is not None]:
+            worst = column._replace(title=f"worst class, {column.title}", main=False)
+            yield Value(worst, 100 * min(known), "", file, f"{len(known)} classes")
+
+
+def _counts(other: AttackRow, worst: AttackRow, norm: str) -> bool:
+    """Whether an attack is among those of a worst case."""
+    return (other.norm or norm) == norm and other.epsilon in (worst.epsilon, None)
 
 
 def _radius(ball: Ball) -> str:

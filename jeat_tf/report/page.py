@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from jeat_tf.report.audits import audit, run_facts
-from jeat_tf.report.charts import robustness_curves, training_curves
+from jeat_tf.report.charts import class_tables, robustness_curves, training_curves
 from jeat_tf.report.collect import Drawing
 from jeat_tf.report.measures import GROUPS, Column
 from jeat_tf.report.pictures import drawings_by_kind, of_chart, plots, sample_grid
@@ -76,6 +76,7 @@ def render(
         further=_grouped([column for column in columns if not column.main], heads),
         protocols=_grouped([column for column in columns if column.protocol], heads),
         charts=[of_chart(chart) for chart in [*robustness_curves(methods), *training_curves(methods)]],
+        classes=[of_chart(chart) for chart in class_tables(methods)],
         samples=[(method.name, grid) for method in methods if (grid := sample_grid(method))],
         drawings=drawings_by_kind(drawings),
         plots=[(method.name, pictures) for method in methods if (pictures := plots(method))],

@@ -1,6 +1,7 @@
 """What `evaluate` leaves on disk: `results.json` of its attacks, and a file for each other measure."""
 
 import datetime
+from typing import NamedTuple
 
 from jeat_tf.attacks.gradient_masking import Finding, Masking
 from jeat_tf.core.files import sha256
@@ -85,9 +86,10 @@ class AttackRow(Accuracy):
     The fields that have a default are None of rows that are no attack of their own.
 
     Attributes:
-      attack: its name, "clean" or "worst case".
+      attack: its name, "clean", "worst case" or, over several norms, "worst of all".
       epsilon: radius of the ball; None of an attack without bound.
       protocol: what was done, in words.
+      norm: of the ball, or of the distances of an attack without bound.
       epsilon_text: the radius as one writes it.
       in_ball: whether successes count inside the ball alone.
       broken_by: images by the run that broke them.
@@ -104,6 +106,7 @@ class AttackRow(Accuracy):
     attack: str
     epsilon: float | None
     protocol: str
+    norm: str | None = None
     epsilon_text: str | None = None
     in_ball: bool | None = None
     broken_by: dict[str, int] | None = None
@@ -115,6 +118,24 @@ class AttackRow(Accuracy):
     per_class: tuple[float | None, ...] | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
     reached: tuple[tuple[int, ...], ...] | None = None
+
+
+class Curve(NamedTuple):
+    """Accuracy over epsilon of one attack that looks for the nearest adversarial image.
+
+    Attributes:
+      attack: its name and norm.
+      norm: of the radii.
+      epsilons: radii, from 0.
+      correct: images without an adversarial image inside each radius, of those classified correctly.
+      images: of how many.
+    """
+
+    attack: str
+    norm: str
+    epsilons: tuple[float, ...]
+    correct: tuple[int, ...]
+    images: int
 
 
 @record
@@ -143,13 +164,14 @@ class AttackResults(Record, AttackSettings, Subject):
     """Accuracy of a net, clean and under attacks: `results.json`.
 
     Attributes:
-      norm: of the balls.
+      norm: of the balls; several with commas.
       targets: class that attacks had to reach, "next", "random" or "all"; "none": any but the label.
       adaptive: the attacks knew of what hides gradients: BPDA, refinement, or a random net.
       expectation_over_transformation: over what gradients and verdicts are means, in words, or "none".
       shards: parts that the images were attacked in.
       results: a row for each attack and ball.
       gradient_masking: the audit; None where none was made.
+      curves: of attacks without bound.
     """
 
     MADE_BY = "python -m jeat_tf.evaluate --attacks=..."
@@ -161,6 +183,7 @@ class AttackResults(Record, AttackSettings, Subject):
     results: tuple[AttackRow, ...]
     gradient_masking: Masking | None = None
     targets: str = "none"
+    curves: tuple[Curve, ...] = ()
 
 
 @record

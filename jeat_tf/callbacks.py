@@ -3,10 +3,10 @@
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
 from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import DivergenceError, Guard
-from jeat_tf.methods.monitoring import ChainBoard
+from jeat_tf.methods.monitoring import Board
 
 __all__ = [
-    "ChainBoard",
+    "Board",
     "Checkpoints",
     "DivergenceError",
     "EnergyChanges",

@@ -14,6 +14,7 @@ from jeat_tf.core.records import plain
 from jeat_tf.methods.guard import DivergenceError, Guard
 from jeat_tf.methods.guard_files import read_events
 from jeat_tf.methods.inner import Persistent, attacked
+from jeat_tf.methods.monitoring import Board
 from jeat_tf.methods.objective import joint, perturbed
 from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.methods.recipes.pgd_at import PGDAT
@@ -264,7 +265,7 @@ class TestMeasures:
 class TestEvents:
     def test_are_told_written_and_known_to_a_resumed_run(self, tmp_path, capsys):
         path = tmp_path / "guard.json"
-        guard = begun(recoveries=2, path=str(path), log_dir=str(tmp_path / "logs"))
+        guard = begun(recoveries=2, path=str(path), board=Board(str(tmp_path / "logs"), X[:2], LABELS[:2]))
         feed(guard, HEALTHY, 20)
         feed(guard, HEALTHY | {"gap": 30.0})
         feed(guard, {"loss": np.nan})
@@ -278,7 +279,7 @@ class TestEvents:
         }
         tags = [
             (event.step, value.tag)
-            for file in sorted((tmp_path / "logs" / "guard").iterdir())
+            for file in sorted((tmp_path / "logs").iterdir())
             for event in tf.compat.v1.train.summary_iterator(str(file))
             for value in event.summary.value
         ]
@@ -300,14 +301,14 @@ class TestEvents:
 
     def test_a_stop_is_written_with_its_step_and_forgotten_by_a_run_that_goes_on(self, tmp_path):
         path = tmp_path / "guard.json"
-        guard = begun(recoveries=0, path=str(path), log_dir=str(tmp_path / "logs"))
+        guard = begun(recoveries=0, path=str(path), board=Board(str(tmp_path / "logs"), X[:2], LABELS[:2]))
         feed(guard, HEALTHY, 3)
         with pytest.raises(DivergenceError):
             feed(guard, HEALTHY | {"gap": 2000.0})
         (stop,) = read_events(str(path))
         assert (stop.step, stop.action, stop.value, stop.limit) == (4, "stop", 2000.0, 1000.0)
         assert stop.restored_step is None
-        assert os.listdir(tmp_path / "logs" / "guard")
+        assert os.listdir(tmp_path / "logs")
         assert begun(guard.model, recoveries=0, path=str(path)).events == []
 
     def test_looking_needs_no_model_beyond_its_step(self):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from jeat_tf.config import build
 from jeat_tf.config.flags import parsed
@@ -20,6 +22,7 @@ from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.guard import DivergenceError, Guard, _Alarm
 from jeat_tf.methods.guard_files import read_events
+from jeat_tf.methods.monitoring import Board
 from jeat_tf.methods.updates import Free
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.training import read_training
@@ -70,25 +73,46 @@ class TestARun:
         assert {"loss", "gap", "energy_pos", "energy_neg", "val_accuracy", "val_robust_accuracy"} <= set(result.logs)
         assert from_json(TrainConfig, (folder / "config.json").read_text()) == config
 
-    def test_tensorboard_can_read_it(self, run):
+    def test_tensorboard_reads_one_run_of_grouped_and_described_tags(self, run):
         logs = run[2] / "logs"
-        scalars = {}
-        for part in ("train", "validation", "chains"):
-            events = EventAccumulator(str(logs / part), size_guidance={"tensors": 0}).Reload()
-            scalars |= {f"{part}/{tag}": events.Tensors(tag) for tag in events.Tags()["tensors"]}
-        for tag in (
-            "train/epoch_loss", "train/epoch_energy_pos", "train/epoch_energy_neg", "train/epoch_gap",
-            "train/epoch_cross_entropy", "train/epoch_accuracy", "train/epoch_gradient_norm",
-            "train/epoch_learning_rate", "validation/epoch_accuracy", "validation/epoch_robust_accuracy",
-            "chains/chain/gradient", "chains/chain/saturated", "chains/chain/age", "chains/chain/ages",
-        ):  # fmt: skip
-            assert len(scalars[tag]) == 2, tag
-        ages = [float(tf.make_ndarray(e.tensor_proto)) for e in scalars["chains/chain/age"]]
+        assert all(path.is_file() for path in logs.iterdir())  # a folder would be a run of its own
+        events = EventAccumulator(str(logs), size_guidance={"tensors": 0}).Reload()
+        tags = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
+        scalars = {
+            *("loss/training", "loss/validation", "loss/cross_entropy"),
+            *("accuracy/adversarial", "accuracy/validation", "accuracy/validation_robust"),
+            *("energy/gap", "energy/data", "energy/negatives", "energy/squared", "chain/saturation"),
+            *("buffer/gradient", "buffer/at_ends", "buffer/age", "buffer/ages"),
+            *("optimizer/gradient_norm", "optimizer/learning_rate"),
+        }
+        images = {"images/adversarial", "images/negatives", "images/buffer"}
+        others = {"custom_scalars__config__", "_hparams_/session_start_info"}
+        assert set(tags) == scalars | images | others
+        for tag in scalars:
+            assert [event.step for event in tags[tag]] == [4, 8], tag
+        for tag in scalars | images:
+            assert events.SummaryMetadata(tag).summary_description.endswith((".", "0.6.")), tag
+        history = json.loads((run[2] / "history.json").read_text())
+        for name, tag in (("adv_accuracy", "accuracy/adversarial"), ("gap", "energy/gap")):
+            found = [float(tf.make_ndarray(event.tensor_proto)) for event in tags[tag]]
+            assert found == pytest.approx([entry[name] for entry in history])
+        ages = [float(tf.make_ndarray(e.tensor_proto)) for e in tags["buffer/age"]]
         # All 300 slots are drawn at each of four steps an epoch, and 5% of them restart.
         assert ages == pytest.approx([sum(0.95**k for k in range(steps)) for steps in (4, 8)], rel=0.05)
-        for tag in ("images/x_adv", "images/negatives", "images/buffer"):
-            width, height, png = tf.make_ndarray(scalars[f"chains/{tag}"][0].tensor_proto)[:3]
+        for tag in images:
+            width, height, png = tf.make_ndarray(tags[tag][0].tensor_proto)[:3]
             assert tf.io.decode_png(png).shape == (int(height), int(width), 1)
+
+    def test_tensorboard_opens_with_charts_of_tags_that_are_there(self, run):
+        events = EventAccumulator(str(run[2] / "logs")).Reload()
+        layout = layout_pb2.Layout()
+        layout.ParseFromString(tf.make_ndarray(events.Tensors("custom_scalars__config__")[0].tensor_proto).item())
+        (category,) = layout.category
+        assert category.title == "What to watch"
+        assert category.chart[0].title.startswith("Gap of energies")
+        tags = events.Tags()["tensors"]
+        for chart in category.chart:
+            assert any(re.search(pattern, tag) for pattern in chart.multiline.tag for tag in tags), chart.title
 
     def test_hyper_parameters_are_comparable(self, run):
         events = EventAccumulator(str(run[2] / "logs")).Reload()
@@ -200,7 +224,7 @@ class TestResume:
                 raise MemoryError
 
         with monkeypatch.context() as patch:
-            patch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", die)
+            patch.setattr(Board, "on_train_batch_end", die)
             with pytest.raises(MemoryError):
                 train(config)
         train(config)

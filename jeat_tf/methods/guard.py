@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from jeat_tf.core.files import begin_anew, read_arrays, whole_file
 from jeat_tf.core.records import plain, typed
 from jeat_tf.methods import guard_files
 from jeat_tf.methods.guard_files import GuardEvent
 from jeat_tf.methods.logs import ADVERSARIAL
+from jeat_tf.methods.monitoring import Board
 
 
 class DivergenceError(ArithmeticError):
@@ -61,7 +61,7 @@ class Guard(keras.callbacks.Callback):
         max_saturation: float = 0.6,
         max_accuracy_drop: float = 0.2,
         window: int = 200,
-        log_dir: str = "",
+        board: Board | None = None,
         path: str = "",
     ):
         """What is not finite is an alarm always; a threshold of 0 does not look.
@@ -82,7 +82,7 @@ class Guard(keras.callbacks.Callback):
           max_accuracy_drop: bound on the fall of the batches' accuracy, mean of ten steps, against the ten that lie 50
             steps before; a fall within five standard errors of these means is noise of small batches.
           window: steps that medians are taken over; fewer than twenty values do not count.
-          log_dir: TensorBoard folder of the run; events go to `<log_dir>/guard`. Empty writes none.
+          board: the run's TensorBoard events, which are told of the guard's.
           path: JSON file that keeps the events, so that a resumed run knows of them; `save_state` writes beside it.
             Empty writes none.
         """
@@ -92,7 +92,7 @@ class Guard(keras.callbacks.Callback):
         self.gap_factor, self.gap_floor = gap_factor, gap_floor
         self.gradient_factor, self.gradient_floor = gradient_factor, gradient_floor
         self.max_saturation, self.max_accuracy_drop = max_saturation, max_accuracy_drop
-        self.log_dir, self.path = log_dir, path
+        self.board, self.path = board, path
         self.events: list[GuardEvent] = []
         self._windows: dict[str, deque[float]] = {
             "gap": deque(maxlen=window),
@@ -268,12 +268,8 @@ class Guard(keras.callbacks.Callback):
         print(f"\n{line}", flush=True)  # a progress bar may stand on the line
         if self.path:
             guard_files.write_events(self.path, self.events)
-        if self.log_dir:
-            writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "guard"))
-            with writer.as_default(step=event.step):
-                tf.summary.scalar("guard/recoveries", recoveries)
-                tf.summary.text("guard/event", line)
-            writer.close()
+        if self.board is not None:
+            self.board.tell(event.step, recoveries, line)
 
     def _settable_rate(self) -> bool:
         return isinstance(self.model.optimizer.learning_rate, keras.Variable)

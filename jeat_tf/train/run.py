@@ -28,7 +28,7 @@ from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
-from jeat_tf.methods.monitoring import ChainBoard
+from jeat_tf.methods.monitoring import Board
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import run_config
@@ -87,9 +87,10 @@ def _train(
         model = classifier(config, data, images, steps_per_epoch)
     cost = cost_of(config, model, data)
     monitor = _monitor(config, model, images)
-    guard = _guard(config, folder)
     held_out = images.held_out
     shown = held_out or images.labelled
+    board = _board(config, shown, folder)
+    guard = _guard(config, folder, board)
     energy_changes = _energy_changes(config, model, shown, folder) if config.run.energy_changes_every else None
     checkpoints = Checkpoints(
         folder,
@@ -102,8 +103,9 @@ def _train(
     if first_step:
         print(f"resuming at step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
-    callbacks = _callbacks(config, shown, folder, robust=config.run.robust_every if held_out else 0)
-    callbacks = [*([guard] if guard else []), *([energy_changes] if energy_changes else []), *callbacks, checkpoints]
+    measured = _measures(config, shown, robust=config.run.robust_every if held_out else 0)
+    watching = [callback for callback in (guard, energy_changes) if callback is not None]
+    callbacks = [*watching, *measured, board, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
     fitted = False
     for first_epoch, last_epoch, steps in _legs(first_step, steps_per_epoch, config.run.epochs, config.run.max_steps):
@@ -180,7 +182,7 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
         raise ValueError(f"{folder} holds a checkpoint without config.json; use another --model_dir")
 
 
-def _guard(config: TrainConfig, folder: str) -> Guard | None:
+def _guard(config: TrainConfig, folder: str, board: Board) -> Guard | None:
     if config.watch.guard == "off":
         return None
     # Where no cross-entropy is trained, accuracy comes and goes.
@@ -192,7 +194,7 @@ def _guard(config: TrainConfig, folder: str) -> Guard | None:
         max_gap=config.watch.max_gap,
         max_gradient_norm=config.watch.max_gradient_norm,
         path=os.path.join(folder, "guard.json"),
-        log_dir=os.path.join(folder, "logs"),
+        board=board,
     )
 
 
@@ -211,26 +213,23 @@ def _energy_changes(config: TrainConfig, model: EnergyClassifier, shown: ImagesA
     )
 
 
-def _callbacks(config: TrainConfig, shown: ImagesAndLabels, folder: str, *, robust: int) -> list:
-    images, labels = as_floats(shown[0][:_ROBUST_IMAGES]), shown[1][:_ROBUST_IMAGES]
-    logs = own_folder(os.path.join(folder, "logs"))
-    measured = []
-    if config.optimizer.ema_momentum:
-        measured.append(ValidateAverage())
+def _measures(config: TrainConfig, shown: ImagesAndLabels, *, robust: int) -> list[keras.callbacks.Callback]:
+    """What adds to the logs, or measures the average of the weights."""
+    measured: list[keras.callbacks.Callback] = [ValidateAverage()] if config.optimizer.ema_momentum else []
     if robust:
-        attack = PGD(config.ball, steps=_ROBUST_STEPS)
-        measured.append(RobustAccuracy(images, labels, attack, every=robust))
-    return [
-        *measured,
-        keras.callbacks.TensorBoard(logs, write_graph=False),
-        ChainBoard(
-            logs,
-            images,
-            labels,
-            settings={name: value for name, value in flatten(config, identity=True).items() if value is not None},
-            images_every=config.run.images_every,
-        ),
-    ]
+        images, labels = _few(shown)
+        measured.append(RobustAccuracy(images, labels, PGD(config.ball, steps=_ROBUST_STEPS), every=robust))
+    return measured
+
+
+def _board(config: TrainConfig, shown: ImagesAndLabels, folder: str) -> Board:
+    settings = {name: value for name, value in flatten(config, identity=True).items() if value is not None}
+    logs = own_folder(os.path.join(folder, "logs"))
+    return Board(logs, *_few(shown), settings=settings, images_every=config.run.images_every)
+
+
+def _few(shown: ImagesAndLabels) -> ImagesAndLabels:
+    return as_floats(shown[0][:_ROBUST_IMAGES]), shown[1][:_ROBUST_IMAGES]
 
 
 def _legs(step: int, steps_per_epoch: int, epochs: int, max_steps: int = 0) -> Iterator[tuple[int, int, int]]:

@@ -14,6 +14,7 @@ RUN python -m venv /opt/venv
 COPY setup.py pyproject.toml constraints.txt README.md LICENSE ./
 COPY jeat_tf ./jeat_tf
 COPY components ./components
+COPY configs ./configs
 RUN /opt/venv/bin/python -m pip install --constraint constraints.txt ".${EXTRAS}" \
     && /opt/venv/bin/python -m pip uninstall --yes pip
 
@@ -23,5 +24,5 @@ COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1
 USER jeat
 WORKDIR /home/jeat
-ENTRYPOINT ["python", "-m", "components.run"]
+ENTRYPOINT ["python", "-m", "jeat_tf.components.run"]
 CMD ["--help"]

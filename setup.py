@@ -1,20 +1,54 @@
 """Packaging: ranges here, the exact tested set in constraints.txt."""
 
+import os
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Address of the published repository, for whoever publishes: JEAT_TF_REPOSITORY=https://... python -m build
+REPOSITORY = os.environ.get("JEAT_TF_REPOSITORY", "").rstrip("/")
+
+
+def description() -> str:
+    """README.md for a package index, where relative links lead nowhere: absolute links, or text without an address."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    image, link = r"!\[([^]]*)\]\((?!https?:)([^)]+)\)", r"(?<!!)\[([^]]*)\]\((?!https?:|#)([^)]+)\)"
+    text = re.sub(image, rf"![\1]({REPOSITORY}/raw/main/\2)" if REPOSITORY else "", text)
+    return re.sub(link, rf"[\1]({REPOSITORY}/blob/main/\2)" if REPOSITORY else r"\1", text)
+
+
 setup(
     name="jeat_tf",
     version=re.search(r'__version__ = "(.+)"', Path("jeat_tf/core/version.py").read_text())[1],
     description="Joint energy adversarial training (JEAT), JEM and Robust JEM in TensorFlow and Keras 3",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
+    author="The jeat_tf authors",
     license="Apache-2.0",
-    # The presets of configs/ are jeat_tf/presets in an installed package.
-    packages=[*find_packages(include=["jeat_tf", "jeat_tf.*", "components", "components.*"]), "jeat_tf.presets"],
-    package_dir={"jeat_tf.presets": "configs"},
+    license_files=["LICENSE"],
+    keywords=["energy-based models", "adversarial robustness", "AutoAttack", "Keras", "TensorFlow"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Topic :: Security",
+        "Typing :: Typed",
+    ],
+    project_urls={
+        "Source": REPOSITORY,
+        "Issues": f"{REPOSITORY}/issues",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+    }
+    if REPOSITORY
+    else {},
+    # configs/ and components/ are parts of an installed package, whose names no other package has.
+    packages=[*find_packages(include=["jeat_tf", "jeat_tf.*"]), "jeat_tf.presets", "jeat_tf.components"],
+    package_dir={"jeat_tf.presets": "configs", "jeat_tf.components": "components"},
     package_data={
         "": ["*.pyi"],
         "jeat_tf.presets": ["*/*.flags"],

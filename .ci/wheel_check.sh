@@ -14,4 +14,9 @@ cd "$work"
 "$work/venv/bin/jeat_tf" train --preset=digits/jeat --epochs=1 --robust_every=0 --model_dir=run
 "$work/venv/bin/jeat_tf" evaluate --model=run --attacks=clean,pgd10 --num_images=50
 "$work/venv/bin/python" "$root/examples/quickstart.py"
+# A folder of that name, as other projects have it, is in nobody's way.
+mkdir components
+echo 'raise ImportError("the components of another project")' > components/__init__.py
+"$work/venv/bin/python" -m jeat_tf.components.run --help > /dev/null
+"$work/venv/bin/jeat_tf" reproduce --table=jeat-table2 --scale=digits --output_dir=reproduced --dry_run
 echo "wheel: $(ls "$work"/*.whl | xargs -n 1 basename) works"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from components.settings import Workers
+from .settings import Workers
 
 
 def on_workers(work: Callable[[str], Any], shards: Sequence[str], workers: Workers) -> None:

@@ -5,8 +5,6 @@ python -m components.beam_evaluate --model=RUN --attacks=autoattack --shards=8 -
 Model, data and output_dir are paths that every worker must see, e.g. on a disk that they all mount.
 """
 
-from components.beam import check_shared, on_workers
-from components.settings import BeamEvaluateConfig
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.flat import replace
@@ -14,6 +12,9 @@ from jeat_tf.evaluate.command import print_results
 from jeat_tf.evaluate.density import asked
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.results import AttackResults
+
+from .beam import check_shared, on_workers
+from .settings import BeamEvaluateConfig
 
 
 def attack(config: BeamEvaluateConfig) -> AttackResults:

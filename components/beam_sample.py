@@ -7,14 +7,15 @@ Model, data and output_dir are paths that every worker must see, e.g. on a disk 
 
 from typing import Any
 
-from components.beam import check_shared, on_workers
-from components.settings import BeamSampleConfig
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.samples import FILES, file_batches
 from jeat_tf.sample.run import sample
+
+from .beam import check_shared, on_workers
+from .settings import BeamSampleConfig
 
 
 def draw(config: BeamSampleConfig) -> dict[str, Any]:

@@ -28,12 +28,15 @@ def _reached(module: str) -> dict[str, str]:
         if name in sources or path is None:
             continue
         sources[name] = path.read_text(encoding="utf-8")
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         sources |= {file.name: file.read_text(encoding="utf-8") for file in _beside(path)}
         for node in ast.walk(ast.parse(sources[name])):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.split(".")[0] in _PACKAGES]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _PACKAGES:
-                waiting += _modules(str(node.module), [alias.name for alias in node.names])
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                if module.split(".")[0] in _PACKAGES:
+                    waiting += _modules(module, [alias.name for alias in node.names])
     return sources
 
 

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from components.types import (
+from .types import (
     Artifact,
     InputArtifact,
     InputArtifacts,

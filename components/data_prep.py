@@ -3,11 +3,12 @@
 import os
 import shutil
 
-from components.core import component
-from components.types import Examples, OutputArtifact, Parameter
 from jeat_tf.config.prepare import PrepareConfig
 from jeat_tf.config.shared import Data
 from jeat_tf.prepare.run import prepare
+
+from .core import component
+from .types import Examples, OutputArtifact, Parameter
 
 
 @component(version="1")

@@ -2,14 +2,15 @@
 
 import os
 
-from components.core import component
-from components.types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from components.words import flag_words
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
 from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.density import asked, measure
 from jeat_tf.evaluate.robustness import evaluate
+
+from .core import component
+from .types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
+from .words import flag_words
 
 
 @component(version="1")

@@ -8,14 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from components.core import Graph, Node
-from components.pipeline import build
-from components.run import COMPONENTS
-from components.settings import KubeflowConfig
-from components.wiring import single_inputs
 from jeat_tf.config import cli
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.values import nearest
+
+from .core import Graph, Node
+from .pipeline import build
+from .run import COMPONENTS
+from .settings import KubeflowConfig
+from .wiring import single_inputs
 
 # Tags that can be moved say nothing about the code, and the cluster's cache knows a step's code by its image alone.
 _PINNED = re.compile(r".*(:(?!latest$)[\w][\w.-]*|@sha256:[0-9a-f]{64})")
@@ -48,9 +49,9 @@ def compile_graph(
 ) -> None:
     """Writes the graph as a pipeline of Kubeflow Pipelines v2 (YAML).
 
-    Each node is a container that runs `python -m components.run --component=...` with the paths that the cluster gives
-    it; the image needs this package and no kfp. Steps whose image, inputs and parameters are unchanged are taken from
-    the cluster's cache.
+    Each node is a container that runs `python -m jeat_tf.components.run --component=...` with the paths that the
+    cluster gives it; the image needs this package and no kfp. Steps whose image, inputs and parameters are unchanged
+    are taken from the cluster's cache.
 
     Args:
       graph: what to run.
@@ -148,7 +149,7 @@ def _container_component(dsl: Any, node: Node, image: str) -> Any:
             *[f"--out_{name}={given[name].path}" for name in component.outputs],
             *[f"--{name}={given[name]}" for name in component.parameters],
         ]
-        return dsl.ContainerSpec(image=image, command=["python", "-m", "components.run"], args=arguments)
+        return dsl.ContainerSpec(image=image, command=["python", "-m", "jeat_tf.components.run"], args=arguments)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     signature = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in annotations.items()]

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from absl import app, flags
 
-from components import manifest
-from components.store import Lineage, Stored
-from components.types import Examples
 from jeat_tf.config import cli
+
+from . import manifest
+from .store import Lineage, Stored
+from .types import Examples
 
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
 _VERBOSE = flags.DEFINE_bool("verbose", False, "show the traceback of an error")

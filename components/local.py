@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from components import manifest
-from components.code import code_sha256
-from components.core import Component, Graph, Node, Output
-from components.store import Lineage, Made, Read
-from components.types import InputArtifact, InputArtifacts, OutputArtifact
-from components.words import flag_words
 from jeat_tf.core.failures import FAULT, sentence, status
 from jeat_tf.core.files import read_json, remove_partial, sha256, write_json
 from jeat_tf.runs.locks import held
+
+from . import manifest
+from .code import code_sha256
+from .core import Component, Graph, Node, Output
+from .store import Lineage, Made, Read
+from .types import InputArtifact, InputArtifacts, OutputArtifact
+from .words import flag_words
 
 _DONE = "done.json"
 

@@ -5,9 +5,10 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from components.types import Artifact
 from jeat_tf.core.files import sha256, write_json
 from jeat_tf.runs.locks import PREFIX
+
+from .types import Artifact
 
 FILE = "manifest.json"
 FORMAT = 2

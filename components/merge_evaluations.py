@@ -2,9 +2,11 @@
 
 import os
 
-from components.core import component
-from components.evaluator import evaluated
-from components.types import (
+from jeat_tf.runs.verdict_parts import merge
+
+from .core import component
+from .evaluator import evaluated
+from .types import (
     Evaluation,
     Examples,
     InputArtifact,
@@ -14,7 +16,6 @@ from components.types import (
     Parameter,
     Samples,
 )
-from jeat_tf.runs.verdict_parts import merge
 
 
 @component(version="1")

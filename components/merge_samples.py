@@ -2,15 +2,16 @@
 
 import os
 
-from components.core import component
-from components.types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
-from components.words import flag_words
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.files import write_json
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.samples import merge
 from jeat_tf.sample.run import sample
+
+from .core import component
+from .types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
+from .words import flag_words
 
 
 @component(version="1")

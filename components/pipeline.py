@@ -4,16 +4,6 @@ import pathlib
 import shlex
 from typing import Any
 
-from components.core import Graph, Output
-from components.data_prep import data_prep
-from components.evaluator import evaluator
-from components.merge_evaluations import merge_evaluations
-from components.merge_samples import merge_samples
-from components.report import report
-from components.sample_export import sample_export
-from components.settings import PipelineConfig
-from components.trainer import trainer
-from components.words import flag_words
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -22,6 +12,17 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.evaluate.threats import attack_names
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.samples import FILES, file_batches
+
+from .core import Graph, Output
+from .data_prep import data_prep
+from .evaluator import evaluator
+from .merge_evaluations import merge_evaluations
+from .merge_samples import merge_samples
+from .report import report
+from .sample_export import sample_export
+from .settings import PipelineConfig
+from .trainer import trainer
+from .words import flag_words
 
 
 def build(config: PipelineConfig) -> Graph:

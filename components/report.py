@@ -3,8 +3,17 @@
 import os
 import tempfile
 
-from components.core import component
-from components.types import (
+from jeat_tf.config.draw import DrawConfig
+from jeat_tf.config.flags import parsed
+from jeat_tf.core.flat import replace
+from jeat_tf.draw.run import draw
+from jeat_tf.report.collect import Drawing, read_drawings, read_run
+from jeat_tf.report.hparams import results, write_results
+from jeat_tf.report.run import report_of
+from jeat_tf.runs.trained import run_config
+
+from .core import component
+from .types import (
     Evaluation,
     Examples,
     InputArtifact,
@@ -15,15 +24,7 @@ from components.types import (
     Report,
     Samples,
 )
-from components.words import flag_words
-from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.flags import parsed
-from jeat_tf.core.flat import replace
-from jeat_tf.draw.run import draw
-from jeat_tf.report.collect import Drawing, read_drawings, read_run
-from jeat_tf.report.hparams import results, write_results
-from jeat_tf.report.run import report_of
-from jeat_tf.runs.trained import run_config
+from .words import flag_words
 
 
 @component(version="1")

@@ -19,23 +19,24 @@ from typing import Any
 
 from absl import flags
 
-from components import manifest
-from components.core import Component
-from components.data_prep import data_prep
-from components.evaluator import evaluator
-from components.local import LocalRunner, Outcome, call, producer
-from components.merge_evaluations import merge_evaluations
-from components.merge_samples import merge_samples
-from components.pipeline import build
-from components.report import report
-from components.sample_export import sample_export
-from components.settings import PipelineConfig
-from components.trainer import trainer
-from components.types import InputArtifacts
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.values import nearest
 from jeat_tf.runs.locks import is_ours
+
+from . import manifest
+from .core import Component
+from .data_prep import data_prep
+from .evaluator import evaluator
+from .local import LocalRunner, Outcome, call, producer
+from .merge_evaluations import merge_evaluations
+from .merge_samples import merge_samples
+from .pipeline import build
+from .report import report
+from .sample_export import sample_export
+from .settings import PipelineConfig
+from .trainer import trainer
+from .types import InputArtifacts
 
 _AGAIN = "the same command goes on with the step it was at"
 COMPONENTS: dict[str, Component] = {

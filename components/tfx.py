@@ -8,16 +8,17 @@ import inspect
 import os
 from typing import Any
 
-from components import manifest
-from components.code import code_sha256
-from components.core import Graph, Node
-from components.pipeline import build
-from components.run import execute
-from components.settings import PipelineConfig
-from components.types import InputArtifacts
-from components.wiring import single_inputs
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
+
+from . import manifest
+from .code import code_sha256
+from .core import Graph, Node
+from .pipeline import build
+from .run import execute
+from .settings import PipelineConfig
+from .types import InputArtifacts
+from .wiring import single_inputs
 
 
 def run_graph(graph: Graph, root: str, *, pipeline_name: str = "jeat-tf") -> None:

@@ -2,13 +2,14 @@
 
 import os
 
-from components.core import component
-from components.types import Examples, InputArtifact, Model, OutputArtifact, Parameter
-from components.words import flag_words
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.train.run import train
+
+from .core import component
+from .types import Examples, InputArtifact, Model, OutputArtifact, Parameter
+from .words import flag_words
 
 
 @component(version="1")

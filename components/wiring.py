@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from components.core import Node, Output
+from .core import Node, Output
 
 
 class Wired(NamedTuple):

@@ -192,7 +192,7 @@ class TestWithKfp:
 
         line = [*container["command"], *container["args"]]
         line = [re.sub(r"\{\{\$\.(\w+)\.(\w+)\['(\w+)'\](?:\.path)?\}\}", filled, part) for part in line]
-        assert line[:3] == ["python", "-m", "components.run"]
+        assert line[:3] == ["python", "-m", "jeat_tf.components.run"]
         assert "{{" not in " ".join(line)
         ended = subprocess.run([sys.executable, *line[1:]], capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr[-2000:]

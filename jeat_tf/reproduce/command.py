@@ -1,10 +1,11 @@
 """What `python -m jeat_tf.reproduce` does with its settings, and what it prints."""
 
+import importlib.util
 import os
+import pathlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from components.run import run_pipeline
-from components.settings import PipelineConfig
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
@@ -12,17 +13,22 @@ from jeat_tf.methods.presets import presets
 from jeat_tf.reproduce.rows import ReproduceConfig, Row, Scale, chosen
 from jeat_tf.train.planning import plan
 
+if TYPE_CHECKING:
+    from components.settings import PipelineConfig
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+
 
 def main(config: ReproduceConfig) -> None:
     """Runs what a table or figure needs, and says where it is."""
     name, row, _ = chosen(config)
     settings = pipeline_of(config)
     print(f"{row.source}: {row.shows}; systems {settings.methods}")
-    run_pipeline(settings)
+    _of_pipeline("run").run_pipeline(settings)
     print(f"{name}: the report has the paper's numbers beside ours")
 
 
-def pipeline_of(config: ReproduceConfig) -> PipelineConfig:
+def pipeline_of(config: ReproduceConfig) -> "PipelineConfig":
     """The pipeline that makes the table or figure.
 
     Raises:
@@ -38,7 +44,7 @@ def pipeline_of(config: ReproduceConfig) -> PipelineConfig:
     cifar100 = row.cifar100 and scale.dataset == "cifar10"
     dataset = "cifar100" if cifar100 else scale.dataset
     return replace(
-        PipelineConfig(),
+        _of_pipeline("settings").PipelineConfig(),
         pipeline_root=os.path.join(config.output_dir, config.scale),
         dataset=dataset,
         data_dir=config.data_dir,
@@ -66,11 +72,18 @@ def print_plan(config: ReproduceConfig) -> None:
         print(f"# {preset}: {found.hours:.3g} hours a seed, {memory:,.0f} MiB (estimate); {found.basis}")
 
 
-def _trainings(config: ReproduceConfig, settings: PipelineConfig) -> Iterator[tuple[str, TrainConfig]]:
+def _trainings(config: ReproduceConfig, settings: "PipelineConfig") -> Iterator[tuple[str, TrainConfig]]:
     for preset in settings.methods.split(","):
         file = os.path.join(settings.presets, f"{preset}.flags")
         training = parsed(TrainConfig, f"--flagfile={file}", *settings.train_flags.split())
         yield preset, replace(training, dataset=settings.dataset, data_dir=config.data_dir)
+
+
+def _of_pipeline(module: str) -> Any:
+    """A module of the pipeline, which lies beside this package in a clone and inside it where it is installed."""
+    found = importlib.util.find_spec("components")  # perhaps another project's
+    ours = found is not None and found.origin and pathlib.Path(found.origin).parents[1] == _PACKAGE.parent
+    return importlib.import_module(f"components.{module}" if ours else f"jeat_tf.components.{module}")
 
 
 def _systems(row: Row, scale: Scale) -> tuple[list[str], list[str]]:

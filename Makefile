@@ -6,7 +6,7 @@ RUN ?= runs/demo
 # Tests spend their time in tracing, on one core each; a class or module stays on one worker, with its fixtures.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 TRIALS ?= 100
 FILES ?= 10000

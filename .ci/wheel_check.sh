@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it in an empty environment, and uses it from an empty folder as a stranger would.
 set -eu
+unset PYTHONPATH # a tree on it would count as installed
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$root"
+# From the files under version control alone: what an earlier build has left would be packed too.
+mkdir "$work/source"
+(cd "$root" && git ls-files -z | tar --create --null --files-from=- | tar --extract --directory "$work/source")
+"$work/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$work/source"
+rm -rf "$work/source"
 "$work/venv/bin/python" -m pip install --quiet --no-compile -c "$root/constraints.txt" "$work"/jeat_tf-*.whl
 cd "$work"
 "$work/venv/bin/python" -m pip check

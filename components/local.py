@@ -265,7 +265,7 @@ class LocalRunner:
         return os.path.join(self.root, "work", key)
 
     def _left(self, graph: Graph, outcomes: dict[str, Outcome]) -> str:
-        """How long the rest will take, once something had to be run: as its components took here, or else before."""
+        """How long the rest will take, as its components took here, or else before; nothing where one never ran."""
         spent: dict[str, list[float]] = {}
         for name, outcome in outcomes.items():
             if outcome.state == "complete":
@@ -274,5 +274,7 @@ class LocalRunner:
         if not rest or not spent:
             return ""
         mean = self.lineage.mean_seconds() | {name: sum(times) / len(times) for name, times in spent.items()}
-        known = [mean[name] for name in rest if name in mean]
-        return f"; {'about' if len(known) == len(rest) else 'at least'} {sum(known) / 60:.0f} min left"
+        if not set(rest) <= set(mean):
+            return ""
+        seconds = sum(mean[name] for name in rest)
+        return f"; about {seconds:.0f} s left" if seconds < 90 else f"; about {seconds / 60:.0f} min left"

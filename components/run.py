@@ -216,6 +216,8 @@ def _main() -> None:
     if name:
         verbose = "--verbose" in rest
         with cli.stated_failures(verbose=verbose, again="the same command goes on"):
+            if not verbose:
+                cli.load_quietly()
             run_component(name, [word for word in rest if word != "--verbose"])
         return
     following = [*sys.argv[1:], "--"]

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -96,6 +97,27 @@ class TestAverage:
         before = model.net.get_weights()[0]
         with averaged(model):
             np.testing.assert_array_equal(model.net.get_weights()[0], before)
+
+
+class TestProgress:
+    def test_it_is_a_line_an_epoch_where_there_is_no_terminal(self, capsys):
+        compiled().fit(X, LABELS, batch_size=16, epochs=2, validation_data=(X, LABELS))
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.startswith("epoch 1/2: 2 steps, ")
+        names = [part.split()[0] for part in second.partition("; ")[2].split(", ")]
+        assert names == ["accuracy", "loss", "val_accuracy", "val_loss"]
+
+    def test_it_is_keras_bar_on_a_terminal(self, capsys, monkeypatch):
+        monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+        compiled().fit(X, LABELS, batch_size=16, epochs=2)
+        shown = capsys.readouterr().out
+        assert "Epoch 2/2" in shown
+        assert "2/2" in shown.replace("Epoch 2/2", "")
+        assert "cross_entropy" not in shown
+
+    def test_nothing_is_printed_where_nothing_is_asked_for(self, capsys):
+        compiled().fit(X, LABELS, batch_size=16, verbose=0)
+        assert capsys.readouterr().out == ""
 
 
 class TestCheckpoints:

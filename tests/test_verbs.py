@@ -1,7 +1,9 @@
 """prepare, and the command line that all verbs share."""
 
 import json
+import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -72,6 +74,22 @@ def test_a_refusal_on_the_command_line_is_one_line_and_a_status():
     assert "write 8/255" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_verb_says_what_it_does_and_nothing_of_tensorflow(tmp_path):
+    """Without a terminal: a line an epoch, and no start-up messages or bars."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    environment["TFDS_DATA_DIR"] = str(tmp_path / "data")
+    settings = ["--method=standard", "--dataset=digits", "--epochs=2", "--train_images=128"]
+    command = [sys.executable, "-m", "jeat_tf.train", *settings, "--robust_every=0", f"--model_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, lines
+    assert re.fullmatch(r"epoch 1/2: 2 steps, \d+ s; accuracy [\d.]+, loss [\d.]+, val_accuracy .*", lines[0]), lines
+    assert lines[2].startswith("standard: 4 steps, ")
+    assert lines[3] == f"net in {tmp_path / 'run' / 'net.keras'}"
 
 
 def test_help_lists_the_settings():

@@ -84,7 +84,7 @@ def run(
         with stated_failures(verbose=verbose.value, again=again):
             config = from_flags(kind, base=base[0])
             if not verbose.value:
-                _load_quietly()
+                load_quietly()
             if not dry_run.value:
                 _function(verb)(config)
                 return
@@ -95,7 +95,7 @@ def run(
     app.run(main, flags_parser=parse)
 
 
-def _load_quietly() -> None:
+def load_quietly() -> None:
     """Loads TensorFlow without its start-up messages, which say nothing that a user could act on.
 
     Some are written before its log level counts: what it writes to standard error is held back, and shown if the

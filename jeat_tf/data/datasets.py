@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import io
 import os
+import sys
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -168,10 +170,13 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
     )
     if not download:
         raise FileNotFoundError(f"no prepared data set at {builder.data_path}; {recipe}")
-    if isinstance(builder, Digits):
-        tfds.disable_progress_bar()  # half a second of work
+    # Half a second of work for the digits, which nobody has to hear of.
+    hushed = contextlib.redirect_stdout(io.StringIO()) if isinstance(builder, Digits) else contextlib.nullcontext()
+    if isinstance(builder, Digits) or not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare()
+        with hushed:
+            builder.download_and_prepare()
     except OSError as error:
         raise FileNotFoundError(f"could not fetch {name} into {builder.data_path}: {error}; {recipe}") from error
     finally:

@@ -38,7 +38,7 @@ def draw(config: DrawConfig) -> dict[str, Any]:
         records, not_drawn = _earlier(path), {}
         common = {"seed": config.seed, "dataset": scene.data.name}
         common |= {"date": datetime.date.today().isoformat(), "provenance": plain(provenance())}
-        with tqdm(chosen, desc="figures", unit="kind") as bar:
+        with tqdm(chosen, desc="figures", unit="kind", disable=None) as bar:
             for kind in bar:
                 bar.set_postfix_str(kind)
                 try:

@@ -174,7 +174,7 @@ def _attack_shard(
     described = f"{column.name}{radius}{f', shard {shard}' if shard else ''}"
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     started = time.monotonic()
-    with tqdm(total=total * len(data.labels), desc=described, bar_format=bar_format) as bar:
+    with tqdm(total=total * len(data.labels), desc=described, bar_format=bar_format, disable=None) as bar:
         for _ in runs:
             bar.n = _progress(plan, standing, total, config.batch_size)
             bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} stand", refresh=False)
@@ -182,6 +182,9 @@ def _attack_shard(
             stored.save(time.monotonic() - started)
         bar.n = bar.total
         bar.refresh()
+    if bar.disable:  # not on a terminal
+        seconds = time.monotonic() - started
+        print(f"{described}: {np.mean(standing.broken_by == STANDING):.1%} stand, {seconds:.0f} s", flush=True)
     return standing, stored.finish(time.monotonic() - started)
 
 

@@ -318,7 +318,7 @@ def _seen(
     statistics: FeatureStatistics | None = None
     kept = _Kept(seed, _KEPT)
     agreed = 0
-    with tqdm(total=num, desc=f"features, {what}", unit="image") as bar:
+    with tqdm(total=num, desc=f"features, {what}", unit="image", disable=None) as bar:
         for images, labels in shards:
             found, probabilities = looking.of(images)
             if statistics is None:

@@ -227,7 +227,7 @@ def _audit(
     plain_net: Oracle | None,
 ) -> masking.Masking:
     chosen = np.flatnonzero(correct)[: config.audit.audit_images]
-    with tqdm(desc="audit", bar_format="{desc} {elapsed} {postfix}") as bar:
+    with tqdm(desc="audit", bar_format="{desc} {elapsed} {postfix}", disable=None) as bar:
         return masking.gradient_masking(
             oracle,
             data.images[chosen],

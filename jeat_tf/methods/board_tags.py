@@ -25,7 +25,7 @@ _TAGS = {
     "val_robust_accuracy": Tag(
         "accuracy/validation_robust", "Share of images, held out, that are classified right under PGD."
     ),
-    "gap": Tag("energy/gap", "E(x_pos) - E(x_neg). Healthy: swings around 0. In trouble: grows in one direction."),
+    "gap": Tag("energy/gap", "E(x_pos) - E(x_neg). Healthy: stays near 0. In trouble: grows in one direction."),
     "energy_pos": Tag("energy/data", "Mean E(x) of the images whose energy is lowered."),
     "energy_neg": Tag("energy/negatives", "Mean E(x) of the chains' images, whose energy is raised."),
     "energy_squared": Tag("energy/squared", "Mean squares of both energies; `energy_l2` penalises them."),
@@ -73,7 +73,7 @@ def charts(terms: Collection[str], *, buffer: bool) -> dict[str, list[str]]:
       buffer: chains live in a replay buffer.
     """
     shown = {
-        "Gap of energies: swings around 0": ["gap"],
+        "Gap of energies: stays near 0": ["gap"],
         "Energies of data and of negatives": ["energy_pos", "energy_neg"],
         "Saturation of chains: below 0.6": ["saturation"],
     }

@@ -1,4 +1,4 @@
-"""What watches a run: its progress, robust accuracy, checkpoints. `guard.py` watches for divergence."""
+"""What watches a run: robust accuracy, checkpoints. `guard.py` watches for divergence."""
 
 import contextlib
 import os
@@ -22,21 +22,6 @@ from jeat_tf.core.types import Attack
 from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked
-
-
-class Progress(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar without the logs that would make its line wrap; TensorBoard has them all."""
-
-    _shown = ("loss", "accuracy", "adv_accuracy", "gap", "learning_rate")
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        super().on_train_batch_end(batch, self._short(logs))
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        super().on_epoch_end(epoch, self._short(logs))
-
-    def _short(self, logs: dict | None) -> dict:
-        return {k: v for k, v in (logs or {}).items() if k in self._shown or k.startswith("val_")}
 
 
 @contextlib.contextmanager

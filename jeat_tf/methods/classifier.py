@@ -16,12 +16,12 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.base import Method
-from jeat_tf.methods.callbacks import Progress
 from jeat_tf.methods.entrances import arrays_of, in_words, refuse_weights
 from jeat_tf.methods.gated import GatedModel, cast_batch
 from jeat_tf.methods.logs import ADVERSARIAL, latest, with_prefix
 from jeat_tf.methods.objective import Objective, mean_over_labelled
 from jeat_tf.methods.presets import training_of
+from jeat_tf.methods.progress import Progress
 from jeat_tf.methods.steps import FreeStep, Step, descend
 from jeat_tf.methods.updates import Update
 from jeat_tf.models.flow import flow_samples

@@ -51,7 +51,7 @@ def _prepared(config: PrepareConfig) -> dict[str, Any]:
         total, squares, pixels, flat = 0.0, 0.0, 0, 0
         seen[split] = set()
         batches = evaluation_batches(data.split(split), 1000)
-        progress = tqdm(total=data.size(split), desc=split, unit="image")
+        progress = tqdm(total=data.size(split), desc=split, unit="image", disable=None)
         for images, labels in batches.as_numpy_iterator():
             check_labels(labels, data.num_classes)
             counts += np.bincount(labels, minlength=data.num_classes)

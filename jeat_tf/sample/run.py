@@ -155,7 +155,9 @@ def _draw(
     """
     batches = np.split(labels, range(config.batch_size, len(labels), config.batch_size))
     steps = sum(s.steps if isinstance(s.sampler, Chain) else 1 for s in drawing.stages)
-    with tqdm(total=sum(len(files[index]) for index in part) * steps, desc="sampling", unit="step") as bar:
+    with tqdm(
+        total=sum(len(files[index]) for index in part) * steps, desc="sampling", unit="step", disable=None
+    ) as bar:
         for index in part:
             if samples.has(index, len(files)):
                 bar.update(len(files[index]) * steps)

@@ -139,7 +139,7 @@ def tune(config: SampleConfig, trained: Trained, start: Draw, began: str, labels
     trials: list[Trial] = []
     energies = ENERGIES[:1] if is_flow(trained.net) else ENERGIES
     chains = _Chains(trained.net, tf.constant(labels))
-    with tqdm(total=config.tune, desc="tuning", unit="trial") as bar:
+    with tqdm(total=config.tune, desc="tuning", unit="trial", disable=None) as bar:
         for setting in settings(trained.data.image_shape, energies):
             reached = zip(STEPS, chains.run(setting, first, seed), strict=True)
             for steps, images in itertools.islice(reached, config.tune - len(trials)):

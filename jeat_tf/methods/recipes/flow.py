@@ -28,6 +28,6 @@ class Flow(Method):
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.inner import dequantized
-        from jeat_tf.methods.objective import likelihood
+        from jeat_tf.methods.likelihood import likelihood
 
         return likelihood(dequantized(self.pixel_values), class_weight=self.class_weight)

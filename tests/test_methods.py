@@ -21,7 +21,7 @@ from jeat_tf.methods.inner import (
     gaussian_noise,
     kl_attacked,
 )
-from jeat_tf.methods.objective import adversarial, discriminated, joint, level, perturbed
+from jeat_tf.methods.objective import adversarial, classification_loss, discriminated, joint, level, perturbed
 from jeat_tf.methods.recipes import methods
 from jeat_tf.methods.recipes.dat import DAT
 from jeat_tf.methods.recipes.der import DER
@@ -640,3 +640,17 @@ def test_mirrored_replicas_draw_different_noise():
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
     copies = strategy.experimental_local_results(model.replay_buffer.images.value)
     assert np.any(copies[0].numpy() != copies[1].numpy())
+
+
+def test_smoothed_labels_in_numbers():
+    logits = tf.constant([[2.0, 0.0, 1.0], [0.0, 0.0, 3.0]])
+    log_p = tf.nn.log_softmax(logits).numpy()
+    found = classification_loss(logits, tf.constant([0, 2]), smoothing=0.3)
+    expected = -np.mean([0.7 * log_p[0, 0] + 0.1 * log_p[0].sum(), 0.7 * log_p[1, 2] + 0.1 * log_p[1].sum()])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["standard", "pgd_at", "trades", "weat"])
+def test_smoothed_labels_change_what_is_trained(name):
+    smoothed = dataclasses.replace(METHODS[name], label_smoothing=0.3)
+    assert np.any(trained(smoothed, steps=1)[0] != trained(METHODS[name], steps=1)[0])

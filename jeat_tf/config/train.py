@@ -33,9 +33,12 @@ class Stream(Value):
     labelled_percent: int = setting(
         100, "share of the training images, drawn by seed, whose labels are used", at_least=1, at_most=100
     )
-    extra_dataset: str = setting("", "more training images without labels: a TFDS name or folder, or an .npz file")
+    extra_dataset: str = setting(
+        "", "more training images: a TFDS name or folder, an .npz file, or a folder that `sample` has written"
+    )
+    extra_labels: bool = setting(False, "keep the labels of extra_dataset; else its images have none")
     extra_share: float = setting(
-        0.5, "share of each batch that is drawn from images without labels, if there are any", above=0.0, below=1.0
+        0.5, "share of each batch that is drawn from these images or those without labels", above=0.0, below=1.0
     )
     pseudo_labels: str = setting(
         "",
@@ -46,7 +49,7 @@ class Stream(Value):
     @property
     def has_unlabelled(self) -> bool:
         """Whether there are training images whose labels are not known, or not used."""
-        return self.labelled_percent < 100 or bool(self.extra_dataset)
+        return self.labelled_percent < 100 or bool(self.extra_dataset and not self.extra_labels)
 
 
 @value
@@ -198,9 +201,17 @@ class TrainConfig(Value):
                 "--method=flow and a net that is a flow, --net=glow or residual_flow, belong together, "
                 f"received --net={self.net.word} --method={method.word}"
             )
+        if stream.extra_labels and not stream.extra_dataset:
+            raise ValueError("--extra_labels keeps the labels of --extra_dataset, which is not given. Give one")
+        if stream.extra_labels and stream.has_unlabelled:
+            raise ValueError(
+                "--extra_labels and --labelled_percent below 100 mix images with and without labels in one stream; "
+                "use one of them"
+            )
         if stream.pseudo_labels and not stream.has_unlabelled:
             raise ValueError(
-                "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset"
+                "--pseudo_labels needs images without labels: --labelled_percent below 100, or --extra_dataset "
+                "without --extra_labels"
             )
         if stream.pseudo_labels == "self" and isinstance(method, Flow):
             raise ValueError(

@@ -108,22 +108,31 @@ def mean_over_labelled(values: tf.Tensor, labels: Labels) -> tf.Tensor:
     return tf.reduce_sum(values * known) / tf.maximum(tf.reduce_sum(known), 1.0)
 
 
-def classification_loss(logits: tf.Tensor, labels: Labels, weights: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """Mean cross-entropy float32[] of the images whose label is known, each times its weight."""
-    return mean_over_labelled(weights * cross_entropy(logits, tf.maximum(labels, 0)), labels)
+def classification_loss(
+    logits: tf.Tensor, labels: Labels, weights: tf.Tensor | float = 1.0, smoothing: float = 0.0
+) -> tf.Tensor:
+    """Mean cross-entropy float32[] of the images whose label is known, each times its weight.
+
+    `smoothing` s spreads labels over all classes: (1 - s) CE(y) + s mean_k CE(k).
+    """
+    each = cross_entropy(logits, tf.maximum(labels, 0))
+    if smoothing:
+        each = (1.0 - smoothing) * each - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+    return mean_over_labelled(weights * each, labels)
 
 
-def adversarial(perturb: Perturb = unchanged, *, attacks: bool = True) -> Objective:
+def adversarial(perturb: Perturb = unchanged, *, attacks: bool = True, smoothing: float = 0.0) -> Objective:
     """Cross-entropy of the perturbed images: standard, noise-injected and adversarial training (JEAT eq. 1).
 
     Args:
       perturb: what the images are trained as.
       attacks: False where `perturb` is no attack, such as noise.
+      smoothing: of the labels, see `classification_loss`.
     """
 
     def loss(net: Any, batch: Batch) -> LossOut:
         logits = net(batch.x_adv, training=True)
-        value = classification_loss(logits, batch.labels)
+        value = classification_loss(logits, batch.labels, smoothing=smoothing)
         return LossOut(value, logits, {"cross_entropy": value})
 
     adversarial = attacks and perturb is not unchanged
@@ -136,6 +145,7 @@ def consistent(
     beta: float,
     classified: Positive = clean,
     weigh: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    smoothing: float = 0.0,
 ) -> Objective:
     """w CE(x) + beta w KL(p(y | x) || p(y | x_adv)): TRADES, and WEAT where images are weighed.
 
@@ -146,13 +156,14 @@ def consistent(
       beta: weight of the second term (1 / lambda in TRADES); 0 leaves the cross-entropy.
       classified: whose cross-entropy: `clean` (TRADES) or `perturbed`.
       weigh: energies E(x) float32[B] -> weights w float32[B], taken as constants; None is 1.
+      smoothing: of the labels, see `classification_loss`.
     """
 
     def loss(net: Any, batch: Batch) -> LossOut:
         logits, logits_adv = net(batch.x, training=True), net(batch.x_adv, training=True)
         weights = 1.0 if weigh is None else tf.stop_gradient(weigh(energy(logits)))
         shown = logits if classified is clean else logits_adv
-        classification = classification_loss(shown, batch.labels, weights)
+        classification = classification_loss(shown, batch.labels, weights, smoothing)
         divergence = tf.reduce_mean(weights * kl_divergence(logits, logits_adv))
         terms = {"cross_entropy": classification, "divergence": divergence}
         return LossOut(classification + beta * divergence, shown, terms)

@@ -207,6 +207,11 @@ class SampleFolder:
         return [match for name in self._files() if (match := _FILE.fullmatch(name))]
 
 
+def is_sample_folder(path: str) -> bool:
+    """Whether the folder holds generated images, whole or not."""
+    return os.path.isdir(path) and any(_FILE.fullmatch(name) for name in os.listdir(path))
+
+
 def file_batches(num: int, batch_size: int, shard_size: int) -> list[range]:
     """The batches of each file, where `num` images are drawn in batches and a file has at least `shard_size` images."""
     batches = -(-num // batch_size)

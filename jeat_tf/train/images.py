@@ -10,10 +10,11 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.checks import check_labels
 from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.data.augment import AUGMENTATIONS, usual_augmentation
-from jeat_tf.data.datasets import open_unlabelled, split_names
+from jeat_tf.data.datasets import open_dataset, open_unlabelled, split_names
 from jeat_tf.data.image_data import ImageData
 from jeat_tf.data.stream import own_share, training_stream
 from jeat_tf.methods.updates import Free
+from jeat_tf.runs.samples import SampleFolder, is_sample_folder, to_bytes
 
 
 class TrainingImages(NamedTuple):
@@ -21,7 +22,7 @@ class TrainingImages(NamedTuple):
 
     Attributes:
       labelled: images whose labels are used.
-      extra: images without labels (-1, or pseudo-labels), or None.
+      extra: other images, with labels or without (-1, or pseudo-labels), or None.
       held_out: validation images, or None.
     """
 
@@ -44,31 +45,60 @@ def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
             raise ValueError(f"expected --train_images of at most {len(labels)}, received {config.stream.train_images}")
         kept = np.random.default_rng([config.run.seed, 1]).permutation(len(labels))[: config.stream.train_images]
         images, labels = images[np.sort(kept)], labels[np.sort(kept)]
-    extra = []
+    extra: list[ImagesAndLabels] = []
     if config.stream.labelled_percent < 100:
         order = np.random.default_rng(config.run.seed).permutation(len(labels))
         used, unused = np.split(order, [round(len(order) * config.stream.labelled_percent / 100)])
-        extra.append(images[np.sort(unused)])
+        extra.append((images[np.sort(unused)], np.full(len(unused), -1, labels.dtype)))
         images, labels = images[np.sort(used)], labels[np.sort(used)]
     if config.stream.extra_dataset:
-        more = open_unlabelled(
-            config.stream.extra_dataset,
-            "train",
-            config.data.data_dir or None,
-            download=config.data.download,
-            image_size=size_of(config.data.image_size),
-        ).images
-        if more.shape[1:] != data.image_shape or more.dtype != images.dtype:
+        extra.append(_extra_dataset(config, data, images.dtype))
+    added = (
+        (np.concatenate([part[0] for part in extra]), np.concatenate([part[1] for part in extra])) if extra else None
+    )
+    return TrainingImages((images, labels), added, data.arrays(validation) if validation else None)
+
+
+def _extra_dataset(config: TrainConfig, data: ImageData, dtype: np.dtype) -> ImagesAndLabels:
+    """The images of --extra_dataset, of the type of the data set's, and their labels: -1 unless they are kept.
+
+    Raises:
+      ValueError: images of another shape, or labels that are no classes of the data set.
+    """
+    name, kept = config.stream.extra_dataset, config.stream.extra_labels
+    place, size = config.data.data_dir or None, size_of(config.data.image_size)
+    if is_sample_folder(name):
+        shards = list(SampleFolder(name).shards())
+        images = np.clip(np.concatenate([shard.images for shard in shards]), 0, 1)
+        labels = np.concatenate([shard.labels for shard in shards])
+        if not np.isfinite(images).all():
+            raise ValueError(f"expected finite images in --extra_dataset {name}, received some that are not")
+    elif kept:
+        found = open_dataset(name, place, download=config.data.download, image_size=size)
+        if found.named and data.named and tuple(found.class_names) != tuple(data.class_names):
             raise ValueError(
-                f"expected images of type {images.dtype} and shape {list(data.image_shape)}, as of --dataset, in "
-                f"--extra_dataset, received {more.dtype} of shape {list(more.shape[1:])}"
+                f"expected the classes of --dataset in --extra_dataset {name}, {', '.join(data.class_names[:3])}, ..., "
+                f"received {', '.join(found.class_names[:3])}, ...; leave --extra_labels out"
             )
-        extra.append(more)
-    unlabelled = None
-    if extra:
-        added = np.concatenate(extra)
-        unlabelled = (added, np.full(len(added), -1, labels.dtype))
-    return TrainingImages((images, labels), unlabelled, data.arrays(validation) if validation else None)
+        images, labels = found.arrays("train")
+    else:
+        images = open_unlabelled(name, "train", place, download=config.data.download, image_size=size).images
+    if dtype == np.uint8 and images.dtype != np.uint8:
+        images = to_bytes(images)
+    if images.shape[1:] != data.image_shape or images.dtype != dtype:
+        raise ValueError(
+            f"expected images of type {dtype} and shape {list(data.image_shape)}, as of --dataset, in "
+            f"--extra_dataset, received {images.dtype} of shape {list(images.shape[1:])}"
+        )
+    if not kept:
+        return images, np.full(len(images), -1, np.int64)
+    try:
+        check_labels(labels, data.num_classes)
+    except ValueError as error:
+        raise ValueError(
+            f"--extra_labels keeps the labels of {name}, which are no classes of --dataset: {error}"
+        ) from None
+    return images, labels
 
 
 def replays(config: TrainConfig) -> int:
@@ -90,7 +120,7 @@ def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
     if own > size or batch - own > others:
         limits = f"at most {size}, the training images"
         if beside is not None:
-            limits = f"at most {size} images with labels and {others} without"
+            limits = f"at most {size} of its own images and {others} others"
         raise ValueError(f"expected --batch_size of {limits}, received {batch}")
     return size // own * replays(config)
 

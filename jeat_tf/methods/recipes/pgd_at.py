@@ -21,8 +21,11 @@ class PGDAT(Attacked):
     word: ClassVar[str] = "pgd_at"
 
     attack: PGD = setting(PGD(steps=10), "attack that makes x_adv", kinds=ATTACKS, prefix="attack_")
+    label_smoothing: float = setting(
+        0.0, "s, the share of each label that is spread over all classes", at_least=0.0, below=1.0
+    )
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import adversarial
 
-        return adversarial(self.raising("cross_entropy"))
+        return adversarial(self.raising("cross_entropy"), smoothing=self.label_smoothing)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from jeat_tf.core.values import value
+from jeat_tf.core.values import setting, value
 from jeat_tf.methods.base import Method
 
 if TYPE_CHECKING:
@@ -15,7 +15,11 @@ class Standard(Method):
 
     word: ClassVar[str] = "standard"
 
+    label_smoothing: float = setting(
+        0.0, "s, the share of each label that is spread over all classes", at_least=0.0, below=1.0
+    )
+
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import adversarial
 
-        return adversarial()
+        return adversarial(smoothing=self.label_smoothing)

@@ -21,8 +21,11 @@ class TRADES(Attacked):
 
     attack: PGD = setting(PGD(steps=10, start="gaussian"), "attack that makes x_adv", kinds=ATTACKS, prefix="attack_")
     beta: float = setting(6.0, "weight of the divergence between p(y | x) and p(y | x_adv)", at_least=0.0)
+    label_smoothing: float = setting(
+        0.0, "s, the share of each label that is spread over all classes", at_least=0.0, below=1.0
+    )
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.methods.objective import consistent
 
-        return consistent(self.raising("kl_divergence"), beta=self.beta)
+        return consistent(self.raising("kl_divergence"), beta=self.beta, smoothing=self.label_smoothing)

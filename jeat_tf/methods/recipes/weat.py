@@ -32,7 +32,11 @@ class WEAT(TRADES):
         from jeat_tf.methods.objective import consistent, positive
 
         return consistent(
-            self.raising("kl_divergence"), beta=self.beta, classified=positive(self.classified), weigh=weight
+            self.raising("kl_divergence"),
+            beta=self.beta,
+            classified=positive(self.classified),
+            weigh=weight,
+            smoothing=self.label_smoothing,
         )
 
 

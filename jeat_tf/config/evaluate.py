@@ -35,6 +35,15 @@ class Density(Value):
         "images to tell from the data's, comma-separated: uniform, gaussian, constant, interpolation, a TFDS name, "
         "an .npz file",
     )
+    corruptions: str = setting(
+        "",
+        "accuracy and calibration under corruptions of: common, made of the images here; a folder of CIFAR-10-C or "
+        "ImageNet-C; a TFDS name such as cifar10_corrupted",
+    )
+    corruption_names: str = setting("", "corruptions, comma-separated, e.g. gaussian_noise,contrast; empty: all")
+    corruption_baseline: str = setting(
+        "", "baseline of the mCE: the corruptions.json of another net, or alexnet for ImageNet-C; empty: no mCE"
+    )
     fisher_images: int = setting(0, "Fisher scores of E(x, y) and E(x) on so many images; 0: none")
     fisher_probes: int = setting(0, "Rademacher probes of their traces; 0: exact, a backward pass for each pixel")
 

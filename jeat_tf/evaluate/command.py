@@ -14,7 +14,8 @@ def main(config: EvaluateConfig) -> None:
     others = asked(config)
     if config.attacks == "none" and not others:
         raise ValueError(
-            "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images and --generation"
+            "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images, "
+            "--corruptions and --generation"
         )
     folder = output_folder(config.model, config.output_dir, "evaluation")
     if others and config.shard:

@@ -23,9 +23,11 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import open_unlabelled
 from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
+from jeat_tf.evaluate import corruption
 from jeat_tf.evaluate.generated_images import measure_generation, open_generated
 from jeat_tf.metrics import calibration, fisher, ood
 from jeat_tf.models.files import net_file
+from jeat_tf.runs.corruption_results import CorruptionResults
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.results import (
@@ -39,7 +41,7 @@ from jeat_tf.runs.results import (
 )
 from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
 
-Measure: TypeAlias = CalibrationResults | OodResults | FisherResults | GenerationResults
+Measure: TypeAlias = CalibrationResults | OodResults | FisherResults | CorruptionResults | GenerationResults
 """What one measure found."""
 
 _MADE = ("uniform", "gaussian", "constant", "interpolation")  # outside sets that need no data
@@ -57,13 +59,14 @@ def asked(config: EvaluateConfig) -> list[str]:
         "calibration": config.density.calibration,
         "ood": config.density.ood,
         "fisher": config.density.fisher_images,
+        "corruptions": config.density.corruptions,
         "generation": config.generation.generation,
     }
     return [name for name, value in flags.items() if value]
 
 
 def measure(config: EvaluateConfig) -> dict[str, Measure]:
-    """Writes calibration.json, ood.json, fisher.json and generation.json, with figures, for what is asked for.
+    """Writes calibration.json, ood.json, fisher.json, corruptions.json and generation.json, with figures, as asked.
 
     What can be checked is checked before anything is measured, and each file is written before the next measure begins.
 
@@ -82,6 +85,7 @@ def measure(config: EvaluateConfig) -> dict[str, Measure]:
     net = read.net
     check_fit(net, data.name, data.image_shape, data.num_classes)
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
+    corrupted = corruption.opened(config, data, data_of_run(config.data, run)) if "corruptions" in names else {}
     generated = open_generated(config, read, run) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate"):
@@ -92,6 +96,10 @@ def measure(config: EvaluateConfig) -> dict[str, Measure]:
             "ood": lambda: _ood(subject, net, data, outside, folder, config.batch_size),
             "fisher": lambda: _fisher(subject, net, data, config),
         }
+        if corrupted:
+            measures["corruptions"] = lambda: corruption.measure_corruptions(
+                subject, config, net, data, corrupted, folder
+            )
         if generated is not None:
             measures["generation"] = lambda: _generation(subject, measure_generation(config, generated, folder))
         reports: dict[str, Measure] = {}
@@ -112,6 +120,8 @@ def summary(report: Measure) -> list[str]:
             + ", ".join(f"{score} {found.auroc:.3f}" for score, found in detection.items())
             for other, detection in report.detection.items()
         ]
+    if isinstance(report, CorruptionResults):
+        return corruption.summary_of(report)
     if isinstance(report, FisherResults):
         terms = {"joint": report.joint.pixels, "marginal": report.marginal.pixels}
         return [

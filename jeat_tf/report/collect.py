@@ -9,6 +9,7 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import read_json
 from jeat_tf.core.records import read_record, stored
 from jeat_tf.methods.guard_files import GuardEvent, GuardEvents
+from jeat_tf.runs.corruption_results import CORRUPTED, CorruptionResults
 from jeat_tf.runs.generation_results import GenerationResults
 from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, FisherResults, OodResults
 from jeat_tf.runs.training import Training, read_history, read_training
@@ -16,6 +17,7 @@ from jeat_tf.runs.training import Training, read_history, read_training
 _RECORDS = {
     ATTACKS: AttackResults,
     "calibration.json": CalibrationResults,
+    CORRUPTED: CorruptionResults,
     "ood.json": OodResults,
     "fisher.json": FisherResults,
     "generation.json": GenerationResults,

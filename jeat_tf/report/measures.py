@@ -8,18 +8,20 @@ from jeat_tf.core.balls import Ball, ball_of, epsilon_text
 from jeat_tf.core.records import plain
 from jeat_tf.metrics.features import score_names
 from jeat_tf.report.collect import Run
+from jeat_tf.runs.corruption_results import CORRUPTED, CorruptionResults, errors_of
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.results import AttackResults, AttackRow, CalibrationResults, FisherResults, OodResults, Subject
 from jeat_tf.runs.training import FILE, Training
 
-ACCURACY, GENERATED, CALIBRATION, OTHER_IMAGES, FISHER, COST = (
-    "Accuracy, %", "Generated images", "Calibration", "Detection of other images, AUROC",
+ACCURACY, GENERATED, CALIBRATION, CORRUPTED_IMAGES, OTHER_IMAGES, FISHER, COST = (
+    "Accuracy, %", "Generated images", "Calibration", "Common corruptions", "Detection of other images, AUROC",
     "Fisher terms, [0, 1] pixels", "Cost of training",
 )  # fmt: skip
 GROUPS = {
     ACCURACY: "python -m jeat_tf.evaluate --attacks=...",
     GENERATED: "python -m jeat_tf.sample --judge=..., python -m jeat_tf.evaluate --generation=... --features=...",
     CALIBRATION: "python -m jeat_tf.evaluate --calibration",
+    CORRUPTED_IMAGES: "python -m jeat_tf.evaluate --corruptions=...",
     OTHER_IMAGES: "python -m jeat_tf.evaluate --ood=...",
     FISHER: "python -m jeat_tf.evaluate --fisher_images=...",
     COST: "python -m jeat_tf.train",
@@ -215,6 +217,22 @@ def _calibration(report: CalibrationResults, file: str, folder: str) -> Iterator
         yield Value(column, 100 * number if unit else number, "", file)
 
 
+def _corruptions(report: CorruptionResults, file: str, folder: str) -> Iterator[Value]:
+    names = ", ".join(dict.fromkeys(cell.corruption for cell in report.cells))
+    protocol = f"{report.protocol}: {names}; {_images(report)}"
+    errors = errors_of(report.cells)
+    shown = [("mean accuracy, %", 100 * report.mean_accuracy, "%", "higher", True)]
+    if report.mce is not None:
+        shown.append(
+            (f"mCE against {os.path.basename(report.baseline or '')}, %", 100 * report.mce, "%", "lower", True)
+        )
+    shown.append(("mean ECE, %", 100 * report.mean_ece, "%", "lower", True))
+    shown += [(f"{name}, accuracy", 100 * (1 - error), "%", "higher", False) for name, error in errors.items()]
+    for title, number, unit, better, main in shown:
+        column = Column(CORRUPTED_IMAGES, _titled(title, folder, "evaluation"), unit, better, protocol, main)
+        yield Value(column, number, "", file, f"clean {100 * report.clean.accuracy:.1f}%")
+
+
 def _other_images(report: OodResults, file: str, folder: str) -> Iterator[Value]:
     for other, detection in report.detection.items():
         for score, found in detection.items():
@@ -292,6 +310,7 @@ _READERS: dict[str, Callable[[Any, str, str], Iterator[Value]]] = {
     "samples.json": _samples,
     "generation.json": _generation,
     "calibration.json": _calibration,
+    CORRUPTED: _corruptions,
     "ood.json": _other_images,
     "fisher.json": _fisher,
 }

@@ -97,8 +97,14 @@ def commit(folder: str, write: Callable[[str], None], **state: Any) -> Manifest:
     return manifest
 
 
-def drop_previous(folder: str) -> None:
-    """Removes the older generation, from which nothing goes on any more."""
+def finish(folder: str) -> None:
+    """Leaves the newest state of a run that came to its end, without the older one and without files beside it.
+
+    A longer run may go on from it, and misses nothing: the caller removes those files after this call.
+    """
+    manifest = _read(_manifest_file(folder))
+    if manifest is not None and manifest.files:
+        _write(_manifest_file(folder), dataclasses.replace(manifest, files={}))
     for path in (weights_file(folder, PREVIOUS), _manifest_file(folder, PREVIOUS)):
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)

@@ -16,7 +16,7 @@ from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import own_folder, whole_file, writable_folder, write_text
 from jeat_tf.core.flat import differences, flatten
-from jeat_tf.core.generations import LAST, PREVIOUS, drop_previous, weights_file
+from jeat_tf.core.generations import LAST, PREVIOUS, finish, weights_file
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.core.values import nearest
@@ -123,9 +123,9 @@ def _train(
     events = [] if guard is None else guard.events
     watch = Watch(mode=config.watch.guard, events=tuple(events))
     result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data, images)
+    finish(folder)
     if guard is not None:
-        guard.remove_states()  # nothing goes on from here
-    drop_previous(folder)
+        guard.remove_states()  # a longer run begins with a guard that knows of no steps
     return result
 
 

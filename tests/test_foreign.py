@@ -1,5 +1,7 @@
 """A net from elsewhere becomes a net of images in [0, 1] -> logits: the same answers, and a word for each change."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import tensorflow as tf
 
 import jeat_tf as jt
 from jeat_tf.core.energy import energy_model
+from jeat_tf.methods.callbacks import averaged
 from jeat_tf.models.foreign import adapted
 from jeat_tf.models.precision import in_bfloat16, in_float32
+from jeat_tf.models.stored import check_storable, check_stored
 from jeat_tf.models.tracking import check_tracked
 
 L = keras.layers
@@ -186,6 +190,46 @@ class TestCopies:
         net = keras.Sequential([keras.Input((8, 8, 1)), layer, L.Flatten(), L.Dense(10)])
         with pytest.raises(ValueError, match="differ by"):
             in_bfloat16(net)
+
+    def test_a_file_that_lost_something_is_refused(self, tmp_path):
+        @keras.saving.register_keras_serializable("tests")
+        class Shifted(L.Layer):
+            shift = 0.0
+
+            def call(self, x):
+                return x + self.shift
+
+        layer = Shifted()
+        layer.shift = 5.0
+        net = keras.Sequential([keras.Input((8, 8, 1)), layer, L.Flatten(), L.Dense(10)])
+        with pytest.raises(ValueError, match="the net loaded from its file.*neither among its weights nor in its get_"):
+            check_storable(net)
+        (tmp_path / "net.keras").write_text("no net")
+        with pytest.raises(ValueError, match="whose file cannot: .*register its layers"):
+            check_stored(net, str(tmp_path / "net.keras"))
+
+    @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+    def test_a_net_that_is_stored_as_it_is_passes_and_no_random_state_moves(self, dtype):
+        net = keras.Sequential([keras.Input((8, 8, 1)), body(dtype=dtype), L.GaussianNoise(0.1), L.Dropout(0.5)])
+        random.seed(0)
+        wanted = random.random()
+        random.seed(0)
+        check_storable(net)
+        assert random.random() == wanted
+
+    def test_the_average_is_what_is_stored(self, tmp_path):
+        model = jt.EnergyClassifier(body(), jt.methods.Standard())
+        model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5))
+        for _ in range(3):
+            model.train_on_batch(X, np.arange(16) % 10)
+        before = model.net(X).numpy()
+        with averaged(model):
+            model.net.save(tmp_path / "net.keras")
+            check_stored(model.net, str(tmp_path / "net.keras"))
+            assert np.abs(model.net(X) - before).max() > 1e-3
+        np.testing.assert_array_equal(model.net(X), before)
+        with pytest.raises(ValueError, match="differ by"):
+            check_stored(model.net, str(tmp_path / "net.keras"))
 
     def test_weights_that_keras_does_not_track_are_refused(self):
         class Untracked(keras.Model):

@@ -10,7 +10,7 @@ import scipy.special
 
 from jeat_tf.core.logits import check_head, check_output, head_of
 from jeat_tf.models.origin import HEADS, PIXELS
-from jeat_tf.models.precision import in_float32, same_outputs
+from jeat_tf.models.precision import in_float32, random_images, same_outputs
 
 _SCALES = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
 _TINY = 1e-37  # the least probability whose logarithm is taken
@@ -185,7 +185,7 @@ def _guess(net: keras.Model, seen: str) -> str:
     if seen != "unknown":
         return ""
     try:
-        outputs = np.asarray(net(_random(net), training=False), np.float64)
+        outputs = np.asarray(net(random_images(net, _LOOKED_AT), training=False), np.float64)
     except Exception:
         return ""
     if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 and outputs.min() < outputs.max():
@@ -279,15 +279,9 @@ def _said(pixels: str, mean: Any, std: Any) -> str:
     return " and ".join(parts)
 
 
-def _random(net: keras.Model) -> np.ndarray:
-    shape = [side or 32 for side in net.input_shape[1:]]
-    x = np.random.default_rng(0).random((_LOOKED_AT, *shape), np.float32)
-    return x if str(keras.backend.standardize_dtype(net.inputs[0].dtype)).startswith("float") else (255 * x).round()
-
-
 def _compare(net: keras.Model, made: keras.Model, kind: str) -> None:
     """Raises ValueError unless the logits give back the net's outputs on random images."""
-    x = _random(net)
+    x = random_images(net, _LOOKED_AT)
     before, logits = (np.asarray(one(x, training=False), np.float64) for one in (net, made))
     before = before.reshape(len(x), -1)
     if before.shape[1] == 1:

@@ -68,7 +68,7 @@ def _copy(net: keras.Model, policy: str, name: str) -> keras.Model:
     except Exception as error:
         hint = "; a SavedModel cannot be copied" if any(_saved(layer) for layer in net._flatten_layers()) else ""
         raise ValueError(f"expected a net of Keras layers that can be copied to {name}: {error}{hint}") from error
-    x = _random(net)
+    x = random_images(net)
     same_outputs(net(x, training=False), copy(x, training=False), _ROUGH, f"a copy in {name}")
     return copy
 
@@ -99,7 +99,8 @@ def _saved(layer: Any) -> bool:
     return isinstance(layer, keras.layers.TFSMLayer)
 
 
-def _random(net: keras.Model) -> np.ndarray:
+def random_images(net: keras.Model, count: int = _LOOKED_AT) -> np.ndarray:
+    """float32[count, H, W, C] in [0, 1] that a net takes; in 0..255 for a net of integers."""
     shape = [side or 32 for side in net.input_shape[1:]]
-    x = np.random.default_rng(0).random((_LOOKED_AT, *shape), np.float32)
+    x = np.random.default_rng(0).random((count, *shape), np.float32)
     return x if keras.backend.standardize_dtype(net.inputs[0].dtype).startswith("float") else (255 * x).round()

@@ -30,6 +30,7 @@ from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import Board
 from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.models.stored import check_storable, check_stored
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import run_config
 from jeat_tf.runs.training import FILE, Cost, Training, Watch
@@ -85,6 +86,8 @@ def _train(
     keras.utils.set_random_seed(config.run.seed)
     with strategy.scope():
         model = classifier(config, data, images, steps_per_epoch)
+    if strategy.num_replicas_in_sync == 1:
+        check_storable(model.net)  # before the first step and not after the last
     cost = cost_of(config, model, data)
     monitor = _monitor(config, model, images)
     held_out = images.held_out
@@ -263,6 +266,8 @@ def _finish(
     net_path = os.path.join(folder, "net.keras")
     with whole_file(net_path) as temporary:
         model.net.save(temporary)
+        if model.distribute_strategy.num_replicas_in_sync == 1:
+            check_stored(model.net, temporary)
     last = checkpoints.history[-1] if checkpoints.history else {}
     result = Training(
         **vars(cost),

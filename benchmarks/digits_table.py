@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jeat_tf.core.files import write_text
+from jeat_tf.core.provenance import Provenance
 from jeat_tf.core.records import stored
 from jeat_tf.runs.results import ATTACKS, AttackResults
+from jeat_tf.runs.sample_results import FILE, Rating, SampleResults
 
 RULES = {
     "paper": "Images from uniform noise, by the rule of each method's paper.",
@@ -74,24 +76,23 @@ def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> 
         cell.protocol["accuracy"] = _words(vars(attacks), "dataset", "images", "data_sha256", "norm") + "; ".join(
             f"{row.attack} {row.epsilon} {row.protocol}" for row in attacks.results
         )
-        cell.made["accuracy"] = _made(attacks.date, vars(attacks.provenance))
+        cell.made["accuracy"] = _made(attacks.date, attacks.provenance)
     for rule in RULES:
-        if (found := _read(folder, f"{rule}/samples.json")) is None:
+        found = stored(SampleResults, os.path.join(folder, rule, FILE))
+        if found is None or found.judge is None:
             continue
-        judge, how = found["judge"], dict(found["protocol"])
-        cell.numbers.update({f"{rule} {name}": judge[name] for name in RATINGS if judge[name] is not None})
-        cell.protocol[rule] = f"{found['num']} images, judge {judge['weights_sha256'][:12]}, {judge['reference']}, " + (
-            _words(how, "selection", "classes", "start")
+        judge = found.judge
+        cell.numbers.update({f"{rule} {name}": number for name, number in _rated(judge).items()})
+        cell.protocol[rule] = f"{found.num} images, judge {judge.weights_sha256[:12]}, {judge.reference}, " + (
+            _words(vars(found.protocol), "selection", "classes", "start")
         )
-        if method != "flow":  # which has no start of that kind
-            cell.controls[rule] = {
-                name: {rating: judge[name][rating] for rating in RATINGS} for name in ("start_alone", "real_images")
-            }
-        cell.made[rule] = _made(found["date"], found["provenance"])
-        if rule == "tuned":
-            tuning = found["tuning"]
-            cell.protocol[rule] += ", " + _words(tuning, "budget", "images", "features_sha256")
-            chosen = "; ".join(how["stages"])
+        if method != "flow" and judge.real_images:  # a flow has no start of that kind
+            controls = {"start_alone": judge.start_alone, "real_images": judge.real_images}
+            cell.controls[rule] = {name: _rated(control) for name, control in controls.items()}
+        cell.made[rule] = _made(found.date, found.provenance)
+        if found.tuning is not None:
+            cell.protocol[rule] += ", " + _words(vars(found.tuning), "budget", "images", "features_sha256")
+            chosen = "; ".join(found.protocol.stages)
     return cell._replace(chosen=chosen)
 
 
@@ -194,17 +195,13 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _made(date: str, how: dict[str, Any]) -> str:
-    return f"{date}, {how['cpus']} processors, TensorFlow {how['tensorflow']}, Keras {how['keras']}"
+def _made(date: str, how: Provenance) -> str:
+    return f"{date}, {how.cpus} processors, TensorFlow {how.tensorflow}, Keras {how.keras}"
 
 
 def _words(found: dict[str, Any], *names: str) -> str:
     return ", ".join(f"{name} {found[name]}" for name in names)
 
 
-def _read(folder: str, name: str) -> dict[str, Any] | None:
-    path = os.path.join(folder, name)
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as f:
-        return json.load(f)
+def _rated(rating: Rating) -> dict[str, float]:
+    return {name: number for name in RATINGS if (number := getattr(rating, name)) is not None}

@@ -5,12 +5,11 @@ python -m components.beam_sample --model=RUN --num=50000 --output_dir=SHARED/sam
 Model, data and output_dir are paths that every worker must see, e.g. on a disk that they all mount.
 """
 
-from typing import Any
-
 from jeat_tf.config import cli
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.parts import part_of
+from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import FILES, file_batches
 from jeat_tf.sample.run import sample
 
@@ -18,7 +17,7 @@ from .beam import check_shared, on_workers
 from .settings import BeamSampleConfig
 
 
-def draw(config: BeamSampleConfig) -> dict[str, Any]:
+def draw(config: BeamSampleConfig) -> SampleResults:
     """Draws the samples on workers, and then writes `samples.json` and the pictures here.
 
     All workers write into the same folder. A worker that is started again goes on at the file it was at, so that
@@ -41,12 +40,14 @@ def draw(config: BeamSampleConfig) -> dict[str, Any]:
     part_of(f"0/{count}", len(files), FILES)
     shards = [f"{i}/{count}" for i in range(count)]
     on_workers(lambda shard: sample(replace(settings, shard=shard)), shards, config.workers)
-    return sample(settings)
+    report = sample(settings)
+    assert isinstance(report, SampleResults)  # of all images
+    return report
 
 
 def _main(config: BeamSampleConfig) -> None:
     report = draw(config)
-    print(f"{report['num']} images; written: {config.sample.output_dir}")
+    print(f"{report.num} images; written: {config.sample.output_dir}")
 
 
 if __name__ == "__main__":

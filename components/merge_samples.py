@@ -1,11 +1,12 @@
 """Shards of samples -> the samples, as one run would have drawn them."""
 
+import dataclasses
 import os
 
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.core.files import write_json
 from jeat_tf.core.flat import replace
+from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import merge
 from jeat_tf.sample.run import sample
 
@@ -51,6 +52,6 @@ def merge_samples(
             resume=True,
         )
     )
-    report["shards"] = len(folders)
-    write_json(os.path.join(samples.path, "samples.json"), report)
-    samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}
+    assert isinstance(report, SampleResults)  # of all images
+    dataclasses.replace(report, shards=len(folders)).write(samples.path)
+    samples.properties = {"num": report.num, "weights_sha256": report.weights_sha256}

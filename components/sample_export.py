@@ -30,6 +30,6 @@ def sample_export(
     settings = parsed(SampleConfig, *flag_words(flags))
     data = os.path.join(examples.path, "tfds")
     report = sample(replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
-    samples.properties = {"num": report["num"], "weights_sha256": report["weights_sha256"]}
+    samples.properties = {"num": report.num, "weights_sha256": report.weights_sha256}
     if settings.shard:
         samples.properties["shard"] = settings.shard

@@ -5,6 +5,7 @@ import dataclasses
 from jeat_tf.attacks.gradient_masking import Masking
 from jeat_tf.core.provenance import Provenance
 from jeat_tf.core.records import Record
+from jeat_tf.metrics.chain_diagnostics import ChainDiagnosis
 from jeat_tf.metrics.fisher import FisherScore
 from jeat_tf.metrics.ood import Detection
 from jeat_tf.metrics.protocol import Protocol
@@ -19,6 +20,7 @@ from jeat_tf.runs.results import (
     OodResults,
     Subject,
 )
+from jeat_tf.runs.sample_results import Diagnostics, Drawn, Judgement, Rating, SampleResults
 
 MADE = Provenance(
     command="python -m jeat_tf.train", jeat_tf="0.1.0", tensorflow="2.21.0", keras="3.15.1", python="3.11.7",
@@ -86,3 +88,53 @@ def density_results(other: str = "uniform") -> dict[str, Record]:
             real_images=image_scores(3.5, "none; real images of the split test"),
         ),
     }  # fmt: skip
+
+
+def rating(agreement: float, distance: float, others: float | None = None) -> Rating:
+    """A judge's rating, of ten classes."""
+    return Rating(
+        agreement=agreement, agreement_of_each_class=(agreement,) * 10, share_of_each_class=(0.1,) * 10,
+        frechet_classifier_distance=distance, precision=others, recall=others, saturated=others,
+        copies_of_each_other=others, copies_of_real=others,
+    )  # fmt: skip
+
+
+def sample_results(of_samples: Rating, of_start: Rating, of_real: Rating, num: int = 100) -> SampleResults:
+    """What `sample` writes, with a judge."""
+    nothing = dict.fromkeys(field.name for field in dataclasses.fields(ChainDiagnosis))
+    counts = {"chains": num, "chains_not_finite": 0, "readings": 2}
+    found = Diagnostics(
+        **nothing | counts,
+        finite=True,
+        share_classified_as_asked_by_the_net_itself=1.0,
+        looks=None,
+        trace={},
+        accepted={},
+    )
+    how = Drawn(
+        classes="balanced",
+        recipe="",
+        rule="",
+        start="uniform",
+        start_images="",
+        stages=("sgld:steps=20",),
+        steps=20,
+        seed=0,
+        batch_size=50,
+        format="npz",
+        shard_size=50,
+        readings=2,
+    )
+    judge = Judgement(
+        **vars(of_samples),
+        net="judge.keras",
+        weights_sha256="j" * 64,
+        reference="1260 training images",
+        start_alone=of_start,
+        real_images=of_real,
+    )
+    return SampleResults(
+        model="/runs/net.keras", model_sha256="m", weights_sha256="w", dataset="digits", num=num, protocol=how,
+        seconds=1.0, cpu_seconds=1.0, seconds_per_image=None, date="2026-01-02", provenance=MADE, diagnostics=found,
+        judge=judge,
+    )  # fmt: skip

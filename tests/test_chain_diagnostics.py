@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from jeat_tf.core.records import plain, typed
 from jeat_tf.metrics.chain_diagnostics import (
+    ChainDiagnosis,
     autocorrelation,
     collapse,
     diagnose,
@@ -160,13 +162,13 @@ class TestDiagnose:
     def test_all_is_json(self):
         data = of_classes()
         found = diagnose(self.traces(ar1(0.5, 50, 4)), *data, *data, seen=data[1], steps=[Steps(0.1, 0.05)] * 50)
-        assert json.loads(json.dumps(found)) == found
-        assert found["chains"] == 4
-        assert found["steps_between_readings"] == 10
-        assert found["drift_to_noise"] == pytest.approx([1.0] * 50)  # 0.1 * 2 / (0.05 * sqrt(16))
-        assert found["share_of_each_class"] == pytest.approx([1 / 3] * 3)
-        assert found["collapse"]["within_class_std"] == 1
-        assert 1 < found["effective_sample_size"] < 50
+        assert typed(ChainDiagnosis, json.loads(json.dumps(plain(found)))) == found
+        assert found.chains == 4
+        assert found.steps_between_readings == 10
+        assert found.drift_to_noise == pytest.approx([1.0] * 50)  # 0.1 * 2 / (0.05 * sqrt(16))
+        assert found.share_of_each_class == pytest.approx([1 / 3] * 3)
+        assert found.collapse.within_class_std == 1
+        assert 1 < found.effective_sample_size < 50
 
     def test_chains_that_diverged_are_counted_and_left_out(self):
         images, labels = of_classes()
@@ -175,28 +177,28 @@ class TestDiagnose:
         broken = images.copy()
         broken[0, 0, 0, 0] = np.inf
         found = diagnose(self.traces(energy), broken, labels, images, labels)
-        assert found["chains_not_finite"] == 1
-        assert found["energy_last"] == 0
-        assert found["effective_sample_size"] == 1
-        assert np.isfinite(found["collapse"]["within_class_std"])
+        assert found.chains_not_finite == 1
+        assert found.energy_last == 0
+        assert found.effective_sample_size == 1
+        assert np.isfinite(found.collapse.within_class_std)
 
     def test_chains_that_all_diverged_leave_nothing_to_say(self):
         images, labels = of_classes()
         found = diagnose(
             self.traces(np.full([8, 2], np.nan)), images * np.nan, labels, images, labels, steps=[Steps(0.1, 0.1)] * 8
         )
-        assert found["chains_not_finite"] == 2
+        assert found.chains_not_finite == 2
         for name in ("energy_last", "effective_sample_size", "saturated", "collapse", "drift_to_noise"):
-            assert found[name] is None
-        json.dumps(found, allow_nan=False)
+            assert getattr(found, name) is None
+        json.dumps(plain(found), allow_nan=False)
 
     def test_readings_at_the_same_step_count_once_and_by_the_last(self):
         data = of_classes()
         traces = self.traces(np.array([[9.0], [5.0], [4.0], [3.0]]))
         traces["trace_step"] = np.array([0, 0, 10, 20])
         found = diagnose(traces, *data, *data)
-        assert found["readings"] == 3
-        assert found["energy_first"] == 5
+        assert found.readings == 3
+        assert found.energy_first == 5
 
     def test_every_reading_is_compared_with_the_noise_of_its_own_stage(self):
         data = of_classes()
@@ -204,9 +206,9 @@ class TestDiagnose:
         traces["trace_step"] = np.array([0, 10, 20, 20, 30])
         steps = [Steps(0.1, 0.05), Steps(0.1, 0.05), Steps(0.1, 0.05), None, Steps(0.2, 0.05)]
         # Norms of 2 on images of 16 values; at step 20 the last reading counts, which is of a stage without noise.
-        assert diagnose(traces, *data, *data, steps=steps)["drift_to_noise"] == pytest.approx([1, 1, None, 2])
-        assert diagnose(traces, *data, *data, steps=[None] * 5)["drift_to_noise"] is None
-        assert diagnose(traces, *data, *data)["drift_to_noise"] is None
+        assert diagnose(traces, *data, *data, steps=steps).drift_to_noise == pytest.approx([1, 1, None, 2])
+        assert diagnose(traces, *data, *data, steps=[None] * 5).drift_to_noise is None
+        assert diagnose(traces, *data, *data).drift_to_noise is None
 
     def test_shares_are_of_the_classes_that_are_seen_in_finite_images(self):
         images, labels = of_classes()
@@ -214,11 +216,11 @@ class TestDiagnose:
         broken[0] = np.nan
         seen = np.where(np.arange(len(labels)) == 0, -1, np.minimum(labels, 1))
         found = diagnose(self.traces(np.zeros([4, 1])), broken, labels, images, labels, seen=seen)
-        assert found["share_of_each_class"] == pytest.approx([19 / 59, 40 / 59, 0])
+        assert found.share_of_each_class == pytest.approx([19 / 59, 40 / 59, 0])
 
     def test_one_reading_and_one_image_of_a_class_are_too_few_to_tell(self):
         images, labels = of_classes()
         found = diagnose(self.traces(np.zeros([1, 2])), images[:3], labels[:3], images, labels)
-        assert found["effective_sample_size"] is None
-        assert found["steps_between_readings"] is None
-        assert found["collapse"] is None
+        assert found.effective_sample_size is None
+        assert found.steps_between_readings is None
+        assert found.collapse is None

@@ -11,16 +11,7 @@ import digits_table
 
 from jeat_tf.core.records import write_record
 from jeat_tf.runs.results import ATTACKS
-from tests.made import attack_results, row
-
-RATED = dict.fromkeys(digits_table.RATINGS, 0.5)
-JUDGE = {
-    **RATED,
-    "weights_sha256": "a" * 64,
-    "reference": "1260 training images",
-    "start_alone": RATED | {"agreement": 0.1},
-    "real_images": RATED | {"agreement": 1.0, "frechet_classifier_distance": 0.59},
-}
+from tests.made import attack_results, rating, row, sample_results
 
 
 def record(runs, run, *, clean=0.9, distance=7.0, num=500):
@@ -29,14 +20,8 @@ def record(runs, run, *, clean=0.9, distance=7.0, num=500):
     (folder / "paper").mkdir()
     rows = (row("clean", round(50 * clean), 0.0),)
     write_record(str(folder / "evaluation" / ATTACKS), attack_results(rows))
-    samples = {
-        "num": num,
-        "protocol": {"selection": "none", "classes": "balanced", "start": "Uniform()", "stages": []},
-        "judge": {**JUDGE, "frechet_classifier_distance": distance},
-        "date": "2026-11-26",
-        "provenance": {"cpus": 2, "tensorflow": "2.21.0", "keras": "3.15.1"},
-    }
-    (folder / "paper" / "samples.json").write_text(json.dumps(samples))
+    judged = sample_results(rating(0.5, distance, 0.5), rating(0.1, 0.5, 0.5), rating(1.0, 0.59, 0.5), num=num)
+    judged.write(str(folder / "paper"))
 
 
 def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_measured(tmp_path):

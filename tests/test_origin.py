@@ -79,7 +79,7 @@ def test_samples_know_how_their_net_was_used(plain, foreign, tmp_path):
     sample(replace(SampleConfig(), model=plain, output_dir=str(tmp_path / "a"), **small))
     settings = small | FLAGS | {"output": "scores", "model": foreign, "output_dir": str(tmp_path / "b")}
     report = sample(replace(SampleConfig(), **settings))
-    assert len(report["changes"]) == 3
+    assert len(report.changes) == 3
     images = [next(SampleFolder(str(tmp_path / name)).shards()).images for name in "ab"]
     np.testing.assert_allclose(*images, atol=1e-4)
     with pytest.raises(ValueError, match="holds other samples"):

@@ -26,7 +26,7 @@ from jeat_tf.report.run import report
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, best_of, cell_text, latex, markdown
 from jeat_tf.runs.training import Training, Watch
-from tests.made import MADE, attack_results, density_results, row
+from tests.made import MADE, attack_results, density_results, rating, row, sample_results
 
 EVIL = "<script>alert(1)</script>"
 
@@ -59,20 +59,7 @@ def results(clean=49, pgd=40, weights="w", protocol="20 steps", rows=(), masking
 
 
 def samples_json(agreement=0.9, distance=4.0):
-    graded = {"agreement": agreement, "frechet_classifier_distance": distance}
-    return {
-        "model": "/runs/net.keras",
-        "weights_sha256": "w",
-        "num": 100,
-        "protocol": {"samples": "fresh chains", "start": "uniform", "steps": 20, "seed": 0},
-        "judge": {
-            "weights_sha256": "j" * 64,
-            "reference": "1260 training images",
-            **graded,
-            "start_alone": {"agreement": 0.1, "frechet_classifier_distance": 26.0},
-            "real_images": {"agreement": 0.99, "frechet_classifier_distance": 0.5},
-        },
-    }
+    return sample_results(rating(agreement, distance), rating(0.1, 26.0), rating(0.99, 0.5))
 
 
 def make_run(folder, *, train=None, evaluation=None, samples=None, history=None, **settings):

@@ -1,6 +1,7 @@
 """The verb `sample`, on a run of a few steps."""
 
 import json
+import math
 import os
 import shutil
 
@@ -12,8 +13,10 @@ from PIL import Image
 
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
+from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.command import main
@@ -59,30 +62,30 @@ def copied(once, tmp_path):
 
 def test_a_net_is_drawn_as_the_paper_of_its_method_draws(run, tmp_path):
     """Eq. 16 from uniform noise for adversarial training; steps of one length for a net of an unknown method."""
-    own = sample(config(run, tmp_path / "own", recipe="", stages="", num=10, readings=0))["protocol"]
-    assert own["start"] == "Uniform()"
-    assert own["stages"] == [Stage(SGLD(200), "cross_entropy").words()]
-    assert own["rule"] == "of the method pgd_at: JEAT eq. 16: down E(x, y) - E(x)"
+    own = sample(config(run, tmp_path / "own", recipe="", stages="", num=10, readings=0)).protocol
+    assert own.start == "Uniform()"
+    assert own.stages == (Stage(SGLD(200), "cross_entropy").words(),)
+    assert own.rule == "of the method pgd_at: JEAT eq. 16: down E(x, y) - E(x)"
     shutil.copy(f"{run}/net.keras", tmp_path / "bare.keras")
     bare = config(str(tmp_path / "bare.keras"), tmp_path / "bare", recipe="", stages="", num=10, readings=0)
-    assert sample(replace(bare, dataset="digits"))["protocol"]["rule"] == RECIPES["normalized"].source
+    assert sample(replace(bare, dataset="digits")).protocol.rule == RECIPES["normalized"].source
 
 
 def test_files_and_protocol(once):
     report, folder = once
-    assert json.loads((folder / "samples.json").read_text()) == json.loads(json.dumps(report))
+    assert read_record(SampleResults, str(folder / "samples.json")) == report
     images, labels = drawn(folder)
     assert images.shape == (25, 8, 8, 1)
     assert images.min() >= 0
     assert images.max() <= 1
     np.testing.assert_array_equal(labels, np.arange(25) % 10)
     assert {f"samples-0000{i}-of-00003.npz" for i in range(3)} <= set(os.listdir(folder))
-    assert report["diagnostics"]["trace"]["step"] == [0, 7, 13]
-    assert len(report["diagnostics"]["trace"]["energy"]) == 3
-    assert report["protocol"]["start"] == "ClassGaussians()"
-    assert report["protocol"]["stages"] == [Stage(SGLD(13)).words()]
-    assert parse_stages(*report["protocol"]["stages"]) == (Stage(SGLD(13)),)
-    assert report["protocol"]["steps"] == 13
+    assert report.diagnostics.trace["step"] == (0, 7, 13)
+    assert len(report.diagnostics.trace["energy"]) == 3
+    assert report.protocol.start == "ClassGaussians()"
+    assert report.protocol.stages == (Stage(SGLD(13)).words(),)
+    assert parse_stages(*report.protocol.stages) == (Stage(SGLD(13)),)
+    assert report.protocol.steps == 13
 
 
 def test_the_pictures_show_every_class_and_every_reading(once):
@@ -93,27 +96,27 @@ def test_the_pictures_show_every_class_and_every_reading(once):
 
 
 def test_energy_falls_along_the_chain(once):
-    energies = once[0]["diagnostics"]["trace"]["energy"]
+    energies = once[0].diagnostics.trace["energy"]
     assert energies[-1] < energies[0]
 
 
 def test_a_finished_run_keeps_its_timing(once, run, copied):
     before = once[0]
-    assert before["seconds"] > 0
-    assert before["seconds_per_image"] == pytest.approx(before["seconds"] / 25, abs=1e-3)
+    assert before.seconds > 0
+    assert before.seconds_per_image == pytest.approx(before.seconds / 25, abs=1e-3)
     again = sample(config(run, copied))
     for name in ("seconds", "cpu_seconds", "seconds_per_image"):
-        assert again[name] == before[name]
+        assert getattr(again, name) == getattr(before, name)
     os.remove(copied / "spent-00001-of-00003.json")  # as of a version that did not write it
-    assert 0 < sample(config(run, copied))["seconds"] < before["seconds"]
+    assert 0 < sample(config(run, copied)).seconds < before.seconds
 
 
 def test_classes_are_counted_as_the_net_sees_them(once, run):
     images, labels = drawn(once[1])
     seen = keras.saving.load_model(f"{run}/net.keras")(images).numpy().argmax(-1)
-    diagnostics = once[0]["diagnostics"]
-    assert diagnostics["share_of_each_class"] == pytest.approx(np.bincount(seen, minlength=10) / 25)
-    assert diagnostics["share_classified_as_asked_by_the_net_itself"] == pytest.approx(np.mean(seen == labels))
+    diagnostics = once[0].diagnostics
+    assert diagnostics.share_of_each_class == pytest.approx(np.bincount(seen, minlength=10) / 25)
+    assert diagnostics.share_classified_as_asked_by_the_net_itself == pytest.approx(np.mean(seen == labels))
 
 
 def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path, trained_net, capsys):
@@ -126,19 +129,18 @@ def test_chains_that_diverge_are_counted_written_as_json_and_told(run, tmp_path,
     )
     main(wild)
 
-    def refuse(text):
-        raise AssertionError(f"{text} is not JSON")
-
-    report = json.loads((tmp_path / "out" / "samples.json").read_text(), parse_constant=refuse)
-    assert report["diagnostics"]["chains_not_finite"] > 20
-    assert not report["diagnostics"]["finite"]
-    assert report["diagnostics"]["trace"]["energy"][-1] is None
+    path = tmp_path / "out" / "samples.json"
+    json.loads(path.read_text(), parse_constant=pytest.fail)
+    report = read_record(SampleResults, str(path))
+    assert report.diagnostics.chains_not_finite > 20
+    assert not report.diagnostics.finite
+    assert math.isnan(report.diagnostics.trace["energy"][-1])
     images, labels = drawn(tmp_path / "out")
     finite = np.isfinite(images).all(axis=(1, 2, 3))
-    assert report["diagnostics"]["share_classified_as_asked_by_the_net_itself"] <= np.mean(finite)
-    assert report["judge"]["agreement"] <= np.mean(finite)
-    assert report["judge"]["frechet_classifier_distance"] is None
-    assert report["judge"]["start_alone"]["frechet_classifier_distance"] > 0
+    assert report.diagnostics.share_classified_as_asked_by_the_net_itself <= np.mean(finite)
+    assert report.judge.agreement <= np.mean(finite)
+    assert report.judge.frechet_classifier_distance is None
+    assert report.judge.start_alone.frechet_classifier_distance > 0
     printed = capsys.readouterr().out
     assert "warning: " in printed
     assert "of 25 chains are not finite" in printed
@@ -161,9 +163,9 @@ def test_what_is_wrong_with_the_images_is_told_in_place_of_what_the_net_says_of_
     assert "warning: the chains saturate: " in printed
     assert "warning: the chains leave their start worse than it was" in printed
     assert "net itself" not in printed
-    found = json.loads((tmp_path / "samples.json").read_text())["diagnostics"]["looks"]
-    assert found["saturated"] > 0.9 > found["saturated_of_real"]
-    assert found["distance"] > found["distance_of_start"]
+    found = read_record(SampleResults, str(tmp_path / "samples.json")).diagnostics.looks
+    assert found.saturated > 0.9 > found.saturated_of_real
+    assert found.distance > found.distance_of_start
 
 
 def test_copies_of_training_images_are_told(run, tmp_path, digit_arrays, capsys):
@@ -197,8 +199,8 @@ def test_a_collapse_is_told(run, tmp_path, capsys):
 def test_they_are_what_generate_draws_in_one_go(start, settings, run, tmp_path, digits):
     chosen = config(run, tmp_path, num=10, seed=4, **settings)
     report = sample(chosen)
-    assert report["diagnostics"]["finite"]
-    assert report["protocol"]["start"] == repr(start)
+    assert report.diagnostics.finite
+    assert report.protocol.start == repr(start)
     layer = start.layer((8, 8, 1), 10)
     images, labels = digits.arrays(split_names(digits, 10, 0)[0])
     layer.adapt(as_floats(images), labels)
@@ -251,8 +253,8 @@ def test_robust_jems_combined_inference(run, tmp_path):
 
 def test_a_chain_with_an_acceptance_step_says_how_often_it_accepts(run, tmp_path):
     stages = "sgld:steps=2;mala:steps=4,step_size=1e-6,temperature=1"
-    found = sample(config(run, tmp_path, stages=stages))["diagnostics"]
-    assert 0.9 < found["accepted_by_stage_2"] <= 1.0
+    found = sample(config(run, tmp_path, stages=stages)).diagnostics
+    assert 0.9 < found.accepted["stage_2"] <= 1.0
     assert "accepted_by_stage_1" not in found
 
 
@@ -264,17 +266,17 @@ def test_classes_in_a_list_are_asked_for_in_turn(run, tmp_path):
 @pytest.mark.parametrize("classes", ["", "none"])
 def test_without_classes_the_net_says_what_the_images_are(classes, run, tmp_path):
     report = sample(config(run, tmp_path, recipe="unconditional", stages="", classes=classes))
-    assert report["protocol"]["classes"] == "none"
+    assert report.protocol.classes == "none"
     images, labels = drawn(tmp_path)
     net = keras.saving.load_model(f"{run}/net.keras")
     np.testing.assert_array_equal(net(images).numpy().argmax(-1), labels)
 
 
 def test_classes_are_asked_for_where_something_goes_by_them(once, run, tmp_path):
-    assert once[0]["protocol"]["classes"] == "balanced"
-    assert SampleFolder(str(once[1])).identity()["classes"] == "balanced"
+    assert once[0].protocol.classes == "balanced"
+    assert SampleFolder(str(once[1])).identity().classes == "balanced"
     report = sample(config(run, tmp_path, start="uniform", stages="none"))
-    assert report["protocol"]["classes"] == "none"
+    assert report.protocol.classes == "none"
     net = keras.saving.load_model(f"{run}/net.keras")
     images, labels = drawn(tmp_path)
     np.testing.assert_array_equal(net(images).numpy().argmax(-1), labels)
@@ -289,7 +291,7 @@ def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run,
     for classes, known in (("", "balanced"), ("none", "none")):
         folder = tmp_path / f"classes-{classes}"
         report = sample(config(str(run), folder, start="buffer", stages="none", classes=classes))
-        assert report["protocol"]["classes"] == known
+        assert report.protocol.classes == known
         buffer = stored_buffer(str(run)).images
         classes_of_slots = [np.flatnonzero((buffer == x).all(axis=(1, 2, 3)))[0] % 10 for x in drawn(folder)[0]]
         assert len(set(classes_of_slots)) > 5
@@ -297,11 +299,11 @@ def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run,
 
 def test_chains_go_on_from_the_replay_buffer(energy_run, tmp_path):
     report = sample(config(energy_run, tmp_path, start="buffer", stages="none"))
-    assert report["protocol"]["classes"] == "none"
-    assert report["diagnostics"]["share_classified_as_asked_by_the_net_itself"] is None
+    assert report.protocol.classes == "none"
+    assert report.diagnostics.share_classified_as_asked_by_the_net_itself is None
     age = stored_buffer(energy_run).age
-    assert report["diagnostics"]["buffer_age_mean"] == pytest.approx(age.mean())
-    assert report["diagnostics"]["buffer_age_max"] == age.max() > 0
+    assert report.diagnostics.buffer_age_mean == pytest.approx(age.mean())
+    assert report.diagnostics.buffer_age_max == age.max() > 0
     stored = stored_buffer(energy_run).images
     for image in drawn(tmp_path)[0]:
         assert np.abs(stored - image).max(axis=(1, 2, 3)).min() == 0
@@ -319,20 +321,20 @@ def test_chains_begin_at_given_images_of_the_class(run, tmp_path, digit_arrays):
 
 def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
     trained_net.save(tmp_path / "judge.keras")
-    judged = sample(config(run, tmp_path, num=60, judge=str(tmp_path / "judge.keras")))["judge"]
-    assert 0 <= judged["agreement"] <= 1
-    assert judged["start_alone"]["agreement"] > 0.6
-    assert judged["frechet_classifier_distance"] > 0
-    assert judged["real_images"]["images"] == "60 test images"
+    judged = sample(config(run, tmp_path, num=60, judge=str(tmp_path / "judge.keras"))).judge
+    assert 0 <= judged.agreement <= 1
+    assert judged.start_alone.agreement > 0.6
+    assert judged.frechet_classifier_distance > 0
+    assert judged.real_images.images == "60 test images"
     # Real images are right, near to the data, varied, and no copies: what samples are to be measured by.
-    assert judged["real_images"]["agreement"] > 0.85
-    assert judged["real_images"]["frechet_classifier_distance"] < judged["frechet_classifier_distance"]
-    assert judged["real_images"]["recall"] > 0.4
-    assert judged["real_images"]["copies_of_real"] < 0.1
-    for graded in (judged, judged["start_alone"]):
+    assert judged.real_images.agreement > 0.85
+    assert judged.real_images.frechet_classifier_distance < judged.frechet_classifier_distance
+    assert judged.real_images.recall > 0.4
+    assert judged.real_images.copies_of_real < 0.1
+    for graded in (judged, judged.start_alone):
         # As many of each class are asked for.
-        assert np.mean(graded["agreement_of_each_class"]) == pytest.approx(graded["agreement"])
-        assert sum(graded["share_of_each_class"]) == pytest.approx(1)
+        assert np.mean(graded.agreement_of_each_class) == pytest.approx(graded.agreement)
+        assert sum(graded.share_of_each_class) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -396,10 +398,11 @@ def test_images_without_labels_are_refused(copied):
 
 def test_an_identity_without_what_readers_go_by_is_refused(copied):
     identity = json.loads((copied / "identity.json").read_text())
-    for broken in ({k: v for k, v in identity.items() if k not in ("num", "stages")}, [1], 3):
+    for broken in ({k: v for k, v in identity.items() if k != "stages"}, [1], 3):
         (copied / "identity.json").write_text(json.dumps(broken))
         with pytest.raises(
-            ValueError, match="no samples of known origin .* (has no .*num.*stages|expected a JSON object)"
+            ValueError,
+            match="no samples of known origin .* (a field stages|a JSON object).*`python -m jeat_tf.sample`",
         ):
             SampleFolder(str(copied)).identity()
 

@@ -26,6 +26,7 @@ from jeat_tf.core.records import read_record
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.results import AttackResults
+from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import FILES, SampleFolder, file_batches, merge
 from jeat_tf.runs.verdict_parts import merge as merge_state
 from jeat_tf.sample.run import sample
@@ -124,7 +125,7 @@ def test_shards_in_one_folder_need_no_merging(drawn, net, tmp_path):
     before = {name: os.stat(tmp_path / name).st_mtime_ns for name in files(tmp_path)}
     report = sample(config(net, tmp_path))
     assert {name: os.stat(tmp_path / name).st_mtime_ns for name in files(tmp_path)} == before
-    assert report["diagnostics"] == json.loads((drawn[0] / "samples.json").read_text())["diagnostics"]
+    assert report.diagnostics == read_record(SampleResults, str(drawn[0] / "samples.json")).diagnostics
 
 
 def test_what_does_not_fit_together_is_not_merged(drawn, tmp_path):

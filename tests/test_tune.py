@@ -1,13 +1,14 @@
 """`sample --tune`: what is tried, on which images, and what is refused."""
 
-import json
 import shutil
 
 import pytest
 
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import split_names
+from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.sampling import Trial, Tuning, read_tuning
 from jeat_tf.sample.command import main
 from jeat_tf.sample.run import sample
@@ -37,13 +38,13 @@ def tuned(run, judge, tmp_path_factory):
 def test_as_many_settings_are_tried_as_the_budget_says_and_the_best_draws(tuned, run, digits):
     report, folder = tuned
     tuning = read_tuning(str(folder))
-    assert tuning.as_dict() == report["tuning"] == json.loads((folder / "samples.json").read_text())["tuning"]
+    assert tuning == report.tuning == read_record(SampleResults, str(folder / "samples.json")).tuning
     assert len(tuning.trials) == tuning.budget == 7
     assert tuning.split == split_names(digits, 10, 0)[1]
     distances = [trial.distance for trial in tuning.trials]
     assert tuning.best.distance == min(distances) < max(distances)
-    assert report["protocol"]["stages"] == [tuning.best.stage]
-    assert report["protocol"]["rule"] == "tuned, the best of 7"
+    assert report.protocol.stages == (tuning.best.stage,)
+    assert report.protocol.rule == "tuned, the best of 7"
     steps = [parse_stages(trial.stage)[0].steps for trial in tuning.trials]
     assert steps == [*STEPS, *STEPS[:2]]
 
@@ -52,7 +53,7 @@ def test_as_many_settings_are_tried_as_the_budget_says_and_the_best_draws(tuned,
 def test_a_folder_keeps_its_tuning_until_the_question_changes(tuned, run, judge, tmp_path, monkeypatch):
     folder = shutil.copytree(tuned[1], tmp_path / "copied")
     monkeypatch.setattr("jeat_tf.sample.tune._distance", lambda *_: 1 / 0)
-    assert sample(config(run, judge, folder))["tuning"] == tuned[0]["tuning"]
+    assert sample(config(run, judge, folder)).tuning == tuned[0].tuning
     with pytest.raises(ZeroDivisionError):
         sample(config(run, judge, folder, tune=8))
 
@@ -66,8 +67,11 @@ def test_settings_are_energies_by_step_sizes_by_walks():
 
 
 def test_the_best_is_finite_and_the_first_of_equal_ones():
-    stored = Tuning(3, 20, 0, "Uniform()", "train", 20, "f", "a", "b", 9.0, ())
-    trials = (Trial("a", None), Trial("b", 2.0), Trial("c", 2.0))
+    stored = Tuning(
+        budget=3, images=20, seed=0, start="Uniform()", split="train", real_images=20, features="f",
+        features_sha256="a", weights_sha256="b", start_distance=9.0, trials=(),
+    )  # fmt: skip
+    trials = tuple(Trial(stage=stage, distance=distance) for stage, distance in (("a", None), ("b", 2.0), ("c", 2.0)))
     tuning = Tuning(**{**vars(stored), "trials": trials})
     assert tuning.best == trials[1]
     with pytest.raises(ValueError, match="expected a chain that stays finite, received none in 1 trials"):

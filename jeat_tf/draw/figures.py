@@ -14,7 +14,7 @@ from jeat_tf.config.draw import DrawConfig
 from jeat_tf.core import files
 from jeat_tf.core.balls import ball_of
 from jeat_tf.core.files import read_arrays
-from jeat_tf.core.records import stored
+from jeat_tf.core.records import plain, stored
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
@@ -170,9 +170,9 @@ class Scene:
     def _stored(self, name: str) -> _Generated:
         samples = SampleFolder(self.beside(name, "samples"))
         identity = samples.identity()
-        if identity.get("weights_sha256") != self.identities[name]["weights_sha256"]:
+        if identity.weights_sha256 != self.identities[name]["weights_sha256"]:
             raise ValueError(f"{samples.path} holds samples of other weights")
-        if identity.get("classes") == "none":
+        if identity.classes == "none":
             raise ValueError(f"{samples.path} holds samples that were drawn without classes")
         count = self.config.num_images
         found: dict[int, list[np.ndarray]] = {k: [] for k in self.classes}
@@ -184,7 +184,7 @@ class Scene:
             raise ValueError(f"{samples.path} holds fewer than {count} images of some classes: {few}")
         # Chains that are not clipped may leave [0, 1].
         images = np.clip(np.concatenate([np.stack(of_class) for of_class in found.values()]), 0, 1)
-        return _Generated(images, {"source": "stored samples", "folder": samples.path, **identity})
+        return _Generated(images, {"source": "stored samples", "folder": samples.path, **plain(identity)})
 
 
 def _changes(scene: Scene) -> Iterator[Drawn]:

@@ -23,6 +23,7 @@ from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.models.foreign import Adapted
 from jeat_tf.runs.generation_results import Compared, ImageScores, Nearest, NearestTrainingImages, Score
+from jeat_tf.runs.sample_results import SampleIdentity
 from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import check_fit, conditional_buffer, data_of_run, output_folder, stored_buffer
 
@@ -249,13 +250,13 @@ def _fresh_chains(config: EvaluateConfig, generator: str, changes: Sequence[str]
     folder = SampleFolder(output_folder(config.model, "", "samples") if where == "samples" else where)
     drawn = folder.identity()
     _check_origin(folder.path, drawn, net_file(config.model), generator, data.name)
-    if drawn.get("changes", []) != list(changes):
+    if drawn.changes != tuple(changes):
         raise ValueError(
             f"expected samples in {folder.path} of the net that is evaluated, received samples of the same weights "
-            f"otherwise used ({'; '.join(drawn.get('changes', [])) or 'as they are'}); give the flags of "
+            f"otherwise used ({'; '.join(drawn.changes) or 'as they are'}); give the flags of "
             "`python -m jeat_tf.sample`, such as --pixels and --head"
         )
-    num, clipped = 0, any("clip_pixels=false" in stage for stage in drawn["stages"])
+    num, clipped = 0, any("clip_pixels=false" in stage for stage in drawn.stages)
     for images, labels in folder.shards():
         if images.shape[1:] != data.image_shape or len(images) != len(labels):
             raise ValueError(
@@ -265,35 +266,34 @@ def _fresh_chains(config: EvaluateConfig, generator: str, changes: Sequence[str]
         check_labels(labels, data.num_classes)
         clipped |= not np.array_equal(_clipped(images, folder.path), images)
         num += len(images)
-    stages = tuple(drawn["stages"])
     return _Set(
         lambda: (Shard(_clipped(images, folder.path), labels) for images, labels in folder.shards()),
         num,
         {
-            "samples": "fresh chains" if stages else "start alone",
-            "classes": drawn["classes"],
-            "selection": drawn["selection"] + ("; clipped to [0, 1]" if clipped else ""),
-            "start": drawn["start"],
-            "stages": stages,
-            "steps": drawn["steps"],
-            "seed": drawn["seed"],
+            "samples": "fresh chains" if drawn.stages else "start alone",
+            "classes": drawn.classes,
+            "selection": drawn.selection + ("; clipped to [0, 1]" if clipped else ""),
+            "start": drawn.start,
+            "stages": drawn.stages,
+            "steps": drawn.steps,
+            "seed": drawn.seed,
             "generator_sha256": generator,
         },
-        conditional=drawn["classes"] != "none",
+        conditional=drawn.classes != "none",
     )
 
 
-def _check_origin(path: str, drawn: dict[str, Any], net: str, generator: str, dataset: str) -> None:
+def _check_origin(path: str, drawn: SampleIdentity, net: str, generator: str, dataset: str) -> None:
     """Raises ValueError unless samples of the identity `drawn` are of this net and this data set."""
-    if drawn["weights_sha256"] != generator:
+    if drawn.weights_sha256 != generator:
         raise ValueError(
             f"expected samples of {net} (weights {generator[:12]}...) in {path}, received samples of a net with "
-            f"weights {drawn['weights_sha256'][:12]}...; give the net that drew them as --model, or draw samples of "
+            f"weights {drawn.weights_sha256[:12]}...; give the net that drew them as --model, or draw samples of "
             "this one"
         )
-    if (drawn_of := drawn.get("dataset", "unknown data")) != dataset:
+    if drawn.dataset != dataset:
         raise ValueError(
-            f"expected samples of {dataset} in {path}, received samples of {drawn_of}; give that as --dataset"
+            f"expected samples of {dataset} in {path}, received samples of {drawn.dataset}; give that as --dataset"
         )
 
 

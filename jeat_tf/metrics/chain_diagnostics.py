@@ -5,12 +5,13 @@ A trace is one number of each chain, its energy say, at equally spaced steps: fl
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from jeat_tf.core.checks import FLOATS, admit_labels, check_images
+from jeat_tf.core.records import record
 from jeat_tf.metrics.diversity import class_counts
 from jeat_tf.samplers.values import Steps
 
@@ -155,6 +156,43 @@ def collapse(
     return Collapse(std, pairwise, nearest, min(std, pairwise, nearest) < threshold, threshold)
 
 
+@record
+class ChainDiagnosis:
+    """What chains did on their way, and whether their last images have collapsed; None where there is too little.
+
+    Attributes:
+      chains: how many.
+      chains_not_finite: how many of them were ever not finite; the numbers below are of the others.
+      readings: at different steps.
+      steps_between_readings: median.
+      energy_first, energy_last: means at the first and the last reading.
+      energy_fall_in_last_half: from its first reading to its last one.
+      gradient_norm_first, gradient_norm_last: means likewise.
+      effective_sample_size: median over chains, of the energy at all readings.
+      effective_sample_size_of_last_half: of the later half of them.
+      drift_to_noise: `drift_to_noise` at each reading, None at those without noise; None without any.
+      saturated: share of values at or beyond 0 or 1.
+      share_of_each_class: that a classifier sees.
+      collapse: of the images.
+    """
+
+    chains: int
+    chains_not_finite: int
+    readings: int
+    steps_between_readings: float | None
+    energy_first: float | None
+    energy_last: float | None
+    energy_fall_in_last_half: float | None
+    gradient_norm_first: float | None
+    gradient_norm_last: float | None
+    effective_sample_size: float | None
+    effective_sample_size_of_last_half: float | None
+    drift_to_noise: tuple[float | None, ...] | None
+    saturated: float | None
+    share_of_each_class: tuple[float, ...] | None
+    collapse: Collapse | None
+
+
 def diagnose(
     traces: dict[str, np.ndarray],
     images: np.ndarray,
@@ -164,8 +202,8 @@ def diagnose(
     *,
     seen: np.ndarray | None = None,
     steps: Sequence[Steps | None] | None = None,
-) -> dict[str, Any]:
-    """Everything above as plain numbers for JSON; None where there is too little to tell.
+) -> ChainDiagnosis:
+    """Everything above of one set of chains.
 
     Args:
       traces: "trace_step" int[T], steps done at each reading, and "trace_energy", "trace_gradient_norm" float[T, N].
@@ -186,46 +224,46 @@ def diagnose(
     whole = np.isfinite(images).all(axis=(1, 2, 3))
     shown, classes = images[whole], labels[whole]
     at_readings = [one for one, keep in zip(steps, kept, strict=True) if keep] if steps is not None else []
-    return {
-        "chains": len(finite),
-        "chains_not_finite": int(np.sum(~finite)),
-        "readings": len(step),
-        "steps_between_readings": float(np.median(np.diff(step))) if len(step) > 1 else None,
-        "energy_first": _mean(values[0]),
-        "energy_last": _mean(values[-1]),
-        "energy_fall_in_last_half": _mean(late[0] - late[-1]),
-        "gradient_norm_first": _mean(norms[0]),
-        "gradient_norm_last": _mean(norms[-1]),
-        "effective_sample_size": _median_size(values),
-        "effective_sample_size_of_last_half": _median_size(late),
-        "drift_to_noise": _ratios(norms, at_readings, int(np.prod(images.shape[1:]))),
-        "saturated": _mean(saturation(shown)),
-        "share_of_each_class": _shares(seen[whole], reference_labels) if seen is not None else None,
-        "collapse": _spread(shown, classes, reference_images, reference_labels),
-    }
+    return ChainDiagnosis(
+        chains=len(finite),
+        chains_not_finite=int(np.sum(~finite)),
+        readings=len(step),
+        steps_between_readings=float(np.median(np.diff(step))) if len(step) > 1 else None,
+        energy_first=_mean(values[0]),
+        energy_last=_mean(values[-1]),
+        energy_fall_in_last_half=_mean(late[0] - late[-1]),
+        gradient_norm_first=_mean(norms[0]),
+        gradient_norm_last=_mean(norms[-1]),
+        effective_sample_size=_median_size(values),
+        effective_sample_size_of_last_half=_median_size(late),
+        drift_to_noise=_ratios(norms, at_readings, int(np.prod(images.shape[1:]))),
+        saturated=_mean(saturation(shown)),
+        share_of_each_class=_shares(seen[whole], reference_labels) if seen is not None else None,
+        collapse=_spread(shown, classes, reference_images, reference_labels),
+    )
 
 
-def _ratios(norms: np.ndarray, steps: Sequence[Steps | None], num_values: int) -> list[float | None] | None:
+def _ratios(norms: np.ndarray, steps: Sequence[Steps | None], num_values: int) -> tuple[float | None, ...] | None:
     """Drift to noise at each reading, None at those without noise; None if there is no noise or no chain at all."""
     if not norms.shape[1] or not any(steps):
         return None
     means = norms.mean(axis=1)
-    return [
+    return tuple(
         float(drift_to_noise(mean, one, num_values)) if one is not None else None
         for mean, one in zip(means, steps, strict=True)
-    ]
+    )
 
 
-def _shares(seen: np.ndarray, reference_labels: np.ndarray) -> list[float] | None:
+def _shares(seen: np.ndarray, reference_labels: np.ndarray) -> tuple[float, ...] | None:
     num_classes = int(reference_labels.max()) + 1
-    return (class_counts(seen, num_classes) / len(seen)).tolist() if len(seen) else None
+    return tuple((class_counts(seen, num_classes) / len(seen)).tolist()) if len(seen) else None
 
 
-def _spread(*arrays: np.ndarray) -> dict[str, Any] | None:
+def _spread(*arrays: np.ndarray) -> Collapse | None:
     labels, reference_labels = arrays[1], arrays[3]
     shared = np.intersect1d(labels, reference_labels)
     pairs = [min(np.sum(labels == k), np.sum(reference_labels == k)) for k in shared]
-    return collapse(*arrays)._asdict() if max(pairs, default=0) > 1 else None
+    return collapse(*arrays) if max(pairs, default=0) > 1 else None
 
 
 def _median_size(trace: np.ndarray) -> float | None:

@@ -1,27 +1,25 @@
 """Where the numbers come from, and what speaks against them: audits of attacks, the guard, the files' provenance."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import differences
-from jeat_tf.core.records import plain
-from jeat_tf.report.collect import Run
+from jeat_tf.report.collect import Measurement, Run
 from jeat_tf.report.measures import Column, hardware_text, measured
 from jeat_tf.report.summary import Mean, status
 from jeat_tf.report.tables import number_text
 from jeat_tf.runs.results import AttackResults
-from jeat_tf.runs.training import FILE
+from jeat_tf.runs.training import FILE, Training
 
 _NOT_RECORDED = "not recorded"
 _FACTS = {
-    "command": ("provenance", "command"),
-    "seed": ("seed",),
-    "date": ("date",),
-    "net": ("model",),
-    "SHA-256 of the net's file": ("model_sha256",),
-    "SHA-256 of the weights": ("weights_sha256",),
-    "images": ("images",),
-    "SHA-256 of the data": ("data_sha256",),
+    "seed": "seed",
+    "date": "date",
+    "net": "model",
+    "SHA-256 of the net's file": "model_sha256",
+    "SHA-256 of the weights": "weights_sha256",
+    "images": "images",
+    "SHA-256 of the data": "data_sha256",
 }
 _VERSIONS = ("jeat_tf", "tensorflow", "keras", "python")
 
@@ -78,7 +76,7 @@ def audit(run: Run) -> Audit:
 
 def run_facts(run: Run) -> RunFacts:
     """Every number of a run with its file, and where each file says it is from."""
-    files = ({FILE: plain(run.training)} if run.training else {}) | run.reports
+    trained: dict[str, Measurement | Training] = {FILE: run.training} if run.training else {}
     return RunFacts(
         run.name,
         run.config.run.seed,
@@ -93,7 +91,7 @@ def run_facts(run: Run) -> RunFacts:
             )
             for v in measured(run)
         ],
-        [(file, _origin(report if isinstance(report, dict) else plain(report))) for file, report in files.items()],
+        [(file, _origin(report)) for file, report in (trained | run.reports).items()],
     )
 
 
@@ -106,15 +104,13 @@ def _number(column: Column, number: float) -> str:
     return number_text(Mean(number, None, {}), column)
 
 
-def _origin(report: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = []
-    for label, keys in _FACTS.items():
-        value: Any = report
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None or label in ("command", "seed", "date"):
+def _origin(report: Measurement | Training) -> list[tuple[str, str]]:
+    made = report.provenance
+    facts = [("command", made.command)]
+    for label, name in _FACTS.items():
+        value = getattr(report, name, None)
+        if value is not None or label == "seed":
             facts.append((label, _NOT_RECORDED if value is None else str(value)))
-    made = report.get("provenance", {})
-    facts.append(("versions", ", ".join(f"{name} {made[name]}" for name in _VERSIONS if name in made) or _NOT_RECORDED))
-    facts.append(("hardware", hardware_text(made) or _NOT_RECORDED))
+    facts.append(("versions", ", ".join(f"{name} {getattr(made, name)}" for name in _VERSIONS)))
+    facts.append(("hardware", hardware_text(made)))
     return facts

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from jeat_tf.config.store import from_json
 from jeat_tf.config.train import TrainConfig
@@ -12,17 +12,29 @@ from jeat_tf.methods.guard_files import GuardEvent, GuardEvents
 from jeat_tf.runs.corruption_results import CORRUPTED, CorruptionResults
 from jeat_tf.runs.generation_results import GenerationResults
 from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, FisherResults, OodResults
+from jeat_tf.runs.sample_results import FILE, SampleResults
 from jeat_tf.runs.training import Training, read_history, read_training
 
-_RECORDS = {
+Measurement: TypeAlias = (
+    AttackResults
+    | CalibrationResults
+    | CorruptionResults
+    | OodResults
+    | FisherResults
+    | GenerationResults
+    | SampleResults
+)
+"""A file of `evaluate` or `sample` about a net."""
+
+_RECORDS: dict[str, type[Measurement]] = {
     ATTACKS: AttackResults,
     "calibration.json": CalibrationResults,
     CORRUPTED: CorruptionResults,
     "ood.json": OodResults,
     "fisher.json": FisherResults,
     "generation.json": GenerationResults,
+    FILE: SampleResults,
 }
-_MEASURED = (*_RECORDS, "samples.json")
 
 
 class Run(NamedTuple):
@@ -35,7 +47,7 @@ class Run(NamedTuple):
       training: its result; None of a run that did not come to its end.
       guard: what the guard did.
       history: the logs of each epoch.
-      reports: what its JSON files hold, by their names relative to the run, e.g. "evaluation/results.json".
+      reports: what was measured of it, by the files' names relative to the run, e.g. "evaluation/results.json".
       pictures: its PNG files beside these, by their names relative to the run.
       folders: where the folders in it are that lie elsewhere, by their names relative to the run.
       left_out: files that are about other weights of its `net.keras` than training ended with.
@@ -47,7 +59,7 @@ class Run(NamedTuple):
     training: Training | None
     guard: tuple[GuardEvent, ...]
     history: list[dict[str, float]]
-    reports: dict[str, Any]
+    reports: dict[str, Measurement]
     pictures: list[str]
     left_out: list[str]
     folders: Mapping[str, str] = {}
@@ -136,13 +148,17 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
     where = {inside: os.path.join(path, inside) for inside in _measurement_folders(path)} | dict(folders or {})
     training, told = read_training(path), stored(GuardEvents, os.path.join(path, "guard.json"))
     guard = training.guard.events if training else told.events if told else ()
-    reports: dict[str, Any] = {}
+    reports: dict[str, Measurement] = {}
     pictures: list[str] = []
     left_out: list[str] = []
     weights = training.weights_sha256 if training else None
     for inside, place in where.items():
         files = {f"{inside}/{file}": os.path.join(place, file) for file in sorted(os.listdir(place))}
-        found = {here: _measured(there) for here, there in files.items() if os.path.basename(here) in _MEASURED}
+        found: dict[str, Measurement] = {
+            here: read_record(kind, there)
+            for here, there in files.items()
+            if (kind := _RECORDS.get(os.path.basename(here))) is not None
+        }
         old = [here for here, report in found.items() if weights and _is_of_other_weights(report, weights)]
         left_out += old
         reports |= {here: report for here, report in found.items() if here not in old}
@@ -152,23 +168,16 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
     return Run(path, name, config, training, guard, history, reports, pictures, left_out, where)
 
 
-def _measured(path: str) -> Any:
-    kind = _RECORDS.get(os.path.basename(path))
-    return _json(path, dict) if kind is None else read_record(kind, path)
-
-
-def _is_of_other_weights(report: Any, weights: str) -> bool:
+def _is_of_other_weights(report: Measurement, weights: str) -> bool:
     """Whether a file is about the run's `net.keras` as it was before it was trained further or anew."""
-    about = report if isinstance(report, dict) else vars(report)
-    last = os.path.basename(str(about.get("model", ""))) == "net.keras"
-    return last and about.get("weights_sha256", weights) != weights
+    return os.path.basename(report.model) == "net.keras" and report.weights_sha256 != weights
 
 
 def _measurement_folders(path: str) -> Iterator[str]:
     """Names of the folders in a run that hold measurements; `evaluation` and `samples` first, as they are the usual."""
     names = [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))]
     for name in sorted(names, key=lambda name: (name not in ("evaluation", "samples"), name)):
-        if any(os.path.isfile(os.path.join(path, name, file)) for file in _MEASURED):
+        if any(os.path.isfile(os.path.join(path, name, file)) for file in _RECORDS):
             yield name
 
 
@@ -180,17 +189,13 @@ def _config(path: str) -> TrainConfig:
         raise ValueError(f"cannot read {path}: {error}; expected the settings of a run") from error
 
 
-def _json(path: str, kind: type) -> Any:
-    return read_json(path, kind)
-
-
 def read_drawings(path: str) -> list[Drawing]:
     """The figures that a `figures.json` tells of and that are there.
 
     Raises:
       ValueError: a file of something else.
     """
-    folder, found = os.path.dirname(path), _json(path, dict)
+    folder, found = os.path.dirname(path), read_json(path, dict)
     try:
         drawings = [
             Drawing(os.path.join(folder, f"{name}.png"), name, record["shows"], list(record["models"]), record)

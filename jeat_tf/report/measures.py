@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jeat_tf.core.balls import Ball, ball_of, epsilon_text
-from jeat_tf.core.records import plain
+from jeat_tf.core.provenance import Provenance
 from jeat_tf.metrics.features import score_names
 from jeat_tf.report.collect import Run
-from jeat_tf.runs.corruption_results import CORRUPTED, CorruptionResults, errors_of
+from jeat_tf.runs.corruption_results import CorruptionResults, errors_of
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.results import AttackResults, AttackRow, CalibrationResults, FisherResults, OodResults, Subject
+from jeat_tf.runs.sample_results import Rating, SampleResults
 from jeat_tf.runs.training import FILE, Training
 
 ACCURACY, GENERATED, CALIBRATION, CORRUPTED_IMAGES, OTHER_IMAGES, FISHER, COST = (
@@ -84,22 +85,12 @@ class Value(NamedTuple):
 
 
 def measured(run: Run) -> list[Value]:
-    """All numbers of a run.
-
-    Raises:
-      ValueError: a file that lacks something; it is named.
-    """
+    """All numbers of a run."""
     values = list(_training(run.training)) if run.training else []
     for file, report in run.reports.items():
-        folder, _, name = file.rpartition("/")
-        if name not in _READERS:
-            continue
-        try:
-            found = list(_READERS[name](report, file, folder))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"cannot read {run.path_of(file)}: {error!r}; make it again") from error
-        net = os.path.basename(report.get("model", "") if isinstance(report, dict) else report.model)
-        for value in found:
+        folder = file.rpartition("/")[0]
+        net = os.path.basename(report.model)
+        for value in _READERS[type(report)](report, file, folder):
             # The first table is of what every run has measured alike; other folders hold other protocols.
             column = value.column._replace(main=value.column.main and folder in _USUAL)
             values.append(value._replace(column=column, how=f"{value.how} {net}".strip()))
@@ -141,26 +132,26 @@ def _radius(ball: Ball) -> str:
     return epsilon_text(ball) if ball.norm == "linf" else f"{ball.norm} {epsilon_text(ball)}"
 
 
-def _samples(report: dict[str, Any], file: str, folder: str) -> Iterator[Value]:
-    how = _words({key: value for key, value in report["protocol"].items() if key not in ("seed", "batch_size")})
-    if report.get("seconds_per_image"):
+def _samples(report: SampleResults, file: str, folder: str) -> Iterator[Value]:
+    how = _words({key: value for key, value in vars(report.protocol).items() if key not in ("seed", "batch_size")})
+    if report.seconds_per_image:
         column = Column(
             COST, f"s / image, {folder}", protocol="seconds of drawing an image, chains in batches", main=False
         )
-        yield Value(column, report["seconds_per_image"], how, file)
-    if "judge" not in report:
+        yield Value(column, report.seconds_per_image, how, file)
+    judge = report.judge
+    if judge is None:
         return
-    judge = report["judge"]
     protocol = (
-        f"{report['num']} images in the folder {folder} of the run, {judge['reference']}; judge: "
-        f"net with weights {judge['weights_sha256'][:12]}; drawn in each run's own way, see there"
+        f"{report.num} images in the folder {folder} of the run, {judge.reference}; judge: "
+        f"net with weights {judge.weights_sha256[:12]}; drawn in each run's own way, see there"
     )
-    controls = {f"the start alone, {report['protocol']['start']}": judge["start_alone"]}
-    if "real_images" in judge:
-        controls["real test images"] = judge["real_images"]
-    for control, rated in {"": judge, **controls}.items():
+    controls: dict[str, Rating] = {"": judge, f"the start alone, {report.protocol.start}": judge.start_alone}
+    if judge.real_images:
+        controls["real test images"] = judge.real_images
+    for control, rated in controls.items():
         for key, title, unit, better, main in _RATINGS:
-            if (number := rated.get(key)) is not None:  # it is None of chains that diverged
+            if (number := getattr(rated, key)) is not None:  # it is None of chains that diverged
                 column = Column(GENERATED, f"{title}, {folder}", unit, better, protocol, main)
                 yield Value(column, 100 * number if unit else number, how, file, control=control)
 
@@ -268,7 +259,7 @@ def _training(result: Training) -> Iterator[Value]:
     flops = Column(COST, "GFLOP / step", protocol="passes times the FLOPs of a forward pass by TensorFlow's profiler")
     yield Value(flops, result.flops_per_step / 1e9, "", file)
     yield Value(Column(COST, "parameters", main=False), result.parameters, "", file)
-    hardware = hardware_text(plain(result.provenance))
+    hardware = hardware_text(result.provenance)
     # Of a run that was interrupted only the last call's time is known, and that may be of a step or two.
     if result.seconds and result.seconds_per_step and round(result.seconds / result.seconds_per_step) == result.steps:
         of = "of a run in one call, on whatever else the machine did"
@@ -278,11 +269,9 @@ def _training(result: Training) -> Iterator[Value]:
         yield Value(each, 1000 * result.seconds_per_step, hardware, file)
 
 
-def hardware_text(made: dict[str, Any]) -> str:
-    """Platform, processors and GPUs of a provenance; empty where it has none."""
-    if "platform" not in made:
-        return ""
-    return f"{made['platform']}, {made.get('cpus')} CPUs, GPUs: {', '.join(made.get('gpus') or ['none'])}"
+def hardware_text(made: Provenance) -> str:
+    """Platform, processors and GPUs of a provenance."""
+    return f"{made.platform}, {made.cpus} CPUs, GPUs: {', '.join(made.gpus) or 'none'}"
 
 
 def _titled(title: str, folder: str, usual: str) -> str:
@@ -305,12 +294,12 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-_READERS: dict[str, Callable[[Any, str, str], Iterator[Value]]] = {
-    "results.json": _accuracy,
-    "samples.json": _samples,
-    "generation.json": _generation,
-    "calibration.json": _calibration,
-    CORRUPTED: _corruptions,
-    "ood.json": _other_images,
-    "fisher.json": _fisher,
+_READERS: dict[type, Callable[[Any, str, str], Iterator[Value]]] = {
+    AttackResults: _accuracy,
+    SampleResults: _samples,
+    GenerationResults: _generation,
+    CalibrationResults: _calibration,
+    CorruptionResults: _corruptions,
+    OodResults: _other_images,
+    FisherResults: _fisher,
 }

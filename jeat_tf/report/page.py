@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from jeat_tf.core.provenance import Provenance
 from jeat_tf.report.audits import audit, run_facts
 from jeat_tf.report.charts import class_tables, robustness_curves, training_curves
 from jeat_tf.report.collect import Drawing
@@ -32,7 +33,7 @@ def render(
     drawings: Sequence[Drawing],
     *,
     remarks: Sequence[str],
-    made: dict[str, Any],
+    made: Provenance,
     date: str,
 ) -> str:
     """The page.

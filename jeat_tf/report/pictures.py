@@ -10,6 +10,7 @@ from PIL import Image
 from jeat_tf.report.charts import Chart
 from jeat_tf.report.collect import Drawing
 from jeat_tf.report.summary import Method
+from jeat_tf.runs.sample_results import FILE, SampleResults
 
 _WIDEST = 1100  # pixels of a picture on the page
 
@@ -30,12 +31,10 @@ def sample_grid(method: Method) -> Picture | None:
     run = method.shown
     for file in run.pictures:
         folder, _, name = file.partition("/")
-        report = run.reports.get(f"{folder}/samples.json")
-        if name == "grid.png" and report is not None:
-            how = report.get("protocol", {})
-            start = how.get("start", how.get("chain_start", "unknown start"))
-            steps = how.get("steps", how.get("chain_steps", "unknown"))
-            caption = f"{folder}: {how.get('samples', 'samples')} from {start}, {steps} steps; {run.name}"
+        report = run.reports.get(f"{folder}/{FILE}")
+        if name == "grid.png" and isinstance(report, SampleResults):
+            how = report.protocol
+            caption = f"{folder}: {how.samples} from {how.start}, {how.steps} steps; {run.name}"
             alt = f"Generated images of {method.name}, a row for each class, {folder}"
             return _picture(run.path_of(file), alt, caption)
     return None

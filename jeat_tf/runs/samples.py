@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,13 +19,15 @@ from jeat_tf.core.files import (
     write_arrays,
     write_json,
 )
+from jeat_tf.core.records import plain, read_record, typed, write_record
 from jeat_tf.runs.locks import held
+from jeat_tf.runs.sample_results import SampleIdentity
 
 FILES = "files of images; lower --shard_size for more"
 _AGAIN = "remove that file, and the same command draws it again"
 _FILE = re.compile(r"samples-(\d{5})-of-(\d{5})\.(npz|tfrecord)")
+_IDENTITY = "identity.json"
 _BESIDE = re.compile(r"(?:traces-(\d{5})-of-(\d{5})\.npz|spent-(\d{5})-of-(\d{5})\.json)")
-_IDENTITY = ("weights_sha256", "num", "classes", "selection", "start", "stages", "steps", "seed")  # that readers go by
 
 
 class Shard(NamedTuple):
@@ -61,7 +63,7 @@ class SampleFolder:
     def __init__(self, path: str):
         self.path = path
 
-    def begin(self, identity: dict[str, Any], *, resume: bool, part: range | None = None, others: bool = False) -> None:
+    def begin(self, identity: SampleIdentity, *, resume: bool, part: range | None = None, others: bool = False) -> None:
         """Makes the folder ready for the samples that `identity` describes.
 
         Args:
@@ -77,28 +79,23 @@ class SampleFolder:
             for name in self._files():
                 if part is None or int(name.split("-")[1]) in part:
                     os.remove(os.path.join(self.path, name))
-        if (others or self._files()) and (changed := changes(self.identity(), identity)):
+        if (others or self._files()) and (changed := changes(plain(self.identity()), plain(identity))):
             raise ValueError(
                 f"{self.path} holds other samples ({changed}); choose another --output_dir, or --resume=false to "
                 "replace them"
             )
-        write_json(os.path.join(self.path, "identity.json"), identity)
+        write_record(os.path.join(self.path, _IDENTITY), identity)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> SampleIdentity:
         """What the samples are, as it was given to `begin`.
 
         Raises:
-          ValueError: it is not there, not readable, or without fields that every sample has.
+          ValueError: it is not there, or no such record.
         """
         try:
-            identity = read_json(os.path.join(self.path, "identity.json"), dict)
-            if missing := [name for name in _IDENTITY if name not in identity]:
-                raise ValueError(f"its identity.json has no {', '.join(missing)}")
-            return identity
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"no samples of known origin in {self.path}: {error}; expected a folder of `python -m jeat_tf.sample`"
-            ) from error
+            return read_record(SampleIdentity, os.path.join(self.path, _IDENTITY))
+        except ValueError as error:
+            raise ValueError(f"no samples of known origin in {self.path}: {error}") from error
 
     def has(self, index: int, count: int) -> bool:
         """Whether file `index` of `count` is there, whole, with its traces; a damaged one is set aside."""
@@ -136,9 +133,8 @@ class SampleFolder:
         parts = []
         for path in paths:
             try:
-                found = read_json(path, dict)
-                parts.append(Spent(*(type_(found[name]) for name, type_ in Spent.__annotations__.items())))
-            except (ValueError, TypeError, LookupError) as error:
+                parts.append(typed(Spent, read_json(path, dict)))
+            except ValueError as error:
                 begin_anew(path, "the seconds that a file took; they are left out", error)
         return Spent(*map(sum, zip(*parts, strict=True))) if parts else Spent(0, 0.0, 0.0)
 
@@ -162,7 +158,7 @@ class SampleFolder:
                 f"expected {total} files of samples in {self.path}, received {len(matches)}: the run that writes them "
                 "has not ended; the same command goes on"
             )
-        expected, received = self.identity()["num"], 0
+        expected, received = self.identity().num, 0
         for match in matches:
             shard = _read(os.path.join(self.path, match[0]))
             received += len(shard.labels)
@@ -236,7 +232,7 @@ def merge(folders: Sequence[str], into: str) -> None:
     found: dict[str, str] = {}
     total = 0
     for shard in shards:
-        if changed := changes(identity, shard.identity()):
+        if changed := changes(plain(identity), plain(shard.identity())):
             raise ValueError(f"expected shards of the same samples, received {folders[0]} and {shard.path} ({changed})")
         for match in shard._matches():
             name, total = match[0], int(match[2])

@@ -3,14 +3,13 @@
 import dataclasses
 import math
 import os
-from typing import Any
 
-from jeat_tf.core.files import read_json, write_json
+from jeat_tf.core.records import Record, record, stored, write_record
 
 FILE = "tuning.json"
 
 
-@dataclasses.dataclass(frozen=True)
+@record
 class Trial:
     """One setting of the chain.
 
@@ -23,8 +22,8 @@ class Trial:
     distance: float | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuning:
+@record
+class Tuning(Record):
     """What was tried, on which images, and to whose eyes.
 
     Attributes:
@@ -40,6 +39,8 @@ class Tuning:
       start_distance: distance of the start alone.
       trials: in the order in which they were tried.
     """
+
+    MADE_BY = "python -m jeat_tf.sample --tune=..."
 
     budget: int
     images: int
@@ -78,26 +79,15 @@ class Tuning:
             other, trials=(), start_distance=0.0, features=""
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields, for JSON."""
-        return {**dataclasses.asdict(self), "trials": [dataclasses.asdict(trial) for trial in self.trials]}
-
     def write(self, folder: str) -> None:
         """Writes tuning.json."""
-        write_json(os.path.join(folder, FILE), self.as_dict())
+        write_record(os.path.join(folder, FILE), self)
 
 
 def read_tuning(folder: str) -> Tuning | None:
     """The tuning of the samples in a folder; None without.
 
     Raises:
-      ValueError: a damaged file.
+      ValueError: a file that is no such record; it is named.
     """
-    path = os.path.join(folder, FILE)
-    if not os.path.exists(path):
-        return None
-    try:
-        stored = read_json(path, dict)
-        return Tuning(**{**stored, "trials": tuple(Trial(**trial) for trial in stored["trials"])})
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"cannot read {path}: {error}; remove it to tune again") from error
+    return stored(Tuning, os.path.join(folder, FILE))

@@ -44,7 +44,7 @@ class Trained(NamedTuple):
             "model_sha256": sha256(self.file),
             "weights_sha256": weights_sha256(self.net),
             "dataset": self.data.name,
-            "changes": list(self.changes),
+            "changes": self.changes,
         }
 
 

@@ -1,9 +1,9 @@
 """What is said and shown of samples that were drawn: diagnostics of their chains, a judge's grades, pictures."""
 
-import math
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -18,9 +18,11 @@ from jeat_tf.metrics.chain_diagnostics import diagnose
 from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.frechet import frechet_distance
 from jeat_tf.metrics.looks import looks
-from jeat_tf.metrics.scores import precision_recall
+from jeat_tf.metrics.scores import PrecisionRecall, precision_recall
+from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.runs.sample_results import Diagnostics, Judgement, Rating
 from jeat_tf.runs.samples import SampleFolder, Shard
-from jeat_tf.runs.trained import stored_buffer
+from jeat_tf.runs.trained import StoredBuffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.samplers.stages import Stage
 
@@ -57,8 +59,9 @@ def diagnostics(
     traces: dict[str, np.ndarray],
     training: Callable[[], ImagesAndLabels],
     starts: np.ndarray,
-) -> dict[str, Any]:
-    """What the chains did on their way, and whether the first images have collapsed, for JSON.
+    buffer: StoredBuffer | None,
+) -> Diagnostics:
+    """What the chains did on their way, and whether the first images have collapsed.
 
     Args:
       config: settings of the verb.
@@ -68,6 +71,7 @@ def diagnostics(
       traces: of the chains, as `SampleFolder.traces` gives them.
       training: images and labels to compare with.
       starts: where the chains of the first images began.
+      buffer: of whose slots they began; None without.
     """
     steps = [stages[i].steps_at(done) for i, done in drawing.readings_at()] if stages else None
     seen = seen_by(drawing.net, shown.images)
@@ -75,25 +79,24 @@ def diagnostics(
     # Whatever the order in which the training images are stored.
     few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
     means = {name: values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
-    along = {name.removeprefix("trace_"): mean.tolist() for name, mean in means.items() if name.startswith("trace_")}
+    along = {
+        name.removeprefix("trace_"): tuple(mean.tolist()) for name, mean in means.items() if name.startswith("trace_")
+    }
     look = looks(shown.images, shown.labels, images[few], labels[few], starts=starts)
-    accepted = {name: float(mean[0]) for name, mean in means.items() if name.startswith("accepted_")}
-    return {
-        "finite": bool(np.isfinite(shown.images).all()),
-        "share_classified_as_asked_by_the_net_itself": (
+    accepted = {name.removeprefix("accepted_by_"): float(m[0]) for name, m in means.items() if name.startswith("acc")}
+    found = diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps)
+    return Diagnostics(
+        **vars(found),
+        finite=bool(np.isfinite(shown.images).all()),
+        share_classified_as_asked_by_the_net_itself=(
             float(np.mean(seen == shown.labels)) if config.classes != "none" else None
         ),
-        **diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps),
-        **accepted,
-        "looks": None if look is None else look._asdict(),
-        "trace": {"step": traces["trace_step"].tolist()} | along,
-    }
-
-
-def buffer_age(config: SampleConfig) -> dict[str, float]:
-    """Rounds of the chains since the slots were last started afresh."""
-    buffer = stored_buffer(config.model)
-    return {"buffer_age_mean": float(buffer.age.mean()), "buffer_age_max": int(buffer.age.max())} if buffer else {}
+        looks=look,
+        trace={"step": tuple(traces["trace_step"].tolist())} | along,
+        accepted=accepted,
+        buffer_age_mean=None if buffer is None else float(buffer.age.mean()),
+        buffer_age_max=None if buffer is None else int(buffer.age.max()),
+    )
 
 
 def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> np.ndarray:
@@ -109,7 +112,7 @@ def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> np.
 
 def judged(
     config: SampleConfig, judge: keras.Model, samples: SampleFolder, starts: np.ndarray, data: Rated, test: Rated | None
-) -> dict[str, Any]:
+) -> Judgement:
     """What an independent classifier says of all samples, of where their chains began, and of real test images.
 
     Args:
@@ -119,46 +122,49 @@ def judged(
       starts: where all chains began.
       data: training images, the reference.
       test: images that no net was trained on, at most as many as there are samples are rated; None without.
-
-    Returns:
-      graded: for JSON: the samples' ratings, and those of `start_alone` and `real_images`.
     """
     reference = classifier_features(judge, data.images)
     images, labels = (np.concatenate(parts) for parts in zip(*samples.shards(), strict=True))
-    found = {
-        "reference": f"{len(reference)} training images",
-        **_rated(judge, Rated(images, labels), data, reference),
-        "start_alone": _rated(judge, Rated(starts, labels), data, reference),
-    }
+    real = None
     if test is not None:
         few = np.random.default_rng(config.seed).permutation(len(test.labels))[: len(labels)]
-        found["real_images"] = _rated(judge, Rated(test.images[few], test.labels[few]), data, reference)
-        found["real_images"]["images"] = f"{len(few)} test images"
-    return found
+        real = _rated(judge, Rated(test.images[few], test.labels[few]), data, reference)
+        real = dataclasses.replace(real, images=f"{len(few)} test images")
+    return Judgement(
+        **vars(_rated(judge, Rated(images, labels), data, reference)),
+        net=net_file(config.judge),
+        weights_sha256=weights_sha256(judge),
+        reference=f"{len(reference)} training images",
+        start_alone=_rated(judge, Rated(starts, labels), data, reference),
+        real_images=real,
+    )
 
 
-def _rated(judge: keras.Model, rated: Rated, data: Rated, reference: np.ndarray) -> dict[str, Any]:
+def _rated(judge: keras.Model, rated: Rated, data: Rated, reference: np.ndarray) -> Rating:
     """A judge's view of one set of images; distances are None where an image is not finite."""
     images, labels = rated
     seen, finite = seen_by(judge, images), bool(np.isfinite(images).all())
     num_classes = judge.output_shape[-1]
     right = [float(np.mean(seen[labels == k] == k)) if np.any(labels == k) else None for k in range(num_classes)]
-    near: dict[str, Any] = dict.fromkeys(("frechet_classifier_distance", "precision", "recall"))
+    distance: float | None = None
+    near: PrecisionRecall | None = None
     if finite:  # without the chains that diverged they would be those of a selection
         features = classifier_features(judge, images)
-        near["frechet_classifier_distance"] = frechet_distance(features, reference)
+        distance = frechet_distance(features, reference)
         if min(len(features), len(reference)) > _NEIGHBOURS:
-            near |= precision_recall(features[:_RATED], reference[:_RATED], k=_NEIGHBOURS)._asdict()
+            near = precision_recall(features[:_RATED], reference[:_RATED], k=_NEIGHBOURS)
     look = looks(images[:_COMPARED], labels[:_COMPARED], data.images[:_RATED], data.labels[:_RATED])
-    return {
-        "agreement": float(np.mean((seen == labels) & (seen >= 0))),
-        "agreement_of_each_class": right,
-        "share_of_each_class": [float(np.mean(seen == k)) for k in range(num_classes)],
-        **near,
-        "saturated": None if look is None else look.saturated,
-        "copies_of_each_other": None if look is None else look.copies_of_each_other,
-        "copies_of_real": None if look is None else look.copies_of_real,
-    }
+    return Rating(
+        agreement=float(np.mean((seen == labels) & (seen >= 0))),
+        agreement_of_each_class=tuple(right),
+        share_of_each_class=tuple(float(np.mean(seen == k)) for k in range(num_classes)),
+        frechet_classifier_distance=distance,
+        precision=near and near.precision,
+        recall=near and near.recall,
+        saturated=look and look.saturated,
+        copies_of_each_other=look and look.copies_of_each_other,
+        copies_of_real=look and look.copies_of_real,
+    )
 
 
 def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -166,15 +172,6 @@ def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:
     parts = np.array_split(images, -(-len(images) // 256))
     classes = np.concatenate([net(part, training=False).numpy().argmax(-1) for part in parts])
     return np.where(np.isfinite(images).all(axis=(1, 2, 3)), classes, -1)
-
-
-def json_numbers(value: Any) -> Any:
-    """The same with None in place of NaN and infinity, for which JSON has no words."""
-    if isinstance(value, dict):
-        return {key: json_numbers(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_numbers(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.flow import flow_samples
+from jeat_tf.runs.sample_results import Drawn
 from jeat_tf.runs.trained import Trained, check_fit, conditional_buffer, stored_buffer
 from jeat_tf.sample.diagnostics import Rated
 from jeat_tf.samplers.stages import Recipe, Stage, named_recipe, parse_stages
@@ -179,21 +180,19 @@ def _buffer_start(config: SampleConfig, trained: Trained) -> Draw:
     return Given(buffer.images, classes if conditional_buffer(trained.config) and config.classes != "none" else None)
 
 
-def protocol_of(config: SampleConfig, plan: Plan) -> dict[str, Any]:
-    """What has to be known about the samples before their scores can be compared with others."""
-    return {
-        "samples": "fresh chains",
-        "selection": "none",
-        "classes": config.classes,
-        "recipe": config.recipe if not (config.start or config.stages) else "",
-        "rule": plan.rule,
-        "start": plan.start_words,
-        "start_images": config.start_images,
-        "stages": [stage.words() for stage in plan.stages],
-        "steps": sum(stage.steps for stage in plan.stages),
-        "seed": config.seed,
-        "batch_size": config.batch_size,
-        "format": config.format,
-        "shard_size": config.shard_size,
-        "readings": config.readings,
-    }
+def protocol_of(config: SampleConfig, plan: Plan) -> Drawn:
+    """How the samples are drawn."""
+    return Drawn(
+        classes=config.classes,
+        recipe=config.recipe if not (config.start or config.stages) else "",
+        rule=plan.rule,
+        start=plan.start_words,
+        start_images=config.start_images,
+        stages=tuple(stage.words() for stage in plan.stages),
+        steps=sum(stage.steps for stage in plan.stages),
+        seed=config.seed,
+        batch_size=config.batch_size,
+        format=config.format,
+        shard_size=config.shard_size,
+        readings=config.readings,
+    )

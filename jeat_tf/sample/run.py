@@ -5,31 +5,29 @@ import datetime
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.core.files import writable_folder, write_image, write_json
+from jeat_tf.core.files import writable_folder, write_image
 from jeat_tf.core.provenance import provenance
-from jeat_tf.core.records import plain
+from jeat_tf.core.records import write_record
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.parts import part_of, shard_name
+from jeat_tf.runs.sample_results import SampledShard, SampleIdentity, SampleResults
 from jeat_tf.runs.samples import FILES, SampleFolder, Shard, Spent, file_batches
-from jeat_tf.runs.trained import check_fit, open_trained, output_folder, run_config
+from jeat_tf.runs.trained import check_fit, open_trained, output_folder, run_config, stored_buffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.sample.diagnostics import (
     Rated,
     animate,
-    buffer_age,
     class_grid,
     diagnostics,
     first_images,
-    json_numbers,
     judged,
     seen_by,
     starts_of,
@@ -41,7 +39,7 @@ from jeat_tf.samplers.stages import parse_stages
 from jeat_tf.samplers.values import Chain
 
 
-def sample(config: SampleConfig) -> dict[str, Any]:
+def sample(config: SampleConfig) -> SampleResults | SampledShard:
     """Runs fresh chains and writes `samples-*`, `traces-*`, `grid.png`, `chain.gif` and `samples.json`.
 
     No image is selected or dropped. A run that was interrupted goes on at the file of images it was at. With
@@ -87,13 +85,13 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         protocol = protocol_of(config, plan)
         samples = SampleFolder(folder)
         samples.begin(
-            {
-                "weights_sha256": weights_sha256(net),
-                "changes": list(trained.changes),
-                "dataset": data.name,
-                "num": config.num,
-                **protocol,
-            },
+            SampleIdentity(
+                weights_sha256=weights_sha256(net),
+                changes=trained.changes,
+                dataset=data.name,
+                num=config.num,
+                **vars(protocol),
+            ),
             resume=config.resume,
             part=part if config.shard else None,
             others=hold.others,
@@ -104,38 +102,35 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         drawing = Drawing(net, start, plan.stages, config.readings, jit_compile=jit)
         _draw(config, samples, drawing, labels, files, part)
 
-        origin = {**trained.identity(), "num": config.num, "protocol": protocol}
         drawn, seconds, cpu_seconds = samples.spent(part, len(files))
         spent = {
             "seconds": round(seconds, 2),
             "cpu_seconds": round(cpu_seconds, 2),
             "seconds_per_image": seconds / drawn if drawn else None,
+        }
+        origin = trained.identity() | {
+            "num": config.num,
+            "protocol": protocol,
+            **spent,
             "date": datetime.date.today().isoformat(),
-            "provenance": plain(provenance()),
+            "provenance": provenance(),
         }
         if config.shard:
-            report = {**origin, "shard": config.shard, "files": [part.start, part.stop], "drawn": drawn, **spent}
-            write_json(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), report)
-            return report
+            of_shard = SampledShard(**origin, shard=config.shard, files=(part.start, part.stop), drawn=drawn)
+            write_record(os.path.join(folder, f"shard-{shard_name(config.shard)}.json"), of_shard)
+            return of_shard
 
         shown = first_images(samples, data.num_classes)
         starts = starts_of(config, drawing, labels if judge is not None else labels[: len(shown.labels)])
         of_shown = starts[: len(shown.labels)]
-        found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown)
-        if plan.name == "buffer":
-            found |= buffer_age(config)
-        report = {**origin, "diagnostics": found, **spent}
-        if tuning is not None:
-            report["tuning"] = tuning.as_dict()
+        buffer = stored_buffer(config.model) if plan.name == "buffer" else None
+        found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown, buffer)
+        graded = None
         if judge is not None:
-            report["judge"] = {
-                "net": net_file(config.judge),
-                "weights_sha256": weights_sha256(judge),
-                **judged(config, judge, samples, starts, Rated(*training()), test_images(trained)),
-            }
-        report = json_numbers(report)
+            graded = judged(config, judge, samples, starts, Rated(*training()), test_images(trained))
+        report = SampleResults(**origin, diagnostics=found, tuning=tuning, judge=graded)
         write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))
-        write_json(os.path.join(folder, "samples.json"), report)
+        report.write(folder)
         return report
 
 

@@ -143,7 +143,7 @@ def tune(config: SampleConfig, trained: Trained, start: Draw, began: str, labels
         for setting in settings(trained.data.image_shape, energies):
             reached = zip(STEPS, chains.run(setting, first, seed), strict=True)
             for steps, images in itertools.islice(reached, config.tune - len(trials)):
-                trials.append(Trial(setting.stage(steps).words(), _distance(judge, images, reference)))
+                trials.append(Trial(stage=setting.stage(steps).words(), distance=_distance(judge, images, reference)))
                 bar.update()
             if len(trials) == config.tune:
                 break

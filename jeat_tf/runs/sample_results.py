@@ -1,0 +1,203 @@
+"""What `sample` leaves on disk beside images: `identity.json`, and `samples.json` about all of them."""
+
+import os
+
+from jeat_tf.core.provenance import Provenance
+from jeat_tf.core.records import Record, record, write_record
+from jeat_tf.metrics.chain_diagnostics import ChainDiagnosis
+from jeat_tf.metrics.looks import Looks
+from jeat_tf.runs.sampling import Tuning
+
+FILE = "samples.json"
+_MADE_BY = "python -m jeat_tf.sample"
+
+
+@record
+class Drawn:
+    """What has to be known about samples before their scores can be compared with others.
+
+    Attributes:
+      samples: what they are, in words.
+      selection: which of the images drawn were kept, in words.
+      classes: asked for, in words; "none" without.
+      recipe: its name; empty where a start or stages were given.
+      rule: where the way of drawing is from, in words; empty likewise.
+      start: where chains began, in words.
+      start_images: file of the start's images; empty without.
+      stages: what was done to the images, in order, in the words of the flag.
+      steps: of all stages together.
+      seed: of starts and chains.
+      batch_size, format, shard_size, readings: as in the settings of `sample`.
+    """
+
+    samples: str = "fresh chains"
+    selection: str = "none"
+    classes: str
+    recipe: str
+    rule: str
+    start: str
+    start_images: str
+    stages: tuple[str, ...]
+    steps: int
+    seed: int
+    batch_size: int
+    format: str
+    shard_size: int
+    readings: int
+
+
+@record
+class SampleIdentity(Record, Drawn):
+    """What the samples of a folder are: `identity.json`. Others are not mixed in.
+
+    Attributes:
+      weights_sha256: digest of the weights of the net that drew them.
+      changes: what was done to that net to get it, one sentence each.
+      dataset: name of its data.
+      num: how many there are to be.
+    """
+
+    MADE_BY = _MADE_BY
+
+    weights_sha256: str
+    changes: tuple[str, ...] = ()
+    dataset: str
+    num: int
+
+
+@record
+class Drawing:
+    """Which net drew, how, and what it took.
+
+    Attributes:
+      model: file of the net.
+      model_sha256: digest of that file, which holds a date.
+      weights_sha256: digest of the net's weights.
+      changes: what was done to the net to get it, one sentence each.
+      dataset: name of the data.
+      num: images asked for.
+      protocol: how they were drawn.
+      seconds: of the clock, of all files that are known of.
+      cpu_seconds: of the processor.
+      seconds_per_image: of the clock; None where nothing is known.
+    """
+
+    model: str
+    model_sha256: str
+    weights_sha256: str
+    changes: tuple[str, ...] = ()
+    dataset: str
+    num: int
+    protocol: Drawn
+    seconds: float
+    cpu_seconds: float
+    seconds_per_image: float | None
+    date: str
+    provenance: Provenance
+
+
+@record
+class Diagnostics(ChainDiagnosis):
+    """What chains did on their way, and whether the first images have collapsed.
+
+    Attributes:
+      finite: whether all of the first images are.
+      share_classified_as_asked_by_the_net_itself: None without classes.
+      looks: of the first images; None where there are too few.
+      trace: means over chains at each reading, by name; "step" has the steps done.
+      accepted: share of accepted proposals by stage, "stage_2"; only of chains that have proposals.
+      buffer_age_mean, buffer_age_max: rounds since the slots were started afresh; None without a replay buffer.
+    """
+
+    finite: bool
+    share_classified_as_asked_by_the_net_itself: float | None
+    looks: Looks | None
+    trace: dict[str, tuple[float, ...]]
+    accepted: dict[str, float]
+    buffer_age_mean: float | None = None
+    buffer_age_max: int | None = None
+
+
+@record
+class Rating:
+    """What an independent classifier says of one set of images.
+
+    Attributes:
+      agreement: share of images in which it sees the class asked for.
+      agreement_of_each_class: None of classes that were not asked for.
+      share_of_each_class: that it sees.
+      frechet_classifier_distance: to the reference; None where an image is not finite.
+      precision, recall: against the reference; None likewise, or of too few images.
+      saturated, copies_of_each_other, copies_of_real: as in `metrics.looks.Looks`; None of too few images.
+      images: which they are, in words, where they are not the samples.
+    """
+
+    agreement: float
+    agreement_of_each_class: tuple[float | None, ...]
+    share_of_each_class: tuple[float, ...]
+    frechet_classifier_distance: float | None
+    precision: float | None
+    recall: float | None
+    saturated: float | None
+    copies_of_each_other: float | None
+    copies_of_real: float | None
+    images: str | None = None
+
+
+@record
+class Judgement(Rating):
+    """A judge's rating of the samples, and of the controls.
+
+    Attributes:
+      net: file of the judge.
+      weights_sha256: digest of its weights.
+      reference: what the samples are compared with, in words.
+      start_alone: of where the chains began.
+      real_images: of test images; None where there are none.
+    """
+
+    net: str
+    weights_sha256: str
+    reference: str
+    start_alone: Rating
+    real_images: Rating | None = None
+
+
+@record
+class SampleResults(Record, Drawing):
+    """About all samples of a folder: `samples.json`.
+
+    Attributes:
+      diagnostics: of their chains.
+      tuning: None where the chain was not tuned.
+      judge: None without.
+      shards: that were merged; None of one run.
+    """
+
+    MADE_BY = _MADE_BY
+
+    diagnostics: Diagnostics
+    tuning: Tuning | None = None
+    judge: Judgement | None = None
+    shards: int | None = None
+
+    def write(self, folder: str) -> None:
+        """Writes samples.json."""
+        write_record(os.path.join(folder, FILE), self)
+
+
+@record
+class SampledShard(Record, Drawing):
+    """About the samples of one shard: `shard-*.json`.
+
+    Attributes:
+      shard: "i/m".
+      files: the first of its files, and the one after the last.
+      drawn: images that are there.
+    """
+
+    MADE_BY = _MADE_BY
+
+    shard: str
+    files: tuple[int, int]
+    drawn: int

@@ -2,12 +2,18 @@
 
 import json
 import math
+import re
 from typing import Literal, NamedTuple
 
 import pytest
 
 from jeat_tf.core.records import Record, plain, read_record, record, stored, typed, write_record
-from jeat_tf.runs.results import ATTACKS, AttackResults
+from jeat_tf.methods.guard_files import GuardEvents
+from jeat_tf.runs.generation_results import GenerationResults
+from jeat_tf.runs.results import AttackResults, CalibrationResults, FisherResults, OodResults
+from jeat_tf.runs.sample_results import SampledShard, SampleIdentity, SampleResults
+from jeat_tf.runs.sampling import Tuning
+from jeat_tf.runs.training import Training
 
 
 class Point(NamedTuple):
@@ -100,14 +106,32 @@ def test_what_is_no_record_is_refused(tmp_path, text):
         read_record(Table, str(tmp_path / "none.json"))
 
 
-def test_a_record_without_schema_says_what_was_expected_and_how_to_make_it(tmp_path):
-    path = tmp_path / ATTACKS
-    path.write_text('{"results": []}')
-    with pytest.raises(
-        ValueError, match="expected AttackResults of schema 1 in .*results.json, received a file wi"
-    ) as e:
-        stored(AttackResults, str(path))
-    assert str(e.value).endswith("make it again with `python -m jeat_tf.evaluate --attacks=...`")
+RECORDS = [
+    AttackResults, CalibrationResults, OodResults, FisherResults, GenerationResults, SampleResults, SampledShard,
+    SampleIdentity, Tuning, Training, GuardEvents,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [
+        ('{"results": []}', "received a file without schema"),
+        ('{"kind": "KIND", "schema": 0}', "received schema 0; read it with the version of jeat_tf that wrote it, or"),
+        ('{"kind": "Chair", "schema": 1}', 'received "Chair"; make'),
+        ('{"kind": "KIND", "schema": 1}', "expected a field .*, received none; make"),
+        ('{"kind": "KI', "cannot read .*json: Unterminated string"),
+    ],
+)
+def test_another_version_or_a_damaged_file_is_refused_with_the_command_that_makes_it_again(
+    kind, text, received, tmp_path
+):
+    path = tmp_path / "it.json"
+    path.write_text(text.replace("KIND", kind.__name__))
+    with pytest.raises(ValueError, match=received) as error:
+        stored(kind, str(path))
+    assert str(path) in str(error.value)
+    assert re.search(r"make it again with `python -m jeat_tf\.[^`]+`$", str(error.value))
 
 
 def test_what_json_cannot_hold_is_not_written():

@@ -204,7 +204,8 @@ def together(verb: str, work: pathlib.Path, folder: pathlib.Path) -> dict[str, A
         config, result = (json.loads((folder / name).read_text()) for name in ("config.json", "train.json"))
         seeds = {config["run"]["seed"] if "run" in config else config["seed"], result["seed"]}
     else:
-        seeds = {json.loads((folder / name).read_text())["seed"] for name in ("identity.json", "samples.json")}
+        drawn, about = (json.loads((folder / name).read_text()) for name in ("identity.json", "samples.json"))
+        seeds = {drawn["seed"], about["protocol"]["seed"]}
     return {"one": seeds == {seed} and "in use by" in errors[1 - seed]}
 
 

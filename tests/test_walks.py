@@ -3,7 +3,9 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.samplers.sgld import sgld
-from jeat_tf.samplers.walks import annealed, langevin, momentum, projected, run
+from jeat_tf.samplers.stages import parse_stages
+from jeat_tf.samplers.values import SGLD, Annealed, Momentum, NormalizedDescent, SplitSGLD
+from jeat_tf.samplers.walks import annealed, langevin, momentum, projected, run, stopping
 from tests.conftest import seed
 
 WALKS = {
@@ -11,6 +13,7 @@ WALKS = {
     "proximal": langevin(step_size=1.0, noise_std=0.0, clip_gradient=0.01, bounds=(0.0, 1.0)),
     "momentum": momentum(step_size=0.1, noise_std=0.05, decay=0.8),
     "annealed": annealed(step_sizes=(0.3, 0.01), noise_stds=(0.1, 0.001), num_steps=12),
+    "stopping": stopping(momentum(step_size=0.1, noise_std=0.3, decay=0.8), 2),
     "projected": projected(momentum(step_size=0.1, noise_std=0.05), lambda x: tf.clip_by_value(x, 0.2, 0.4)),
 }
 
@@ -80,3 +83,45 @@ def test_a_projected_walk_meets_its_condition():
     x = run(WALKS["projected"], bowl, images(), seed=seed(), num_steps=12)
     assert np.min(x) >= 0.2
     assert np.max(x) <= 0.4
+
+
+def test_an_image_stops_where_its_energy_was_lowest_and_others_go_on():
+    steepness = tf.constant([2.5, 0.1, 0.1])  # steps of 2.5 overshoot a bowl more and more
+
+    def bowls(x):
+        return steepness * bowl(x)
+
+    walk = stopping(langevin(step_size=1.0, noise_std=0.0), 3)
+    x = run(walk, bowls, images(), seed=seed(), num_steps=20)
+    np.testing.assert_array_equal(x[0], images()[0])
+    np.testing.assert_allclose(x[1:], 0.9**20 * images()[1:], rtol=1e-4)
+
+
+def test_no_steps_are_taken_once_all_images_have_stopped():
+    looks = []
+
+    def flat(x):
+        looks.append(1)
+        return tf.zeros(3)
+
+    run(stopping(langevin(step_size=1.0, noise_std=0.1), 4), flat, images(), seed=seed(), num_steps=50)
+    assert len(looks) == 1 + 2 * 4  # the first energy; a gradient and an energy for each step until patience ends
+
+
+@pytest.mark.parametrize("chain", [SGLD, NormalizedDescent, Momentum, Annealed])
+def test_patience_is_a_field_of_every_chain_that_descends(chain):
+    # Noise, or steps of one length, keep the end of a chain above its lowest energy.
+    plain, patient = (chain(60, step_size=0.3, patience=patience) for patience in (None, 3))
+    ends = [bowl(sampler(bowl, images(), seed=0)) for sampler in (plain, patient)]
+    lowest = run(stopping(plain.walk(), 3), bowl, images(), seed=tf.constant([0, 0]), num_steps=60)
+    np.testing.assert_allclose(ends[1], bowl(lowest))
+    assert "patience" not in repr(plain)
+
+
+def test_patience_on_the_command_line_and_where_it_cannot_be():
+    (stage,) = parse_stages("sgld:steps=200,patience=10")
+    assert stage.sampler == SGLD(200, patience=10)
+    assert "patience=10" in stage.words()
+    assert "patience" not in parse_stages("sgld:steps=200")[0].words()
+    with pytest.raises(ValueError, match="cannot stop"):
+        SplitSGLD(patience=2)

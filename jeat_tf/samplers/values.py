@@ -25,6 +25,7 @@ _STEPS = "gradient steps of a chain"
 _STEP_SIZE = "factor of the energy's gradient, in pixels"
 _NOISE = "standard deviation of each step's noise, in pixels"
 _CLIP = "keep images in [0, 1] after each step"
+_PATIENCE = "stop an image after so many steps that did not lower its energy, where it was lowest; empty: never"
 
 
 class Steps(NamedTuple):
@@ -85,6 +86,7 @@ class SGLD(Chain):
     noise_std: float = setting(0.005, _NOISE, at_least=0.0)
     clip_gradient: float | None = setting(None, "bound on each entry of the gradient (JEM++: 2)", above=0.0)
     clip_pixels: bool = setting(True, _CLIP)
+    patience: int | None = setting(None, _PATIENCE, at_least=1)
     alpha: dataclasses.InitVar[float | None] = setting(
         None, "a true Langevin step: step_size alpha / 2 and noise_std sqrt(alpha)", above=0.0
     )
@@ -119,12 +121,13 @@ class SGLD(Chain):
     def walk(self) -> "Walk":
         from jeat_tf.samplers.walks import langevin
 
-        return langevin(
+        walk = langevin(
             step_size=self.step_size,
             noise_std=self.noise_std,
             clip_gradient=self.clip_gradient,
             bounds=self.bounds(),
         )
+        return _patient(walk, self.patience)
 
     def steps_at(self, done: int) -> Steps:
         return Steps(self.step_size, self.noise_std)
@@ -142,6 +145,14 @@ class SplitSGLD(SGLD):
 
     inner_steps: int = setting(5, "steps through the first layers for each one through the net", at_least=1)
     layer: str = setting("", "last of these layers, by its Keras name; empty: the first convolution")
+
+    def _check(self) -> None:
+        super()._check()
+        if self.patience is not None:
+            raise ValueError(
+                f"SplitSGLD(patience={self.patience}): a chain through a net in two parts does not look at its energy "
+                "and cannot stop by it; leave patience out"
+            )
 
     def through(
         self, stem_fn: Callable[..., Any], head_energy_fn: "EnergyFn", x: "Images", *, seed: "Seed | int"
@@ -175,11 +186,12 @@ class NormalizedDescent(Chain):
 
     steps: int = setting(40, _STEPS, at_least=0)
     step_size: float = setting(0.1, "l2 length of a step, in pixels", at_least=0.0)
+    patience: int | None = setting(None, _PATIENCE, at_least=1)
 
     def walk(self) -> "Walk":
         from jeat_tf.samplers.walks import normalized
 
-        return normalized(step_size=self.step_size, bounds=PIXELS)
+        return _patient(normalized(step_size=self.step_size, bounds=PIXELS), self.patience)
 
     def __call__(
         self, energy_fn: "EnergyFn", x: "Images", *, seed: "Seed | int", steps: "int | tf.Tensor | None" = None
@@ -202,11 +214,13 @@ class Momentum(Chain):
     noise_std: float = setting(0.001, _NOISE, at_least=0.0)
     decay: float = setting(0.9, "what is kept of the velocity at each step", at_least=0.0, below=1.0)
     clip_pixels: bool = setting(True, _CLIP)
+    patience: int | None = setting(None, _PATIENCE, at_least=1)
 
     def walk(self) -> "Walk":
         from jeat_tf.samplers.walks import momentum
 
-        return momentum(step_size=self.step_size, noise_std=self.noise_std, decay=self.decay, bounds=self.bounds())
+        walk = momentum(step_size=self.step_size, noise_std=self.noise_std, decay=self.decay, bounds=self.bounds())
+        return _patient(walk, self.patience)
 
     def steps_at(self, done: int) -> Steps:
         """A step goes as far as one of step_size / (1 - decay) without momentum."""
@@ -225,6 +239,7 @@ class Annealed(Chain):
     noise_std: float = setting(0.02, "first standard deviation of a step's noise, in pixels", at_least=0.0)
     last_noise_std: float = setting(0.001, "last standard deviation of a step's noise, in pixels", at_least=0.0)
     clip_pixels: bool = setting(True, _CLIP)
+    patience: int | None = setting(None, _PATIENCE, at_least=1)
 
     def _pairs(self) -> tuple[tuple[float, float], tuple[float, float]]:
         return (self.step_size, self.last_step_size), (self.noise_std, self.last_noise_std)
@@ -233,7 +248,8 @@ class Annealed(Chain):
         from jeat_tf.samplers.walks import annealed
 
         step_sizes, noise_stds = self._pairs()
-        return annealed(step_sizes=step_sizes, noise_stds=noise_stds, num_steps=self.steps, bounds=self.bounds())
+        walk = annealed(step_sizes=step_sizes, noise_stds=noise_stds, num_steps=self.steps, bounds=self.bounds())
+        return _patient(walk, self.patience)
 
     def steps_at(self, done: int) -> Steps:
         from jeat_tf.samplers.walks import between
@@ -318,6 +334,12 @@ class Contrast(Sampler):
 
     def __call__(self, energy_fn: "EnergyFn", x: "Images", *, seed: "Seed | int") -> "Images":
         return 0.5 + self.factor * (x - 0.5)
+
+
+def _patient(walk: "Walk", patience: int | None) -> "Walk":
+    from jeat_tf.samplers.walks import stopping
+
+    return walk if patience is None else stopping(walk, patience)
 
 
 SAMPLERS = by_word(SGLD, SplitSGLD, NormalizedDescent, Momentum, Annealed, MALA, HMC, Targeted, Contrast)

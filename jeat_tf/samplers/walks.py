@@ -157,6 +157,45 @@ def projected(walk: Walk, project: Callable[[Images], Images]) -> Walk:
     return Walk(walk.begin, step)
 
 
+class Lowest(NamedTuple):
+    """The images where their energy was lowest, that energy float32[B], and int32[B] steps since."""
+
+    x: Images
+    energy: tf.Tensor
+    since: tf.Tensor
+
+
+def stopping(walk: Walk, patience: int) -> Walk:
+    """The walk, which stops an image after `patience` steps that did not lower its energy, where it was lowest.
+
+    Each step takes one more look at the energy. When all images have stopped, steps cost nothing.
+    """
+
+    def begin(energy_fn: EnergyFn, x: Images) -> Memory:
+        energy = energy_fn(x)
+        return walk.begin(energy_fn, x), Lowest(x, energy, tf.zeros(tf.shape(energy), tf.int32))
+
+    def step(energy_fn: EnergyFn, x: Images, memory: Memory, seed: Seed) -> tuple[Images, Memory]:
+        inner, lowest = memory
+        stopped = lowest.since >= patience
+
+        def go() -> tuple[Images, Memory]:
+            moved, carried = walk.step(energy_fn, x, inner, seed)
+            energy = energy_fn(moved)
+            better = (energy < lowest.energy) & ~stopped
+            since = tf.where(better, 0, lowest.since + 1)
+            found = Lowest(_rows(better, moved, lowest.x), tf.where(better, energy, lowest.energy), since)
+            return _rows(since >= patience, found.x, moved), (carried, found)
+
+        return tf.cond(tf.reduce_all(stopped), lambda: (x, memory), go)
+
+    return Walk(begin, step)
+
+
+def _rows(chosen: tf.Tensor, images: Images, others: Images) -> Images:
+    return tf.compat.v1.where(chosen, images, others)  # the broadcasting tf.where is slow on a CPU
+
+
 def shaken(x: Images, seed: Seed, noise_std: float | tf.Tensor, bounds: tuple[float, float] | None) -> Images:
     """How a step ends: noise, then the pixel range."""
     if not isinstance(noise_std, float | int) or noise_std:

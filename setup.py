@@ -52,7 +52,7 @@ setup(
     package_data={
         "": ["*.pyi"],
         "jeat_tf.presets": ["*/*.flags"],
-        "jeat_tf": ["py.typed"],
+        "jeat_tf": ["py.typed", "zoo/*/*"],
         "jeat_tf.report": ["*.html", "*.css", "*.js", "*.json"],
     },
     entry_points={"console_scripts": ["jeat_tf = jeat_tf.__main__:main"]},
@@ -82,6 +82,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "onnx": ["tf2onnx>=1.16", "onnxruntime>=1.20"],
         "profile": ["xprof>=2.20"],
         # 2.17 pins requests and urllib3 exactly.
         "kfp": ["kfp>=2.16,<2.17"],

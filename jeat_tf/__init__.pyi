@@ -14,6 +14,7 @@ from .core.version import __version__
 from .figures.show import show
 from .methods.classifier import EnergyClassifier
 from .models.foreign import as_logits
+from .runs.zoo import load_pretrained
 
 __all__ = [
     "EnergyClassifier",
@@ -30,6 +31,7 @@ __all__ = [
     "energy",
     "energy_model",
     "figures",
+    "load_pretrained",
     "methods",
     "metrics",
     "models",

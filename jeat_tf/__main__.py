@@ -1,5 +1,7 @@
 """`jeat_tf <verb>`: the same as `python -m jeat_tf.<verb>`; and lists of what there is."""
 
+import json
+import pathlib
 import runpy
 import sys
 from collections.abc import Mapping
@@ -14,10 +16,11 @@ VERBS = {
     "sample": "draw images from a net",
     "draw": "draw the papers' figures",
     "convert": "turn a PyTorch checkpoint into a Keras net",
+    "export": "write a net as a SavedModel, TensorFlow Lite or ONNX file, or with a model card",
     "reproduce": "make a table or figure of the papers",
     "report": "turn runs into tables and one page",
 }
-LISTS = ("methods", "presets", "attacks", "samplers", "starts", "nets", "tables")
+LISTS = ("methods", "presets", "models", "attacks", "samplers", "starts", "nets", "tables")
 
 
 def listing(kind: str) -> Mapping[str, str]:
@@ -26,6 +29,11 @@ def listing(kind: str) -> Mapping[str, str]:
         from jeat_tf.methods.presets import presets, summary
 
         return {name: summary(path) for name, path in presets().items()}
+    if kind == "models":
+        return {
+            card.parent.name: json.loads(card.read_text(encoding="utf-8"))["summary"]
+            for card in sorted((pathlib.Path(__file__).parent / "zoo").glob("*/card.json"))
+        }
     if kind == "attacks":
         from jeat_tf.attacks.evaluation import NAMES
 

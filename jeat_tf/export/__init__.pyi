@@ -1,0 +1,4 @@
+from .run import Exported, export
+from .signatures import Signatures
+
+__all__ = ["Exported", "Signatures", "export"]

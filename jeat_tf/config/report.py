@@ -8,4 +8,9 @@ class ReportConfig(Value):
     """Settings of `python -m jeat_tf.report`."""
 
     runs: str = setting("", "folder of training runs, at any depth", identity=False)
+    entries: str = setting(
+        "",
+        "folder of leaderboard entries in RobustBench's form, e.g. its model_info, to stand beside our numbers",
+        identity=False,
+    )
     out: str = setting("", "the page, NAME.html; NAME.json, .md and .tex are written beside it", identity=False)

@@ -30,6 +30,7 @@ from jeat_tf.evaluate.attack_rows import attack, columns, merged, results_of
 from jeat_tf.evaluate.classes import by_class
 from jeat_tf.evaluate.density import labelled
 from jeat_tf.evaluate.distances import Distances, curves_of, draw_curves
+from jeat_tf.evaluate.entry import write_entries
 from jeat_tf.evaluate.threats import attack_names, balls_of, worst_rows
 from jeat_tf.metrics.intervals import accuracy_of
 from jeat_tf.models.files import load_net, net_file
@@ -192,6 +193,7 @@ def _evaluated(
         curves=curves,
     )
     draw_curves(folder, curves)
+    write_entries(folder, report, net, run)
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     records.write_record(os.path.join(folder, ATTACKS), report)
     forget(state)

@@ -35,6 +35,7 @@ def render(
     remarks: Sequence[str],
     made: Provenance,
     date: str,
+    entries: Sequence[dict[str, Any]] = (),
 ) -> str:
     """The page.
 
@@ -44,6 +45,7 @@ def render(
       remarks: what was not averaged or left out, and why.
       made: provenance of the page itself.
       date: day on which it was made.
+      entries: tables of `read_entries`.
 
     Raises:
       ValueError: a picture that cannot be read; it is named.
@@ -81,7 +83,7 @@ def render(
         samples=[(method.name, grid) for method in methods if (grid := sample_grid(method))],
         drawings=drawings_by_kind(drawings),
         plots=[(method.name, pictures) for method in methods if (pictures := plots(method))],
-        published=side_by_side(methods, columns),
+        published=side_by_side(methods, columns, entries),
         audits=[audit(run) for run in runs],
         facts=[(method.name, [run_facts(run) for run in method.runs + method.unfinished]) for method in methods],
         data=as_data(methods),

@@ -31,14 +31,24 @@ class SideBySide(NamedTuple):
     caution: str
 
 
-def side_by_side(methods: Sequence[Method], columns: Sequence[Column]) -> list[SideBySide]:
-    """The papers' tables that have a method of ours, each with our numbers."""
+def side_by_side(
+    methods: Sequence[Method], columns: Sequence[Column], entries: Sequence[dict[str, Any]] = ()
+) -> list[SideBySide]:
+    """The papers' tables that have a method of ours, each with our numbers; then leaderboards of our data sets.
+
+    Args:
+      methods: ours.
+      columns: of our numbers.
+      entries: tables of `read_entries`.
+    """
     text = importlib.resources.files("jeat_tf.report").joinpath("published.json").read_text(encoding="utf-8")
     found = []
     names = distinct_titles(columns)
-    for table in json.loads(text)["tables"]:
+    for table in [*json.loads(text)["tables"], *entries]:
         known = {method for row in table["rows"] for method in row["methods"]}
         ours = [method for method in methods if known_as(method.shown.config) in known]
+        if table in entries:
+            ours = [method for method in methods if method.dataset == table["tfds"]]
         if not ours:
             continue
         chosen = [_ours(heading, columns) for heading in table["columns"]]

@@ -11,6 +11,7 @@ from jeat_tf.core.files import writable_folder, write_text
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import plain
 from jeat_tf.report.collect import Drawing, Run, read_runs
+from jeat_tf.report.entries import read_entries
 from jeat_tf.report.page import render
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, as_data, latex, markdown
@@ -30,8 +31,9 @@ def report(config: ReportConfig) -> dict[str, Any]:
       ValueError: no runs, an unreadable file, or something at `--out` that is no report.
     """
     files = _files(config.out)
+    entries = read_entries(config.entries) if config.entries else []
     with held(os.path.dirname(os.path.abspath(config.out)), "jeat_tf.report", name="report"):
-        return _write(files, *read_runs(config.runs), {})
+        return _write(files, *read_runs(config.runs), {}, entries)
 
 
 def report_of(
@@ -54,7 +56,11 @@ def report_of(
 
 
 def _write(
-    files: dict[str, str], runs: Sequence[Run], drawings: Sequence[Drawing], missing: Mapping[str, str]
+    files: dict[str, str],
+    runs: Sequence[Run],
+    drawings: Sequence[Drawing],
+    missing: Mapping[str, str],
+    entries: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     methods, remarks = summarise(runs)
     remarks += [f"{name} is not here: {why}" for name, why in missing.items()]
@@ -62,7 +68,7 @@ def _write(
     made, today = provenance(), datetime.date.today().isoformat()
     found = {"marker": MARKER, "date": today, "provenance": plain(made), "remarks": remarks, **as_data(methods)}
     title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
-    page = render(methods, drawings, remarks=remarks, made=made, date=today)
+    page = render(methods, drawings, remarks=remarks, made=made, date=today, entries=entries)
     write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
     write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
     write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")

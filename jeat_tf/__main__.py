@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Mapping
 
+from jeat_tf.core.failures import show
 from jeat_tf.core.values import nearest
 from jeat_tf.core.version import __version__
 
@@ -60,16 +61,16 @@ def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: jeat_tf <verb> [--flag=value ...]\n")
-        print(_columns(VERBS | {f"list {'|'.join(LISTS)}": "what there is, with a line each"}))
-        print("\njeat_tf <verb> --help has the flags of a verb; --version prints the version")
+        verbs = _columns(VERBS | {f"list {'|'.join(LISTS)}": "what there is, with a line each"})
+        more = "jeat_tf <verb> --help has the flags of a verb; --version prints the version"
+        show(f"usage: jeat_tf <verb> [--flag=value ...]\n\n{verbs}\n\n{more}")
     elif arguments[0] == "--version":
         print(f"jeat_tf {__version__}")
     elif arguments[0] == "list":
         kind = arguments[1] if len(arguments) == 2 else ""
         if kind not in LISTS:
             sys.exit(f"error: expected jeat_tf list {'|'.join(LISTS)}, received {' '.join(arguments[1:]) or 'nothing'}")
-        print(_columns(listing(kind)))
+        show(_columns(listing(kind)))
     elif arguments[0] in VERBS:
         sys.argv = [f"jeat_tf {arguments[0]}", *arguments[1:]]
         runpy.run_module(f"jeat_tf.{arguments[0]}", run_name="__main__")

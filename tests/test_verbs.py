@@ -99,6 +99,15 @@ def test_help_lists_the_settings():
     assert "--preset=NAME" in shown
 
 
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["list", "presets"], ["--help"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_ends_a_listing_quietly(arguments):
+    command = [sys.executable, "-m", "jeat_tf", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()  # as head does
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

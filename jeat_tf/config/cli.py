@@ -54,9 +54,8 @@ def run(
     Exit status: as in `jeat_tf.core.failures.STATUSES`.
     """
     if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
-        print(help_text(kind, name, _EXTRA))
-        print("\nexit status:")
-        print("\n".join(f"  {number:<28}  {meaning}" for number, meaning in failures.STATUSES.items()))
+        statuses = "\n".join(f"  {number:<28}  {meaning}" for number, meaning in failures.STATUSES.items())
+        failures.show(f"{help_text(kind, name, _EXTRA)}\n\nexit status:\n{statuses}")
         sys.exit(0)
     if "--version" in sys.argv[1:]:
         print(f"jeat_tf {__version__}")

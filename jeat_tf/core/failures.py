@@ -105,6 +105,15 @@ def quiet_stops() -> None:
         signal.signal(number, _stop_now)
 
 
+def show(text: str) -> None:
+    """Prints what was asked for; where the reader has seen enough (`| head`), the program ends."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at its end
+        sys.exit(0)
+
+
 def _stop_now(number: int, frame: Any) -> None:
     os.write(2, b"\nstopped while loading; nothing was begun\n")
     os._exit(STOPPED)

@@ -1,6 +1,7 @@
 """`python -m components.lineage ARTIFACT`: what made an artifact from what, back to the data, and what was made of it.
 
-ARTIFACT is its folder, or the beginning of its digest.
+ARTIFACT is its folder, or the beginning of its digest. --short names each artifact once, in a line; --diagram draws
+what it was made from, as a Mermaid flowchart.
 """
 
 import json
@@ -17,6 +18,8 @@ from .store import Lineage, Stored
 from .types import Examples
 
 _ROOT = flags.DEFINE_string("pipeline_root", "runs/pipeline", "folder of artifacts and their lineage")
+_SHORT = flags.DEFINE_bool("short", False, "a line for each artifact, the oldest first")
+_DIAGRAM = flags.DEFINE_bool("diagram", False, "a flowchart in Mermaid, for a document that shows it")
 _VERBOSE = flags.DEFINE_bool("verbose", False, "show the traceback of an error")
 
 
@@ -36,6 +39,35 @@ def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0, told: set[int] 
     for name, parent in lineage.artifacts(maker.id, "INPUT"):
         yield f"{'  ' * depth}  from {name}:"
         yield from ancestry(lineage, parent, depth + 2, told)
+
+
+def ancestors(lineage: Lineage, artifact: Stored, known: dict[int, Stored] | None = None) -> list[Stored]:
+    """All that an artifact was made from, each once and after its own ancestors, and the artifact itself."""
+    known = {} if known is None else known
+    maker = lineage.maker(artifact.id)
+    if artifact.id not in known and maker is not None:
+        for _, parent in lineage.artifacts(maker.id, "INPUT"):
+            ancestors(lineage, parent, known)
+    known.setdefault(artifact.id, artifact)
+    return list(known.values())
+
+
+def short(lineage: Lineage, artifact: Stored) -> Iterator[str]:
+    """A line for each ancestor: its type, digest, and the step that made it."""
+    for one in ancestors(lineage, artifact):
+        maker = lineage.maker(one.id)
+        seconds = f", {maker.seconds:.0f} s" if maker is not None and maker.seconds is not None else ""
+        yield f"{one.type:10} {one.digest[:12]}  {maker.node if maker is not None else 'given'}{seconds}"
+
+
+def diagram(lineage: Lineage, artifact: Stored) -> Iterator[str]:
+    """The ancestors as a Mermaid flowchart, an arrow from what was read to what was made of it."""
+    yield "flowchart LR"
+    for one in ancestors(lineage, artifact):
+        maker = lineage.maker(one.id)
+        yield f'  a{one.id}["{one.type}<br>{maker.node if maker is not None else "given"}"]'
+        for _, parent in lineage.artifacts(maker.id, "INPUT") if maker is not None else ():
+            yield f"  a{parent.id} --> a{one.id}"
 
 
 def _data_sha256(folder: str) -> str:
@@ -63,6 +95,9 @@ def _main(argv: list[str]) -> None:
         if not found:
             raise ValueError(f"no artifact {argv[1]} in {path}")
         for artifact in found:
+            if _SHORT.value or _DIAGRAM.value:
+                print("\n".join((diagram if _DIAGRAM.value else short)(lineage, artifact)))
+                continue
             print("\n".join(ancestry(lineage, artifact)))
             made = list(descent(lineage, artifact))
             print("made of it:" if made else "nothing was made of it yet")

@@ -14,13 +14,14 @@ if __name__ == "__main__" and not sys.modules.get("tensorflow"):
 import inspect
 import json
 import os
+import shutil
 import time
 from typing import Any
 
 from absl import flags
 
 from jeat_tf.config import cli
-from jeat_tf.core.files import writable_folder
+from jeat_tf.core.files import whole_file, writable_folder
 from jeat_tf.core.values import nearest
 from jeat_tf.runs.locks import is_ours
 
@@ -67,7 +68,11 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
     }
     print(f"{', '.join(f'{count} {state}' for state, count in counts.items())} in {time.monotonic() - started:.0f} s")
     if outcomes["report"].outputs:
-        print(f"report: {os.path.join(outcomes['report'].outputs['report'], 'report.html')}")
+        made = os.path.join(outcomes["report"].outputs["report"], "report.html")
+        shown = os.path.join(config.pipeline_root, "report.html")
+        with whole_file(shown) as temporary:
+            shutil.copyfile(made, temporary)
+        print(f"report: {shown}, a copy of {made}")
     asked = [name for name, node in graph.nodes.items() if node.component.name in only]
     idle = [f"{name}: {outcomes[name].why}" for name in asked if outcomes[name].state == "skipped"]
     if idle:

@@ -13,7 +13,7 @@ import pytest
 from components import manifest, run
 from components.code import code_sha256
 from components.core import Graph, component
-from components.lineage import ancestry, descent
+from components.lineage import ancestry, descent, diagram, short
 from components.local import LocalRunner
 from components.pipeline import build
 from components.settings import PipelineConfig
@@ -321,6 +321,17 @@ def test_what_is_left_is_told_once_all_of_it_has_run_before(tmp_path):
     lines.clear()
     runner.run(graph(), force=["learn"])
     assert "; about 0 s left" in lines[-2]
+
+
+def test_a_short_lineage_and_a_diagram_name_each_artifact_once(runner):
+    (made,) = runner.lineage.find(runner.run(graph())["tell"].outputs["report"])
+    lines = [line.split() for line in short(runner.lineage, made)]
+    assert [line[0] for line in lines] == ["Examples", "Model", "Model", "Report"]
+    assert [line[2].rstrip(",") for line in lines] == ["gather", "learn-0", "learn-1", "tell"]
+    head, *drawn = diagram(runner.lineage, made)
+    assert head == "flowchart LR"
+    assert sum("-->" in line for line in drawn) == 4  # to each net from the data, and to the report from each net
+    assert sum('["' in line for line in drawn) == 4
 
 
 def test_a_lineage_moves_with_its_folder(runner, tmp_path):

@@ -1,7 +1,9 @@
 """The verb `report`, on runs whose files are written here by hand."""
 
+import base64
 import dataclasses
 import html
+import io
 import json
 import math
 import re
@@ -10,6 +12,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jeat_tf.attacks.gradient_masking import Finding, Masking
 from jeat_tf.config.report import ReportConfig
@@ -204,6 +207,15 @@ class TestSummary:
         assert "seconds" in titles(summarise([runs["whole"]])[0][0])
         assert "seconds" not in titles(summarise([runs["resumed"]])[0][0])
 
+    def test_a_run_in_a_folder_named_by_a_digest_is_called_by_its_method_and_seed(self, tmp_path):
+        store = tmp_path / "pipeline" / "artifacts" / "Model"
+        make_run(store / "e8fdd7c65849b81d573a97fc", method="jem", seed=0)
+        make_run(store / "56e6f1243359c6481f45f0aa", method="jem", seed=1)
+        make_run(store / "a3359c6481f45f0aa56e6f12", method="jem", seed=1, epochs=3)
+        assert {run.name for run in read_runs(str(tmp_path))[0]} == {"jem-0", "jem-1", "jem-1 (2)"}
+        methods, _ = rows_of(tmp_path)
+        assert not any(re.search("[0-9a-f]{12}", name) for name in methods)
+
     def test_a_folder_that_is_a_run_is_read_as_one(self, runs):
         assert set(rows_of(runs / "jeat-0")[0]) == {"jeat"}
 
@@ -302,6 +314,40 @@ class TestPage:
         assert "suspected; zero gradients (half)" in text
         assert "Published, not ours" in text
         assert "Small scale" in text
+
+    def test_the_contents_lead_to_every_section(self, written):
+        text = written[1].read_text()
+        contents = re.search(r"<nav .*?</nav>", text, re.DOTALL)[0]
+        assert re.findall(r'href="#(\w+)"', contents) == re.findall(r'<h2 id="(\w+)"', text)
+
+    def test_accuracy_and_generation_have_tables_that_a_page_is_wide_enough_for(self, written):
+        text = written[1].read_text()
+        tables = dict(
+            re.findall(r'aria-label="([^"]*)" tabindex="0">\s*<table class="sortable">(.*?)</table>', text, re.DOTALL)
+        )
+        assert list(tables)[:2] == ["Accuracy, %", "Generated images"]
+        assert all(table.count("data-better") <= 8 for table in tables.values())
+        for name, table in tables.items():
+            assert ("the start alone" in table) == name.startswith("Generated images")
+            assert table.count("<td") == table.count("data-label")  # what a narrow screen shows beside each number
+
+    def test_charts_are_drawn_for_dark_pages_too(self, written):
+        text = written[1].read_text()
+        sources = re.findall(r'<source srcset="data:image/png;base64,([^"]+)"', text)
+        assert len(sources) == 2
+        for png in sources:
+            corner = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").getpixel((1, 1))
+            assert max(corner) < 64
+
+    def test_papers_of_other_data_are_folded(self, written):
+        text = written[1].read_text()
+        assert "(other data than here)</summary>" in text
+        assert not re.search(r"<details open><summary>[^<]*\(other data", text)
+
+    def test_grids_are_large_enough_to_look_at(self, written):
+        grids = re.findall(r'width="(\d+)" height="\d+" alt="Generated images', written[1].read_text())
+        assert len(grids) == 2
+        assert all(int(width) >= 600 for width in grids)
 
     def test_images_have_a_text_instead_of_them(self, written):
         images = re.findall(r"<img [^>]*>", written[1].read_text())
@@ -409,3 +455,22 @@ class TestBrowser:
 
     def test_only_tables_scroll_sideways(self, seen):
         assert not seen[0]["sideways"]
+
+    def test_a_phone_shows_each_number_beside_its_name(self, written, tmp_path):
+        shutil.copyfile(written[1], tmp_path / "report.html")
+        script = """
+        const page = document.querySelector("iframe").contentDocument;
+        const cell = page.querySelector("tr[data-method] td");
+        const found = [page.documentElement.scrollWidth, getComputedStyle(cell, "::before").content,
+                       page.querySelector("table.sortable").scrollWidth];
+        document.body.replaceChildren(JSON.stringify(found));
+        """
+        frame = '<iframe src="report.html" style="width:390px;height:800px;border:0"></iframe>'
+        (tmp_path / "phone.html").write_text(f"<body>{frame}<script>onload = () => {{{script}}}</script></body>")
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+        command = [CHROMIUM, *flags, "--virtual-time-budget=3000", "--dump-dom", (tmp_path / "phone.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        width, label, table = json.loads(html.unescape(re.search(r"<body>(\[.*\])", done.stdout)[1]))
+        assert width <= 390
+        assert table <= 390
+        assert label == '"seeds"'

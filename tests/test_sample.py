@@ -90,7 +90,11 @@ def test_files_and_protocol(once):
 
 def test_the_pictures_show_every_class_and_every_reading(once):
     picture = np.asarray(keras.utils.load_img(once[1] / "grid.png"))
-    assert picture.shape == (10 * 33 + 1, 3 * 33 + 1, 3)
+    assert picture.shape[1] >= 600
+    scale, gap = 25, 12  # of 3 images of 8 pixels, and half of it between them
+    assert picture.shape[0] == 10 * (8 * scale + gap) + gap
+    labels = picture[:, : picture.shape[1] - 3 * (8 * scale + gap) - gap]
+    assert all((labels[i * (8 * scale + gap) :][: 8 * scale] < 128).any() for i in range(10))  # a word beside each row
     with Image.open(once[1] / "chain.gif") as animation:
         assert animation.n_frames == 3
 

@@ -4,12 +4,19 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe & Ito, 2008, without its yellow, which is too light for lines on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe & Ito, 2008, without its yellow, which is too light for lines on white; its black is the colour of the text.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_COLOURS_ON_DARK = ("#4DA6E0", "#F08A4B", "#2FBF8F", "#E39CC6", "#9AD1F5", "#F2BD4A")  # the same hues, lighter
+_ON_DARK = dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "legend.labelcolor"), "#e7e5df"
+)
+DARK = _ON_DARK | dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#1c1f23")
+"""What matplotlib draws with on a dark page: `with matplotlib.rc_context(DARK): ...`."""
 _DASHES = ("-", "--", ":")
 _LETTER = 0.09  # inches, the width of a letter of size 10, on the safe side
 
@@ -30,8 +37,10 @@ def panels(rows: int, columns: int, *, width: float = 3.4, height: float = 3.0, 
 
 def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and dashes of each name's line: the first 21 names all differ."""
+    text = matplotlib.rcParams["text.color"]
+    colours = (*(_COLOURS_ON_DARK if text == DARK["text.color"] else _COLOURS), text)
     return {
-        name: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
+        name: {"color": colours[i % len(colours)], "linestyle": _DASHES[i // len(colours) % len(_DASHES)]}
         for i, name in enumerate(names)
     }
 

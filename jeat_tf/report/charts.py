@@ -1,15 +1,18 @@
 """Curves of several methods, drawn for a page."""
 
+import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from jeat_tf.core.balls import ball_of
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
 from jeat_tf.figures.heat_maps import draw_heat_maps
+from jeat_tf.figures.style import DARK
 from jeat_tf.report.summary import Method
 from jeat_tf.runs.results import AttackResults
 
@@ -20,9 +23,10 @@ _LINES = 8  # in a chart: more cannot be told apart
 
 
 class Chart(NamedTuple):
-    """A drawing as PNG, and what it shows."""
+    """A drawing as PNG for a light page and for a dark one, and what it shows."""
 
     png: bytes
+    dark: bytes
     caption: str
 
 
@@ -34,7 +38,7 @@ def training_curves(methods: Sequence[Method]) -> Iterator[Chart]:
         shown = [quantity for quantity in _QUANTITIES if quantity in known]
         if shown:
             caption = f"Logs of training over epochs, first finished seed: {', '.join(runs)}"
-            yield Chart(_png(draw_training_curves(runs, shown)), caption)
+            yield _chart(functools.partial(draw_training_curves, runs, shown), caption)
 
 
 def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
@@ -46,11 +50,10 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
             alike.setdefault(key, {})[method.name] = correct
     for (attack, norm, epsilons, num_images, images), right in alike.items():
         for some in _few(right):
-            drawn = draw_robustness_curves(
-                [ball_of(norm, e) for e in epsilons], some, num_images=num_images, attack=attack
-            )
+            balls = [ball_of(norm, e) for e in epsilons]
+            draw = functools.partial(draw_robustness_curves, balls, some, num_images=num_images, attack=attack)
             caption = f"Accuracy under {attack} over epsilon, {images}; first finished seed, 95% Wilson intervals"
-            yield Chart(_png(drawn), f"{caption}: {', '.join(some)}")
+            yield _chart(draw, f"{caption}: {', '.join(some)}")
 
 
 def _over_epsilon(report: AttackResults) -> Iterator[tuple[tuple, np.ndarray]]:
@@ -84,16 +87,20 @@ def class_tables(methods: Sequence[Method]) -> Iterator[Chart]:
         if tables:
             shown = dict(list(tables.items())[:_TABLES])
             classes = [str(i) for i in range(len(next(iter(shown.values()))))]
-            drawn = draw_heat_maps(shown, classes, classes, down="class", across="taken for")
-            yield Chart(
-                _png(drawn), f"Images of each class by the class they are taken for, in per cent: {method.name}"
-            )
+            draw = functools.partial(draw_heat_maps, shown, classes, classes, down="class", across="taken for")
+            yield _chart(draw, f"Images of each class by the class they are taken for, in per cent: {method.name}")
 
 
 def _few(curves: dict[str, Any]) -> Iterator[dict[str, Any]]:
     names = list(curves)
     for i in range(0, len(names), _LINES):
         yield {name: curves[name] for name in names[i : i + _LINES]}
+
+
+def _chart(draw: Callable[[], Figure], caption: str) -> Chart:
+    light = _png(draw())
+    with matplotlib.rc_context(DARK):
+        return Chart(light, _png(draw()), caption)
 
 
 def _png(figure: Figure) -> bytes:

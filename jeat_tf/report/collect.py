@@ -1,6 +1,7 @@
 """Runs as they lie on disk: what `train`, `evaluate`, `sample` and `draw` have written, not yet interpreted."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,6 +36,7 @@ _RECORDS: dict[str, type[Measurement]] = {
     "generation.json": GenerationResults,
     FILE: SampleResults,
 }
+_DIGEST = re.compile(r"(^|/)[0-9a-f]{16,}(/|$)")  # a folder of the pipeline's store
 
 
 class Run(NamedTuple):
@@ -122,11 +124,27 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
                 inside = os.path.join(path, name, "figures.json")
                 drawings += read_drawings(inside) if os.path.isfile(inside) else []
             folders.clear()
+    runs = _readable(runs)
     if not runs:
         raise ValueError(
             f"no runs in {folder}; expected folders with a config.json, as `python -m jeat_tf.train` writes them"
         )
     return runs, drawings
+
+
+def _readable(runs: list[Run]) -> list[Run]:
+    """The runs, those in folders that are named by a digest called by their method and seed instead."""
+    named: dict[str, Run] = {}
+    for run in runs:
+        name = run.name
+        if _DIGEST.search(name):
+            update = run.config.update
+            method = "+".join([run.config.method.word, *([update.word] if update else [])])
+            name = f"{method}-{run.config.run.seed}"
+        same = sum(other == name or other.startswith(f"{name} (") for other in named)
+        name = f"{name} ({same + 1})" if same else name
+        named[name] = run._replace(name=name)
+    return list(named.values())
 
 
 def _name(folder: str, path: str) -> str:

@@ -10,13 +10,14 @@ from jeat_tf.core.provenance import Provenance
 from jeat_tf.report.audits import audit, run_facts
 from jeat_tf.report.charts import class_tables, robustness_curves, training_curves
 from jeat_tf.report.collect import Drawing
-from jeat_tf.report.measures import GROUPS, Column
+from jeat_tf.report.measures import GENERATED, GROUPS, Column
 from jeat_tf.report.pictures import drawings_by_kind, of_chart, plots, sample_grid
 from jeat_tf.report.published import side_by_side
 from jeat_tf.report.summary import Control, Method, columns_of, controls_of
 from jeat_tf.report.tables import MARKER, as_data, best_of, cell_text, control_text, distinct_titles, seeds_text
 
 _SMALL = "digits"  # the built-in data set of 8x8 images
+_COLUMNS = 8  # of numbers in a table: as many as a page is wide
 
 
 class _Head(NamedTuple):
@@ -75,8 +76,9 @@ def render(
         missing=missing,
         rows=[_row(method, heads, best) for method in methods],
         controls=[_control_row(control, heads) for control in controls_of(methods)],
-        main=_grouped([column for column in columns if column.main], heads),
-        further=_grouped([column for column in columns if not column.main], heads),
+        main=_tables([column for column in columns if column.main], heads),
+        further=_tables([column for column in columns if not column.main], heads),
+        generated=GENERATED,
         protocols=_grouped([column for column in columns if column.protocol], heads),
         charts=[of_chart(chart) for chart in [*robustness_curves(methods), *training_curves(methods)]],
         classes=[of_chart(chart) for chart in class_tables(methods)],
@@ -116,6 +118,17 @@ def _control_row(control: Control, heads: dict[Column, _Head]) -> dict[str, Any]
         for column, head in heads.items()
     }
     return {"name": control.name, "seeds": control.seeds, "cells": cells}
+
+
+def _tables(columns: Sequence[Column], heads: dict[Column, _Head]) -> dict[str, list[_Head]]:
+    """Headings of each table, by its group: those of a wide group in several tables, which then fit a page."""
+    tables: dict[str, list[_Head]] = {}
+    for group, chosen in _grouped(columns, heads).items():
+        parts = -(-len(chosen) // _COLUMNS)
+        for i in range(parts):
+            name = group if parts == 1 else f"{group} ({i + 1} of {parts})"
+            tables[name] = chosen[i * len(chosen) // parts : (i + 1) * len(chosen) // parts]
+    return tables
 
 
 def _grouped(columns: Sequence[Column], heads: dict[Column, _Head]) -> dict[str, list[_Head]]:

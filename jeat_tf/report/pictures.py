@@ -13,10 +13,18 @@ from jeat_tf.report.summary import Method
 from jeat_tf.runs.sample_results import FILE, SampleResults
 
 _WIDEST = 1100  # pixels of a picture on the page
+_WIDE = 800  # from which on a picture has a row of its own
+_GRID = 600  # pixels that a grid of images is enlarged to, at least
+_LINES = ("changes", "curves", "contours", "gradients")  # kinds of drawings that hold lines and no images
 
 
 class Picture(NamedTuple):
-    """What an <img> needs, a caption, and what made it where its run does not say so."""
+    """What an <img> needs, a caption, and what made it where its run does not say so.
+
+    Attributes:
+      dark: the same for a dark page; empty where there is none.
+      lines: a drawing without images, whose colours a dark page may turn over.
+    """
 
     uri: str
     width: int
@@ -24,6 +32,13 @@ class Picture(NamedTuple):
     alt: str
     caption: str
     origin: str = ""
+    dark: str = ""
+    lines: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has a row of its own, over which a narrow screen can be moved."""
+        return self.width > _WIDE
 
 
 def sample_grid(method: Method) -> Picture | None:
@@ -36,7 +51,7 @@ def sample_grid(method: Method) -> Picture | None:
             how = report.protocol
             caption = f"{folder}: {how.samples} from {how.start}, {how.steps} steps; {run.name}"
             alt = f"Generated images of {method.name}, a row for each class, {folder}"
-            return _picture(run.path_of(file), alt, caption)
+            return _picture(run.path_of(file), alt, caption, at_least=_GRID)
     return None
 
 
@@ -44,7 +59,9 @@ def plots(method: Method) -> list[Picture]:
     """Reliability, scores of other images, neighbours: from `evaluation` of the run that stands for the method."""
     run = method.shown
     return [
-        _picture(run.path_of(file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")
+        _picture(run.path_of(file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")._replace(
+            lines="neighbours" not in file
+        )
         for file in run.pictures
         if file.startswith("evaluation/")
     ]
@@ -67,7 +84,8 @@ def _drawing(drawing: Drawing) -> Picture:
     made = [f"{key} {record[key]}" for key in ("date", "seed") if key in record]
     made.append(record.get("provenance", {}).get("command", "command not recorded"))
     alt = f"{drawing.name.replace('_', ' ')}: {drawing.shows}; {models}"
-    return _picture(drawing.path, alt, f"{drawing.shows}: {models}")._replace(origin=", ".join(made))
+    picture = _picture(drawing.path, alt, f"{drawing.shows}: {models}")
+    return picture._replace(origin=", ".join(made), lines=record.get("kind") in _LINES)
 
 
 def _words(file: str) -> str:
@@ -77,15 +95,18 @@ def _words(file: str) -> str:
 def of_chart(chart: Chart) -> Picture:
     """A chart as it was drawn."""
     width, height = Image.open(io.BytesIO(chart.png)).size
-    return Picture(_uri(chart.png), width, height, chart.caption, chart.caption)
+    return Picture(_uri(chart.png), width, height, chart.caption, chart.caption, dark=_uri(chart.dark))
 
 
-def _picture(path: str, alt: str, caption: str) -> Picture:
+def _picture(path: str, alt: str, caption: str, *, at_least: int = 0) -> Picture:
     try:
         image: Image.Image = Image.open(path)
         image.load()
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"cannot read the picture {path}: {error}; make it again, or remove it") from error
+    if image.width < at_least:
+        scale = -(-at_least // image.width)
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     if image.width > _WIDEST:
         image = image.convert("RGB").resize((_WIDEST, max(1, round(image.height * _WIDEST / image.width))))
     file = io.BytesIO()

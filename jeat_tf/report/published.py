@@ -23,12 +23,14 @@ class SideBySide(NamedTuple):
       titles: of our columns; the paper's where we have none.
       rows: our methods that the paper has: name, data set, seeds, texts.
       caution: why the two do not compare.
+      comparable: whether a method of ours is of the same data set.
     """
 
     published: dict[str, Any]
     titles: list[str]
     rows: list[tuple[str, str, int, list[str]]]
     caution: str
+    comparable: bool
 
 
 def side_by_side(
@@ -61,7 +63,8 @@ def side_by_side(
             )
             for method in ours
         ]
-        others = sorted({method.dataset for method in ours} - {table["tfds"]})
+        datasets = {method.dataset for method in ours}
+        others = sorted(datasets - {table["tfds"]})
         caution = "Protocols may differ: see the source and the columns' protocols."
         if others:
             caution = f"{', '.join(others)} and {table['dataset']} are different data: these numbers do not compare."
@@ -69,7 +72,7 @@ def side_by_side(
             names[column] if column else heading["title"]
             for heading, column in zip(table["columns"], chosen, strict=True)
         ]
-        found.append(SideBySide(table, titles, rows, caution))
+        found.append(SideBySide(table, titles, rows, caution, table["tfds"] in datasets))
     return found
 
 

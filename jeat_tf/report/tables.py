@@ -70,9 +70,10 @@ def markdown(methods: Sequence[Method], columns: Sequence[Column]) -> str:
         for method in methods:
             cells = [_cell(method, column, methods, _MARKDOWN, "**{}**") for column in chosen]
             lines.append(_row([_escaped(method.name, _MARKDOWN), seeds_text(method), *cells]))
-        protocols = [
-            f"- {_escaped(titles[c], _MARKDOWN)}: {_escaped(c.protocol, _MARKDOWN)}" for c in chosen if c.protocol
-        ]
+        alike: dict[str, list[str]] = {}
+        for column in chosen:
+            alike.setdefault(column.protocol, []).append(_escaped(titles[column], _MARKDOWN))
+        protocols = [f"- {', '.join(names)}: {_escaped(how, _MARKDOWN)}" for how, names in alike.items() if how]
         parts.append("\n".join([f"## {_escaped(group, _MARKDOWN)}", "", *lines, "", *protocols]))
     return "\n\n".join(parts) + "\n"
 

@@ -1,6 +1,7 @@
 """What is said and shown of samples that were drawn: diagnostics of their chains, a judge's grades, pictures."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.core.files import write_animation
+from jeat_tf.core.files import whole_file, write_animation
 from jeat_tf.core.image_grid import grid
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, ImagesAndLabels
+from jeat_tf.figures.show import show
 from jeat_tf.metrics.chain_diagnostics import diagnose
 from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.frechet import frechet_distance
@@ -27,6 +29,7 @@ from jeat_tf.sample.chains import Drawing
 from jeat_tf.samplers.stages import Stage
 
 _SHOWN_OF_CLASS = 10
+_WIDTH = 400  # pixels of the animation, about
 _COMPARED = 2000  # samples, and training images, that the diagnostics compare
 _RATED = 10_000  # images of a side among which neighbours are looked for
 _NEIGHBOURS = 3  # of precision and recall
@@ -177,17 +180,20 @@ def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:
 def animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
     """Writes chain.gif: the first images of each class at every reading."""
     order = np.argsort(labels, kind="stable")[: _SHOWN_OF_CLASS * _SHOWN_OF_CLASS]
-    scale = max(1, 32 // frames[0].shape[1])
+    scale = max(1, round(_WIDTH / math.sqrt(len(order)) / frames[0].shape[2]))
     write_animation(
         os.path.join(folder, "chain.gif"), [grid(frame.numpy()[order], scale=scale) for frame in frames], seconds=0.15
     )
 
 
-def class_grid(shown: Shard, num_classes: int) -> np.ndarray:
-    """One row for each class, the first images of each."""
+def write_class_grid(path: str, shown: Shard, class_names: Sequence[str]) -> None:
+    """Writes a labelled picture with one row for each class, the first images of each."""
     images, labels = shown
+    num_classes = len(class_names)
     rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
     columns = max(len(row) for row in rows)
     blank = np.full((1, *images.shape[1:]), 0.5, np.float32)
     rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
-    return grid(np.concatenate(rows), columns, scale=max(1, 32 // images.shape[1]))
+    of_rows = np.repeat(np.arange(num_classes), columns)
+    with whole_file(path) as temporary:
+        show(np.concatenate(rows), of_rows, columns=columns, names=class_names).save(temporary)

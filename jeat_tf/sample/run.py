@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from jeat_tf.config.sample import SampleConfig
-from jeat_tf.core.files import writable_folder, write_image
+from jeat_tf.core.files import writable_folder
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import write_record
 from jeat_tf.core.seeds import fold_in
@@ -25,12 +25,12 @@ from jeat_tf.sample.chains import Drawing
 from jeat_tf.sample.diagnostics import (
     Rated,
     animate,
-    class_grid,
     diagnostics,
     first_images,
     judged,
     seen_by,
     starts_of,
+    write_class_grid,
 )
 from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, test_images, training_of
 from jeat_tf.sample.tune import check_images, check_tuning, to_be_tuned, tune
@@ -129,7 +129,7 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
         if judge is not None:
             graded = judged(config, judge, samples, starts, Rated(*training()), test_images(trained))
         report = SampleResults(**origin, diagnostics=found, tuning=tuning, judge=graded)
-        write_image(os.path.join(folder, "grid.png"), class_grid(shown, data.num_classes))
+        write_class_grid(os.path.join(folder, "grid.png"), shown, data.class_names)
         report.write(folder)
         return report
 

@@ -341,6 +341,11 @@ class TestAudit:
         net = self.changed(plain_run, before=lambda x: keras.ops.round(8 * x) / 8)
         report = self.audited(net, tmp_path, transfer_from=plain_run)
         assert "transfer beats gradients" in fired(report)
+        assert report.transfer_net.images == 60
+        assert report.transfer_net.accuracy > 0.8
+        linear_net().save(tmp_path / "untrained.keras")
+        with pytest.raises(ValueError, match="--transfer_from=.*untrained.keras, received one that classifies"):
+            self.audited(net, tmp_path, transfer_from=str(tmp_path / "untrained.keras"))
 
 
 def test_refinement_is_attacked_with_and_without_knowledge_of_it(run, tmp_path):

@@ -226,15 +226,24 @@ def test_chains_that_left_the_pixels_are_clipped_and_said_to_be(energy_run, judg
         opened(energy_run, folder, judge)
 
 
-def test_judges_of_other_classes_and_probabilities_are_refused(energy_run, samples, tmp_path):
+def test_judges_of_other_classes_and_those_that_guess_are_refused(energy_run, samples, tmp_path):
     path = str(tmp_path / "other.keras")
     linear_net(num_classes=5).save(path)
     with pytest.raises(ValueError, match=f"--features={path}: expected a net with 10 logits, .* received 5"):
         opened(energy_run, samples, path)
-    net = linear_net()
-    keras.Model(net.inputs, keras.layers.Softmax()(net.outputs[0])).save(path)
-    with pytest.raises(ValueError, match=f"--features={path}: expected a judge .* that gives logits"):
+    linear_net().save(path)
+    with pytest.raises(ValueError, match=rf"knows the classes of digits in --features={path}, .*of 397 real images"):
         opened(energy_run, samples, path)
+
+
+def test_a_judge_with_a_softmax_is_the_judge_without(energy_run, samples, judge, trained_net, tmp_path):
+    path = str(tmp_path / "softmax.keras")
+    keras.Model(trained_net.inputs, keras.layers.Softmax()(trained_net.outputs[0])).save(path)
+    found = opened(energy_run, samples, path)[0].classifier
+    plain = opened(energy_run, samples, judge)[0].classifier
+    assert "softmax was taken off" in found.changes[0]
+    assert (found.accuracy, found.images) == (plain.accuracy, 397)
+    assert found.accuracy > 0.85
 
 
 def test_samples_that_cannot_be_measured_are_found_first(energy_run, samples, judge, tmp_path):

@@ -25,6 +25,7 @@ from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES, Stage, parse_stages
 from jeat_tf.samplers.starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
 from jeat_tf.samplers.values import SGLD
+from tests.conftest import tiny_cnn
 
 CHAIN = "sgld:steps=13"
 
@@ -327,6 +328,12 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
     trained_net.save(tmp_path / "judge.keras")
     judged = sample(config(run, tmp_path, num=60, judge=str(tmp_path / "judge.keras"))).judge
     assert 0 <= judged.agreement <= 1
+    assert judged.accuracy > 0.85
+    assert judged.accuracy_images == 397
+    tiny_cnn().save(tmp_path / "untrained.keras")
+    with pytest.raises(ValueError, match="expected a net that knows the classes of digits in --judge=.*untrained"):
+        sample(config(run, tmp_path / "refused", judge=str(tmp_path / "untrained.keras")))
+    assert not (tmp_path / "refused").exists()
     assert judged.start_alone.agreement > 0.6
     assert judged.frechet_classifier_distance > 0
     assert judged.real_images.images == "60 test images"

@@ -39,6 +39,7 @@ from jeat_tf.runs.results import (
     Subject,
     subject_of,
 )
+from jeat_tf.runs.second_nets import SecondNet
 from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
 
 Measure: TypeAlias = CalibrationResults | OodResults | FisherResults | CorruptionResults | GenerationResults
@@ -101,7 +102,9 @@ def measure(config: EvaluateConfig) -> dict[str, Measure]:
                 subject, config, net, data, corrupted, folder
             )
         if generated is not None:
-            measures["generation"] = lambda: _generation(subject, measure_generation(config, generated, folder))
+            measures["generation"] = lambda: _generation(
+                subject, measure_generation(config, generated, folder), generated.classifier
+            )
         reports: dict[str, Measure] = {}
         for name in names:
             reports[name] = measures[name]()
@@ -279,6 +282,11 @@ def _fisher(subject: Subject, net: keras.Model, data: LabelledImages, config: Ev
     )
 
 
-def _generation(subject: Subject, sets: dict[str, ImageScores]) -> GenerationResults:
-    real, buffer = sets.get("real_images"), sets.get("replay_buffer")
-    return GenerationResults(**vars(subject), fresh_chains=sets["fresh_chains"], real_images=real, replay_buffer=buffer)
+def _generation(subject: Subject, sets: dict[str, ImageScores], classifier: SecondNet | None) -> GenerationResults:
+    return GenerationResults(
+        **vars(subject),
+        fresh_chains=sets["fresh_chains"],
+        real_images=sets.get("real_images"),
+        replay_buffer=sets.get("replay_buffer"),
+        classifier=classifier,
+    )

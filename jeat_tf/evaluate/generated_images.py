@@ -20,12 +20,13 @@ from jeat_tf.data.labelled import Pixels
 from jeat_tf.metrics import diversity, features, frechet, neighbours, scores
 from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistics
 from jeat_tf.metrics.protocol import Protocol
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.models.foreign import Adapted
 from jeat_tf.runs.generation_results import Compared, ImageScores, Nearest, NearestTrainingImages, Score
 from jeat_tf.runs.sample_results import SampleIdentity
 from jeat_tf.runs.samples import SampleFolder, Shard
-from jeat_tf.runs.trained import check_fit, conditional_buffer, data_of_run, output_folder, stored_buffer
+from jeat_tf.runs.second_nets import SecondNet, open_second_of
+from jeat_tf.runs.trained import conditional_buffer, data_of_run, output_folder, stored_buffer
 
 _KEPT = 10_000  # images, drawn at random, whose features and pixels are kept for what compares image by image
 _BLOCK = 1_000  # real images that are floats at once
@@ -58,6 +59,7 @@ class Generated(NamedTuple):
     Attributes:
       sets: generated images by name.
       looking: the feature net.
+      classifier: what is known of it, where it is a classifier of the same images.
       classes: of the feature net.
       data: the data set.
       real: images of the reference split.
@@ -67,6 +69,7 @@ class Generated(NamedTuple):
 
     sets: dict[str, _Set]
     looking: features.FeatureNet
+    classifier: SecondNet | None
     classes: int
     data: ImageData
     real: Pixels
@@ -133,7 +136,7 @@ def open_generated(config: EvaluateConfig, read: Adapted, run: TrainConfig | Non
         raise ValueError("expected --neighbours >= 0 and --score_splits >= 1")
     _check_features(config)
     data = build.dataset(data_of_run(config.data, run))
-    looking = _feature_net(config, data)
+    looking, classifier = _feature_net(config, data)
     sets = _sets(config, weights_sha256(read.net), read.changes, data, run)
     images, labels = data.arrays(wanted.reference_split)
     real = Pixels(images)
@@ -146,7 +149,7 @@ def open_generated(config: EvaluateConfig, read: Adapted, run: TrainConfig | Non
     for name, one in sets.items():
         _check_number(name, one.num, max(classes, wanted.score_splits, _LEAST))
     _check_number(f"the split {wanted.reference_split}", len(real), _LEAST)
-    return Generated(sets, looking, classes, data, real, labels, held_out)
+    return Generated(sets, looking, classifier, classes, data, real, labels, held_out)
 
 
 def measure_generation(config: EvaluateConfig, generated: Generated, folder: str) -> dict[str, ImageScores]:
@@ -177,16 +180,15 @@ def _check_features(config: EvaluateConfig) -> None:
         )
 
 
-def _feature_net(config: EvaluateConfig, data: ImageData) -> features.FeatureNet:
+def _feature_net(config: EvaluateConfig, data: ImageData) -> tuple[features.FeatureNet, SecondNet | None]:
     wanted = config.generation
     if wanted.features == "inception":
-        return features.inception_2015(wanted.features_path, sha256=wanted.features_sha256)
+        return features.inception_2015(wanted.features_path, sha256=wanted.features_sha256), None
     if wanted.features == "keras_inception":
-        return features.keras_inception(wanted.features_path or "imagenet")
-    judge = load_net(wanted.features)
+        return features.keras_inception(wanted.features_path or "imagenet"), None
+    judge = open_second_of(wanted.features, "features", data)
     try:
-        check_fit(judge, data.name, data.image_shape, data.num_classes)
-        return features.classifier(judge)
+        return features.classifier(judge.net), judge.found
     except ValueError as error:
         raise ValueError(f"--features={wanted.features}: {error}") from error
 

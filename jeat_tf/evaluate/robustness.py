@@ -33,12 +33,13 @@ from jeat_tf.evaluate.distances import Distances, curves_of, draw_curves
 from jeat_tf.evaluate.entry import write_entries
 from jeat_tf.evaluate.threats import attack_names, balls_of, worst_rows
 from jeat_tf.metrics.intervals import accuracy_of
-from jeat_tf.models.files import load_net, net_file
+from jeat_tf.models.files import net_file
 from jeat_tf.models.foreign import Adapted
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
 from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings, subject_of
+from jeat_tf.runs.second_nets import Opened, open_second
 from jeat_tf.runs.trained import check_fit, output_folder, run_config
 from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
@@ -68,10 +69,12 @@ def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
     names, balls = attack_names(config), balls_of(config, run)
     read, data = config.origin.read(config.model), labelled(config, run)
     check_fit(read.net, data.name, data.image_shape, data.num_classes)
-    plain_net = load_net(config.audit.transfer_from, trust=config.origin.trust) if config.audit.transfer_from else None
+    transfer = None
+    if config.audit.transfer_from:
+        transfer = open_second(config.audit.transfer_from, "transfer_from", data, data.images, data.labels)
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate", shard=config.shard) as hold:
-        return _evaluated(config, folder, hold, run, names, balls, read, data, plain_net)
+        return _evaluated(config, folder, hold, run, names, balls, read, data, transfer)
 
 
 def _evaluated(
@@ -83,7 +86,7 @@ def _evaluated(
     balls: list[Ball],
     read: Adapted,
     data: LabelledImages,
-    plain_net: keras.Model | None,
+    transfer: Opened | None,
 ) -> AttackResults | AttackedShard:
     net = read.net
     state = own_folder(os.path.join(folder, "state"), make=False)
@@ -127,7 +130,7 @@ def _evaluated(
     correct, num_classes = predicted == data.labels, logits(oracle).shape[-1]
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
-        audit = _audit(config, oracle, data, correct, balls[0], plain_net and Oracle(inference(plain_net)))
+        audit = _audit(config, oracle, data, correct, balls[0], transfer and Oracle(inference(transfer.net)))
     suspected = audit is not None and audit.verdict == "suspected"
 
     settings = AttackSettings(
@@ -190,6 +193,7 @@ def _evaluated(
         shards=len(shards),
         results=tuple(rows),
         gradient_masking=audit,
+        transfer_net=transfer and transfer.found,
         curves=curves,
     )
     draw_curves(folder, curves)

@@ -62,6 +62,11 @@ def audit(run: Run) -> Audit:
         for report in attacked
         if (found := report.gradient_masking)
     ]
+    masking += [
+        f"attacks were transferred from a net that is right on {other.accuracy:.1%} of {other.images} images"
+        for report in attacked
+        if (other := report.transfer_net)
+    ]
     events = [
         f"step {event.step}: {event.reason}; " + ("stopped" if event.is_stop else f"back to step {event.restored_step}")
         for event in run.guard

@@ -146,6 +146,8 @@ def _samples(report: SampleResults, file: str, folder: str) -> Iterator[Value]:
         f"{report.num} images in the folder {folder} of the run, {judge.reference}; judge: "
         f"net with weights {judge.weights_sha256[:12]}; drawn in each run's own way, see there"
     )
+    if judge.accuracy is not None:
+        protocol += f"; the judge is right on {judge.accuracy:.1%} of {judge.accuracy_images} real images"
     controls: dict[str, Rating] = {"": judge, f"the start alone, {report.protocol.start}": judge.start_alone}
     if judge.real_images:
         controls["real test images"] = judge.real_images
@@ -172,6 +174,8 @@ def _generation(report: GenerationResults, file: str, folder: str) -> Iterator[V
             "resize",
         )
         protocol = _words({key: how[key] for key in (*common, "splits")}) + "; drawn in each run's own way, see there"
+        if (judge := report.classifier) is not None:
+            protocol += f"; the feature net is right on {judge.accuracy:.1%} of {judge.images} real images"
         drawn = ["samples", "classes", "selection", "start", "steps"]
         # The buffer's words tell its age, which is another for each seed.
         drawn += ["stages"] if found.protocol.samples == "fresh chains" else []

@@ -5,6 +5,7 @@ from jeat_tf.metrics.frechet import Extrapolation
 from jeat_tf.metrics.neighbours import Memorisation
 from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.runs.results import Subject
+from jeat_tf.runs.second_nets import SecondNet
 
 
 @record
@@ -125,6 +126,7 @@ class GenerationResults(Record, Subject):
       fresh_chains: of the folder of samples.
       real_images: the control; None where the images evaluated are the reference, or too few.
       replay_buffer: None of a run without.
+      classifier: whose features were compared; None where an Inception net's were.
     """
 
     MADE_BY = "python -m jeat_tf.evaluate --generation=samples --features=..."
@@ -132,6 +134,7 @@ class GenerationResults(Record, Subject):
     fresh_chains: ImageScores
     real_images: ImageScores | None = None
     replay_buffer: ImageScores | None = None
+    classifier: SecondNet | None = None
 
     @property
     def sets(self) -> dict[str, ImageScores]:

@@ -12,6 +12,7 @@ from jeat_tf.metrics.fisher import FisherScore
 from jeat_tf.metrics.ood import Detection
 from jeat_tf.models.files import weights_sha256
 from jeat_tf.models.foreign import Adapted
+from jeat_tf.runs.second_nets import SecondNet
 
 ATTACKS = "results.json"
 
@@ -171,6 +172,7 @@ class AttackResults(Record, AttackSettings, Subject):
       shards: parts that the images were attacked in.
       results: a row for each attack and ball.
       gradient_masking: the audit; None where none was made.
+      transfer_net: the net whose attacks the audit transferred; None without.
       curves: of attacks without bound.
     """
 
@@ -182,6 +184,7 @@ class AttackResults(Record, AttackSettings, Subject):
     shards: int
     results: tuple[AttackRow, ...]
     gradient_masking: Masking | None = None
+    transfer_net: SecondNet | None = None
     targets: str = "none"
     curves: tuple[Curve, ...] = ()
 

@@ -151,6 +151,9 @@ class Judgement(Rating):
     Attributes:
       net: file of the judge.
       weights_sha256: digest of its weights.
+      changes: what was done to it, one sentence each.
+      accuracy: share of real images that it classifies correctly; None where nobody looked.
+      accuracy_images: how many these are.
       reference: what the samples are compared with, in words.
       start_alone: of where the chains began.
       real_images: of test images; None where there are none.
@@ -158,6 +161,9 @@ class Judgement(Rating):
 
     net: str
     weights_sha256: str
+    changes: tuple[str, ...] = ()
+    accuracy: float | None = None
+    accuracy_images: int | None = None
     reference: str
     start_alone: Rating
     real_images: Rating | None = None

@@ -21,9 +21,9 @@ from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.frechet import frechet_distance
 from jeat_tf.metrics.looks import looks
 from jeat_tf.metrics.scores import PrecisionRecall, precision_recall
-from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.sample_results import Diagnostics, Judgement, Rating
 from jeat_tf.runs.samples import SampleFolder, Shard
+from jeat_tf.runs.second_nets import Opened
 from jeat_tf.runs.trained import StoredBuffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.samplers.stages import Stage
@@ -114,29 +114,33 @@ def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> np.
 
 
 def judged(
-    config: SampleConfig, judge: keras.Model, samples: SampleFolder, starts: np.ndarray, data: Rated, test: Rated | None
+    opened: Opened, samples: SampleFolder, starts: np.ndarray, data: Rated, test: Rated | None, *, seed: int
 ) -> Judgement:
     """What an independent classifier says of all samples, of where their chains began, and of real test images.
 
     Args:
-      config: settings of the verb.
-      judge: images -> logits.
+      opened: the judge.
       samples: the images.
       starts: where all chains began.
       data: training images, the reference.
       test: images that no net was trained on, at most as many as there are samples are rated; None without.
+      seed: that picks these.
     """
+    judge, known = opened
     reference = classifier_features(judge, data.images)
     images, labels = (np.concatenate(parts) for parts in zip(*samples.shards(), strict=True))
     real = None
     if test is not None:
-        few = np.random.default_rng(config.seed).permutation(len(test.labels))[: len(labels)]
+        few = np.random.default_rng(seed).permutation(len(test.labels))[: len(labels)]
         real = _rated(judge, Rated(test.images[few], test.labels[few]), data, reference)
         real = dataclasses.replace(real, images=f"{len(few)} test images")
     return Judgement(
         **vars(_rated(judge, Rated(images, labels), data, reference)),
-        net=net_file(config.judge),
-        weights_sha256=weights_sha256(judge),
+        net=known.model,
+        weights_sha256=known.weights_sha256,
+        changes=known.changes,
+        accuracy=known.accuracy,
+        accuracy_images=known.images,
         reference=f"{len(reference)} training images",
         start_alone=_rated(judge, Rated(starts, labels), data, reference),
         real_images=real,

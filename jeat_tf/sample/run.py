@@ -15,12 +15,13 @@ from jeat_tf.core.files import writable_folder
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import write_record
 from jeat_tf.core.seeds import fold_in
-from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.models.files import weights_sha256
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.parts import part_of, shard_name
 from jeat_tf.runs.sample_results import SampledShard, SampleIdentity, SampleResults
 from jeat_tf.runs.samples import FILES, SampleFolder, Shard, Spent, file_batches
-from jeat_tf.runs.trained import check_fit, open_trained, output_folder, run_config, stored_buffer
+from jeat_tf.runs.second_nets import open_second_of
+from jeat_tf.runs.trained import open_trained, output_folder, run_config, stored_buffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.sample.diagnostics import (
     Rated,
@@ -64,9 +65,7 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
     trained = open_trained(config.model, config.data, config.origin)
     net, data = trained.net, trained.data
     check_rule(net, plan.stages)
-    judge = load_net(config.judge) if config.judge else None
-    if judge is not None:
-        check_fit(judge, data.name, data.image_shape, data.num_classes)
+    opened = open_second_of(config.judge, "judge", data) if config.judge else None
     config = dataclasses.replace(config, classes=classes_of(config, plan, trained))
     labels = labels_of(config, data.num_classes)
     training = training_of(trained)
@@ -121,13 +120,13 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
             return of_shard
 
         shown = first_images(samples, data.num_classes)
-        starts = starts_of(config, drawing, labels if judge is not None else labels[: len(shown.labels)])
+        starts = starts_of(config, drawing, labels if opened is not None else labels[: len(shown.labels)])
         of_shown = starts[: len(shown.labels)]
         buffer = stored_buffer(config.model) if plan.name == "buffer" else None
         found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown, buffer)
         graded = None
-        if judge is not None:
-            graded = judged(config, judge, samples, starts, Rated(*training()), test_images(trained))
+        if opened is not None:
+            graded = judged(opened, samples, starts, Rated(*training()), test_images(trained), seed=config.seed)
         report = SampleResults(**origin, diagnostics=found, tuning=tuning, judge=graded)
         write_class_grid(os.path.join(folder, "grid.png"), shown, data.class_names)
         report.write(folder)

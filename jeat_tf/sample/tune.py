@@ -17,9 +17,10 @@ from jeat_tf.core.types import Draw
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.frechet import frechet_distance
-from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.sampling import Trial, Tuning, read_tuning
-from jeat_tf.runs.trained import Trained, check_fit
+from jeat_tf.runs.second_nets import open_second_of
+from jeat_tf.runs.trained import Trained
 from jeat_tf.sample.plan import Plan
 from jeat_tf.samplers import walks
 from jeat_tf.samplers.generation import is_flow
@@ -193,8 +194,7 @@ def _distance(judge: keras.Model, images: np.ndarray, reference: np.ndarray) -> 
 
 
 def _judge(config: SampleConfig, trained: Trained) -> keras.Model:
-    judge = load_net(config.tune_features)
-    check_fit(judge, trained.data.name, trained.data.image_shape, trained.data.num_classes)
+    judge = open_second_of(config.tune_features, "tune_features", trained.data).net
     if weights_sha256(judge) == weights_sha256(trained.net):
         raise ValueError(
             f"expected --tune_features of another net, received the net itself, {config.tune_features}, whose features "

@@ -14,7 +14,7 @@ from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.orders import Order, by_logit, by_malt
 from jeat_tf.attacks.search import Search, predictions
-from jeat_tf.attacks.square import square
+from jeat_tf.attacks.square import fits, square, too_small
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import admit, admit_images, check_labels
 from jeat_tf.core.seeds import fold_in
@@ -141,6 +141,7 @@ def autoattack(
     oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
     x, labels = admit(x, labels)
     plan = autoattack_plan(attacks, ball)
+    check_plan(plan, x.shape[1:])
     logits = clean_logits(oracle, x, labels, batch_size)
     correct = logits.argmax(axis=-1) == labels
     warn_of_misfits(oracle, x, labels, float(correct.mean()))
@@ -165,6 +166,13 @@ def joined(parts: Sequence[Standing]) -> Standing:
         setattr(whole, name, None if arrays[0] is None else np.concatenate(arrays))
     whole.run, whole.position = parts[0].run, parts[0].position
     return whole
+
+
+def check_plan(plan: Plan, image_shape: tuple[int, ...]) -> None:
+    """Raises ValueError before the first run where a later one cannot attack images (H, W, C)."""
+    for run in plan.runs:
+        if run.name == "square" and not fits(run.ball, image_shape):
+            raise ValueError(too_small(run.ball, image_shape))
 
 
 def names_of(standing: Standing, plan: Plan) -> np.ndarray:

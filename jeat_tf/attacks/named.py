@@ -19,6 +19,7 @@ from jeat_tf.attacks.ensemble import (
     Standing,
     autoattack_plan,
     by_logit,
+    check_plan,
     clean_logits,
     names_of,
     run_in_order,
@@ -70,6 +71,7 @@ class Named(NamedTuple):
             )
         )
         images, labels = admit(images, labels)
+        check_plan(self.plan, images.shape[1:])
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels
         warn_of_misfits(oracle, images, labels, float(correct.mean()))

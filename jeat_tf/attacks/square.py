@@ -65,10 +65,8 @@ def square(
     height, width = np.shape(x)[1:3] if np.ndim(x) == 4 else (0, 0)
     if num_queries < 1:
         raise ValueError(f"expected num_queries >= 1, received {num_queries}")
-    if ball.norm != "linf" and 0 < min(height, width) < 5:
-        raise ValueError(
-            f"expected images of at least 5 x 5 pixels for Square in {ball.norm}, received {height} x {width}"
-        )
+    if not fits(ball, (height, width)):
+        raise ValueError(too_small(ball, (height, width)))
     begin, propose = (_stripes, _linf_proposal) if ball.norm == "linf" else (_bumps, _bump_proposal)
     loss = losses.margin if targets is None else losses.target_lead
     sides = tuple(_side(query, height, width, first_share, ball.norm) for query in (0, *_HALVINGS))
@@ -84,6 +82,20 @@ def square(
         step_cost=Cost(forwards=1, gradients=0),
         targets=targets,
         targeted=targeted,
+    )
+
+
+def fits(ball: Ball, image_shape: tuple[int, ...]) -> bool:
+    """Whether images (H, W, ...) are large enough for the squares: outside l-inf, of at least 5 x 5 pixels."""
+    return ball.norm == "linf" or not 0 < min(image_shape[:2]) < 5
+
+
+def too_small(ball: Ball, image_shape: tuple[int, ...]) -> str:
+    """The sentence about images that are too small."""
+    height, width = image_shape[:2]
+    return (
+        f"expected images of at least 5 x 5 pixels for Square in {ball.norm}, received {height} x {width}; leave that "
+        "attack out, e.g. apgd-ce, apgd-t and fab-t in place of autoattack"
     )
 
 

@@ -1,6 +1,7 @@
 """The one gate for images and labels: what enters is checked and cast here, never inside a step."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,18 @@ def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabell
         reason = "" if num_classes is None else f", one for each of the net's {num_classes} logits"
         wanted += " or -1" if unlabelled else ""
         raise ValueError(f"expected labels {wanted}{reason}, received {labels.min()}..{labels.max()}")
+
+
+def all_at_once(*checks: Callable[[], object]) -> None:
+    """Raises one ValueError of all that the checks refuse, so that a user need not find them out one by one."""
+    refused = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            refused.append(str(error))
+    if refused:
+        raise ValueError("; ".join(refused))
 
 
 def _whole(labels: np.ndarray) -> bool:

@@ -218,6 +218,12 @@ def writable_folder(path: str, flag: str) -> str:
     return path
 
 
+def check_exists(flag: str, path: str) -> None:
+    """Raises ValueError where a flag names a path at which nothing is; an empty path is no name."""
+    if path and not os.path.exists(path):
+        raise ValueError(f"expected a file in --{flag}, received {path}, where there is none")
+
+
 def sha256(path: str) -> str:
     """Digest of a file, or of all files in a folder with their names, in hexadecimal."""
     if os.path.isdir(path):

@@ -13,6 +13,7 @@ from jeat_tf.config import build
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.core import files
 from jeat_tf.core.balls import ball_of
+from jeat_tf.core.checks import all_at_once
 from jeat_tf.core.files import read_arrays
 from jeat_tf.core.records import plain, stored
 from jeat_tf.core.seeds import fold_in
@@ -84,6 +85,7 @@ class Scene:
     def __init__(self, config: DrawConfig):
         self.config = config
         self.paths = _paths(config.models)
+        all_at_once(*(functools.partial(net_file, path) for path in self.paths.values()))
         self.files = {name: net_file(path) for name, path in self.paths.items()}
         runs = {name: run_config(path) for name, path in self.paths.items()}
         wanted = {name: data_of_run(config.data, run) for name, run in runs.items()}

@@ -13,6 +13,7 @@ from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, autoattack_plan, 
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import predictions
+from jeat_tf.attacks.square import fits
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.balls import Ball, epsilon_text
 from jeat_tf.data.labelled import LabelledImages
@@ -57,6 +58,7 @@ def columns(
     oracle: Oracle,
     blind: Oracle | None,
     suspected: bool,
+    image_shape: tuple[int, ...],
     turned: Callable[[Named], Sequence[Named]] = lambda attack: (attack,),
 ) -> Iterator[Column]:
     """The attacks in every ball; those of the least distance once for each norm.
@@ -67,6 +69,7 @@ def columns(
       oracle: the net that is attacked, and decides.
       blind: the net without its refinement, if attacks on that are to be shown as well.
       suspected: there are signs of gradient masking, so that fast attacks get more to do.
+      image_shape: (H, W, C).
       turned: an attack -> the attacks to run in its place, e.g. one to each target.
     """
     seen: set[tuple[str, str]] = set()
@@ -76,7 +79,7 @@ def columns(
                 continue
             attack = named(name, ball)
             if name == _FAST and suspected:
-                attack = _escalated(attack, ball)
+                attack = _escalated(attack, ball, image_shape)
             unbounded = (name, attack.ball.norm)
             if not attack.in_ball and unbounded in seen:
                 continue
@@ -91,11 +94,12 @@ def columns(
                 yield from (each._replace(name=f"{each.name} on the net alone", oracle=blind) for each in attacked)
 
 
-def _escalated(attack: Named, ball: Ball) -> Named:
-    more = autoattack_plan(["fab-t", "square"], ball)
+def _escalated(attack: Named, ball: Ball, image_shape: tuple[int, ...]) -> Named:
+    names = ["fab-t", "square"] if fits(ball, image_shape) else ["fab-t"]
+    more = autoattack_plan(names, ball)
     return attack._replace(
         plan=Plan(attack.plan.runs + more.runs, attack.plan.order),
-        protocol=f"{attack.protocol}; then fab-t and square, because the audit found signs of gradient masking",
+        protocol=f"{attack.protocol}; then {' and '.join(names)}, because the audit found signs of gradient masking",
     )
 
 

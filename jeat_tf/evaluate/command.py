@@ -4,6 +4,7 @@ import os
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.evaluate.density import asked, measure, summary
+from jeat_tf.evaluate.given import check_given
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.results import AttackedShard, AttackResults, Subject
 from jeat_tf.runs.trained import output_folder
@@ -17,6 +18,7 @@ def main(config: EvaluateConfig) -> None:
             "nothing to measure: --attacks=none, and none of --calibration, --ood, --fisher_images, "
             "--corruptions and --generation"
         )
+    check_given(config)
     folder = output_folder(config.model, config.output_dir, "evaluation")
     if others and config.shard:
         print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")

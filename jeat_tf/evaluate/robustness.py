@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
-from jeat_tf.attacks.ensemble import clean_logits
+from jeat_tf.attacks.ensemble import check_plan, clean_logits
 from jeat_tf.attacks.misfits import misfits
-from jeat_tf.attacks.named import Named
+from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.targeted import toward
@@ -69,6 +69,9 @@ def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
     names, balls = attack_names(config), balls_of(config, run)
     read, data = config.origin.read(config.model), labelled(config, run)
     check_fit(read.net, data.name, data.image_shape, data.num_classes)
+    for name, ball in itertools.product(names, balls):
+        if name != "clean":
+            check_plan(named(name, ball).plan, data.image_shape)
     transfer = None
     if config.audit.transfer_from:
         transfer = open_second(config.audit.transfer_from, "transfer_from", data, data.images, data.labels)
@@ -144,7 +147,7 @@ def _evaluated(
     )
     identity = records.plain(settings) | {name: records.plain(getattr(subject, name)) for name in _SAME}
     blind = plain if config.audit.refine_steps else None
-    chosen = list(columns(names, balls, oracle, blind, suspected, _turned(config, num_classes)))
+    chosen = list(columns(names, balls, oracle, blind, suspected, data.image_shape, _turned(config, num_classes)))
     attacked = [(c, *attack(config, c, data, logits(c.oracle), state, identity, shards)) for c in chosen]
     if config.shard:
         end_shard(state, config.shard, identity | {"attacks": {c.key: c.attack.protocol for c in chosen}})

@@ -9,14 +9,17 @@ import numpy as np
 
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.checks import all_at_once
+from jeat_tf.core.files import check_exists
 from jeat_tf.core.flat import chosen
 from jeat_tf.core.types import Draw, ImagesAndLabels
 from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.data.labelled import open_labelled
+from jeat_tf.models.files import net_file
 from jeat_tf.models.flow import flow_samples
 from jeat_tf.runs.sample_results import Drawn
-from jeat_tf.runs.trained import Trained, check_fit, conditional_buffer, stored_buffer
+from jeat_tf.runs.trained import Trained, check_fit, conditional_buffer, data_of_run, run_config, stored_buffer
 from jeat_tf.sample.diagnostics import Rated
 from jeat_tf.samplers.stages import Recipe, Stage, named_recipe, parse_stages
 from jeat_tf.samplers.start_layer import Given
@@ -45,6 +48,19 @@ class Plan(NamedTuple):
     def start_words(self) -> str:
         """The start, in words."""
         return self.name if self.start is None else repr(self.start)
+
+
+def check_given(config: SampleConfig) -> None:
+    """Raises one ValueError of all flags that are missing and of all files that are not there."""
+    run = run_config(config.model) if config.model else None
+
+    def named_data() -> None:
+        if not data_of_run(config.data, run).dataset:
+            raise ValueError("expected a data set, received nothing; set --dataset")
+
+    named = ("judge", "tune_features", "start_images")
+    checks = [functools.partial(check_exists, name, getattr(config, name)) for name in named]
+    all_at_once(lambda: net_file(config.model), named_data, *checks)
 
 
 def plan_of(config: SampleConfig, run: TrainConfig | None) -> Plan:

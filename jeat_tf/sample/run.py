@@ -33,7 +33,16 @@ from jeat_tf.sample.diagnostics import (
     starts_of,
     write_class_grid,
 )
-from jeat_tf.sample.plan import classes_of, labels_of, plan_of, protocol_of, start_of, test_images, training_of
+from jeat_tf.sample.plan import (
+    check_given,
+    classes_of,
+    labels_of,
+    plan_of,
+    protocol_of,
+    start_of,
+    test_images,
+    training_of,
+)
 from jeat_tf.sample.tune import check_images, check_tuning, to_be_tuned, tune
 from jeat_tf.samplers.generation import check_rule
 from jeat_tf.samplers.stages import parse_stages
@@ -57,6 +66,7 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
       FolderInUse: another process writes into the folder.
       FileNotFoundError: the data set is not prepared.
     """
+    check_given(config)
     files = file_batches(config.num, config.batch_size, config.shard_size)
     part = part_of(config.shard, len(files), FILES)
     plan = plan_of(config, run_config(config.model))

@@ -119,6 +119,7 @@ def sections(trials: Trials, work: pathlib.Path, count: int, files: int) -> dict
         made[f"kill {verb}"] = lambda verb=verb, many=many: trials.run(
             f"kill {verb}", many, lambda f, rng: faults.kill(verb, work, seconds[verb], f, rng)
         )
+    for verb in faults.VERBS:
         made[f"full {verb}"] = lambda verb=verb: trials.run(
             f"full {verb}", some, lambda f, rng: faults.full_verb(verb, work, f, rng)
         )
@@ -126,6 +127,7 @@ def sections(trials: Trials, work: pathlib.Path, count: int, files: int) -> dict
         made[f"together {verb}"] = lambda verb=verb: trials.run(
             f"together {verb}", some, lambda f, rng: faults.together(verb, work, f)
         )
+    made["kill train"] = made.pop("kill train")  # the longest goes last
     return made
 
 

@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 
 from components.store import Lineage, Made
+from jeat_tf.config.shared import Data
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import generations
 from jeat_tf.core.files import KeptWarning
 from jeat_tf.core.flat import replace
+from jeat_tf.data.datasets import open_dataset
+from jeat_tf.data.digits import Digits
 from jeat_tf.methods.callbacks import Checkpoints
+from jeat_tf.runs.trained import open_trained
 from jeat_tf.train.run import train
 
 JEM = {
@@ -269,3 +273,31 @@ class TestLineage:
         (tmp_path / "lineage.sqlite").write_bytes(os.urandom(5000))
         with pytest.raises(ValueError, match="file is not a database; it is damaged: move it away"):
             Lineage(str(tmp_path / "lineage.sqlite"))
+
+
+def test_two_processes_that_prepare_one_data_set_both_have_it(tmp_path, monkeypatch):
+    prepare = Digits.download_and_prepare
+
+    def slower(self):
+        monkeypatch.setattr(Digits, "download_and_prepare", prepare)
+        Digits(data_dir=str(tmp_path)).download_and_prepare()
+        raise FileExistsError(f"Cannot rename {self.data_path}. Destination {self.data_path} already exists.")
+
+    monkeypatch.setattr(Digits, "download_and_prepare", slower)
+    data = open_dataset("digits", str(tmp_path))
+    assert (data.size("train"), len(data.arrays("test")[0])) == (1400, 397)
+
+
+def test_a_net_that_its_run_did_not_write_is_refused(run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("net.keras", "config.json", "train.json"):
+        shutil.copy(os.path.join(run, name), folder)
+    net = open_trained(str(folder), Data()).net
+    net.weights[0].assign(net.weights[0] + 1e-3)
+    net.save(folder / "net.keras")
+    net.save(tmp_path / "net.keras")
+    for model in (folder, folder / "net.keras"):
+        with pytest.raises(ValueError, match=r"run/net.keras is not the net that the run in .* wrote.*copy the net"):
+            open_trained(str(model), Data())
+    assert open_trained(str(tmp_path / "net.keras"), Data(dataset="digits")).file == str(tmp_path / "net.keras")

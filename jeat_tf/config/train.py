@@ -122,6 +122,15 @@ class Run(Value):
         "devices that share each batch: a number, or all GPUs; without a GPU, parts of the processor",
         identity=False,
     )
+    workers: str = setting(
+        "",
+        "processes that share each batch: a JSON file like TensorFlow's TF_CONFIG, or TF_CONFIG for that variable; all "
+        "of them must see model_dir",
+        identity=False,
+    )
+    worker: int = setting(
+        -1, "number of this process in --workers, from 0; -1: as the task there says", at_least=-1, identity=False
+    )
     precision: str = setting("float32", "float32 or mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     images_every: int = setting(5, "epochs between image grids in TensorBoard; 0: never", at_least=0, identity=False)
     energy_changes_every: int = setting(

@@ -42,6 +42,21 @@ def this_replica() -> Replica:
     return Replica(context.replica_id_in_sync_group, context.num_replicas_in_sync)
 
 
+def in_cluster(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas of a strategy are in several processes."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def as_reduced(logs: dict[str, Any]) -> dict[str, Any]:
+    """The logs of a step in the shape in which Keras' `fit` takes their mean over replicas.
+
+    Among several processes it takes it over the first axis, which a number does not have (keras#20585).
+    """
+    if not in_cluster(tf.distribute.get_strategy()):
+        return logs
+    return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+
+
 def mean_over_replicas(values: Any) -> Any:
     """The mean of each tensor over all replicas; None stays None. All replicas must call it together."""
     if this_replica().number == 1:

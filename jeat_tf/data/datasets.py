@@ -178,6 +178,9 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
         with hushed:
             builder.download_and_prepare()
     except OSError as error:
+        if os.path.isfile(os.path.join(builder.data_path, "dataset_info.json")):  # another process was faster
+            builder.info.read_from_directory(builder.data_path)
+            return
         raise FileNotFoundError(f"could not fetch {name} into {builder.data_path}: {error}; {recipe}") from error
     finally:
         tfds.enable_progress_bar()

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -121,6 +121,7 @@ class Checkpoints(keras.callbacks.Callback):
         every_steps: int = 0,
         guard: Guard | None = None,
         energy_changes: EnergyChanges | None = None,
+        together: Callable[[int], int] = int,
     ):
         """
         Args:
@@ -130,6 +131,7 @@ class Checkpoints(keras.callbacks.Callback):
           guard: one with a `path`, whose windows and states belong to the run's: beside the state of step t lies
             `guard-<t>.npz`, up to twice as large.
           energy_changes: one with a `path`, whose record is written with each state. Put it before this callback.
+          together: the signal of this process, or 0 -> that of any process that trains this net; all stop as one.
         """
         super().__init__()
         self.folder = folder
@@ -137,11 +139,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.every_steps = every_steps
         self.guard = guard
         self.energy_changes = energy_changes
+        self.together = together
         self.history: list[dict[str, float]] = []
         self._seconds, self._begun = 0.0, time.monotonic()
         self._metrics: list[Any] = []
         self._kept: set[int] = set()
-        self._signal: int | None = None
+        self._signal = 0
         self._handlers: dict[int, Any] = {}
 
     def restore(self, model: keras.Model) -> int:
@@ -215,9 +218,9 @@ class Checkpoints(keras.callbacks.Callback):
             return  # the epoch's end is next: it saves, with its validation and its line of history
         if self.every_steps and self.model.steps_taken % self.every_steps == 0:
             self._save_state(within_epoch=True)
-        if self._signal is not None:
+        if signal_ := self.together(self._signal):
             self._save_state(within_epoch=True)
-            self._stop(self._signal)
+            self._stop(signal_)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -230,8 +233,8 @@ class Checkpoints(keras.callbacks.Callback):
             with whole_file(self._path("best.keras")) as temporary, averaged(self.model):
                 self.model.net.save(temporary)
         self._save_state(within_epoch=False)
-        if self._signal is not None:
-            self._stop(self._signal)
+        if signal_ := self.together(self._signal):
+            self._stop(signal_)
 
     def _write_history(self) -> None:
         write_json(self._path("history.json"), self.history)

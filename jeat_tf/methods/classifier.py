@@ -11,7 +11,7 @@ import tensorflow as tf
 from jeat_tf.core.checks import admit, admit_images, admit_labels
 from jeat_tf.core.energy import cross_entropy, energy
 from jeat_tf.core.logits import check_head, check_logits
-from jeat_tf.core.replicas import mean_over_replicas, rows_gatherer, this_replica
+from jeat_tf.core.replicas import as_reduced, mean_over_replicas, rows_gatherer, this_replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
@@ -274,7 +274,7 @@ class EnergyClassifier(GatedModel):
         self.step.assign_add(1)
         right = tf.cast(tf.argmax(out.logits, axis=-1, output_type=labels.dtype) == labels, tf.float32)
         results = with_prefix(self.get_metrics_result(), self.metric_prefix, but=[mean.name for mean in self._means])
-        return results | latest(out.terms, mean_over_labelled(right, labels), self.metric_prefix)
+        return as_reduced(results | latest(out.terms, mean_over_labelled(right, labels), self.metric_prefix))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, labels = cast_batch(data)
@@ -286,7 +286,7 @@ class EnergyClassifier(GatedModel):
         loss.update_state(tf.where(number > 0, mean, 0.0), sample_weight=number)
         self.compute_metrics(x, labels, logits)
         of_training = {mean.name for mean in self._means[1:]}
-        return {k: v for k, v in self.get_metrics_result().items() if k not in of_training}
+        return as_reduced({k: v for k, v in self.get_metrics_result().items() if k not in of_training})
 
     def gather_replicas(self) -> None:
         """Makes one whole of what the replicas keep in parts: the replay buffer, and the perturbation of `Free`."""
@@ -329,23 +329,6 @@ class EnergyClassifier(GatedModel):
             return flow_samples(self.net)
         own = self.start is not None and self.start.start == start
         return self.start if own and self.start is not None else start.layer(self.image_shape, self.num_classes)
-
-    def _check_batches(self, x: Any, batch_size: int) -> None:
-        """Looks at all batches of an array, and at the shape of a dataset's where that says enough."""
-        if isinstance(x, (np.ndarray, tf.Tensor)):
-            sizes = {min(batch_size, len(x)), len(x) % batch_size or batch_size}
-        elif isinstance(x, tf.data.Dataset):
-            sizes = {tf.nest.flatten(x.element_spec)[0].shape[0]} - {None}
-        else:
-            return
-        for size in sizes:
-            if self.replay_buffer is not None and size > self.replay_buffer.size:
-                raise ValueError(
-                    f"expected batches of at most {self.replay_buffer.size} images, as many as the replay buffer has "
-                    f"slots, received {size}; make the buffer larger, or the batches smaller"
-                )
-            if isinstance(self.update, FreeStep):
-                self.update.check_batch(size)
 
 
 def _objective(method: Any, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Objective:

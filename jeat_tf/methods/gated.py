@@ -11,7 +11,9 @@ from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.core.logits import look_at_outputs
+from jeat_tf.core.replicas import in_cluster
 from jeat_tf.methods.entrances import Entrance, first, in_words, refuse_weights
+from jeat_tf.methods.steps import FreeStep
 from jeat_tf.models.tracking import check_tracked
 
 _LOOKED_AT = 32  # images whose outputs are looked at, whether they are logits
@@ -122,6 +124,29 @@ class GatedModel(keras.Model):
         for batch in batches:
             self._look(batch)
             yield batch
+
+    def _check_batches(self, x: Any, batch_size: int) -> None:
+        """Looks at all batches of an array, and at the shape of a dataset's where that says enough."""
+        if isinstance(x, (np.ndarray, tf.Tensor)):
+            sizes = {min(batch_size, len(x)), len(x) % batch_size or batch_size}
+        elif isinstance(x, tf.data.Dataset):
+            sizes = {tf.nest.flatten(x.element_spec)[0].shape[0]} - {None}
+        else:
+            return
+        for size in sizes:
+            if self.replay_buffer is not None and size > self.replay_buffer.size:
+                raise ValueError(
+                    f"expected batches of at most {self.replay_buffer.size} images, as many as the replay buffer has "
+                    f"slots, received {size}; make the buffer larger, or the batches smaller"
+                )
+            if isinstance(self.update, FreeStep):
+                self.update.check_batch(size)
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        # Keras' look at the shapes of a batch fails where a strategy has several processes (keras#20585). This model is
+        # built when it is made.
+        if not in_cluster(self.distribute_strategy):
+            super()._maybe_symbolic_build(*args, **kwargs)
 
 
 def cast_batch(data: Any) -> tuple[Any, Any]:

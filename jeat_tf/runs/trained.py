@@ -57,13 +57,28 @@ def open_trained(model: str, data: Data, origin: Origin | None = None) -> Traine
       origin: where the net is from; None where it is of this library.
 
     Raises:
-      ValueError: no readable net, no data set named, or a net that does not fit the data.
+      ValueError: no readable net, a run's net that is not the one it wrote, no data set named, or a net that does not
+        fit the data.
       FileNotFoundError: the data set is not prepared.
     """
     read, config = (origin or Origin()).read(model), run_config(model)
+    _check_written(model, read.net)
     opened = build.dataset(data_of_run(data, config))
     check_fit(read.net, opened.name, opened.image_shape, opened.num_classes)
     return Trained(read.net, net_file(model), config, opened, read.changes)
+
+
+def _check_written(model: str, net: keras.Model) -> None:
+    """Raises ValueError for the net.keras of a run whose weights are not those that its train.json names."""
+    path = os.path.join(_folder(model), "net.keras")
+    if os.path.realpath(net_file(model)) != os.path.realpath(path):
+        return
+    training = read_training(_folder(model))
+    if training is not None and training.weights_sha256 != weights_sha256(net):
+        raise ValueError(
+            f"{path} is not the net that the run in {_folder(model)} wrote: the SHA-256 of its weights is not that in "
+            "train.json. Give the command of the training again, or copy the net to another folder to use it by itself"
+        )
 
 
 def data_of_run(data: Data, config: TrainConfig | None) -> Data:

@@ -19,7 +19,7 @@ def strategy_of(config: TrainConfig) -> tf.distribute.Strategy:
     count = _count(config.run.devices)
     if count == 1:
         return tf.distribute.get_strategy()
-    _check_divisible(config, count)
+    check_divisible(config, count, "devices")
     # Physical ones: a look at the logical ones starts TensorFlow, and then the processor cannot be divided any more.
     if tf.config.list_physical_devices("GPU"):
         gpus = tf.config.list_logical_devices("GPU")
@@ -54,16 +54,22 @@ def _processors(count: int) -> list:
     return parts[:count]
 
 
-def _check_divisible(config: TrainConfig, count: int) -> None:
+def check_divisible(config: TrainConfig, count: int, what: str) -> None:
+    """Raises ValueError unless the batch and the replay buffer can be divided equally among so many.
+
+    Args:
+      config: of the run.
+      count: how many.
+      what: "devices" or "workers".
+    """
     sizes = {"batch_size": config.stream.batch_size}
     if isinstance(config.method, Contrastive):
         sizes["buffer_size"] = config.method.buffer_size
     for name, size in sizes.items():
         if size % count:
             raise ValueError(
-                f"expected --{name} divisible by {count} devices, received {size}; write --{name}={size - size % count}"
+                f"expected --{name} divisible by {count} {what}, received {size}; write "
+                f"--{name}={max(count, size - size % count)}"
             )
     if config.optimizer.accumulate_steps > 1:
-        raise ValueError(
-            "--accumulate_steps does not work on several devices; use a smaller --batch_size or one device"
-        )
+        raise ValueError(f"--accumulate_steps does not work on several {what}; use a smaller --batch_size, or only one")

@@ -2,7 +2,9 @@
 
 import dataclasses
 import datetime
+import json
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +39,7 @@ from jeat_tf.runs.training import FILE, Cost, Training, Watch
 from jeat_tf.train.devices import strategy_of
 from jeat_tf.train.images import TrainingImages, steps_in_epoch, stream, training_images
 from jeat_tf.train.model import classifier, cost_of
+from jeat_tf.train.workers import Workers, cluster_of, copy_state, lost
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
@@ -59,16 +62,31 @@ def train(config: TrainConfig) -> Training:
     Raises:
       ValueError: bad settings, another run in model_dir, no intact checkpoint, a batch larger than the data.
       FolderInUse: another process writes into model_dir.
+      WorkerLost: one of `--workers` has stopped; the same commands resume the run.
       DivergenceError: the run diverged for good; the last event in `guard.json` says where.
       KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after the step at hand was saved.
     """
-    strategy = strategy_of(config)
+    cluster = cluster_of(config)
+    if cluster is None:
+        return _begun(config, strategy_of(config), None)
+    try:
+        workers = Workers(cluster)
+        return _begun(config, workers.strategy, workers)
+    except tf.errors.OpError as error:
+        raise lost(error, cluster) from error
+
+
+def _begun(config: TrainConfig, strategy: tf.distribute.Strategy, workers: Workers | None) -> Training:
     data = build.dataset(config.data)
     images = training_images(config, data)
     steps_per_epoch = steps_in_epoch(config, images)
     folder = writable_folder(config.run.model_dir, "model_dir")
-    with held(folder, "jeat_tf.train"):
-        return _train(config, data, images, steps_per_epoch, folder, strategy)
+    if workers is None or workers.first:
+        with held(folder, "jeat_tf.train"):
+            _refuse_another_run(folder, config)
+            return _train(config, data, images, steps_per_epoch, folder, strategy, workers)
+    with tempfile.TemporaryDirectory() as own:  # all compute the same, and the first alone writes into the folder
+        return _train(config, data, images, steps_per_epoch, own, strategy, workers)
 
 
 def _train(
@@ -78,8 +96,11 @@ def _train(
     steps_per_epoch: int,
     folder: str,
     strategy: tf.distribute.Strategy,
+    workers: Workers | None,
 ) -> Training:
-    _refuse_another_run(folder, config)
+    if workers is not None:
+        identity = {name: str(value) for name, value in flatten(config, identity=True).items()}
+        workers.agree("settings and images", json.dumps([identity, digest(*images.labelled)], sort_keys=True))
     if config.stream.pseudo_labels:
         images = images._replace(extra=_pseudo_labelled(config, images, folder))
 
@@ -101,8 +122,9 @@ def _train(
         every_steps=config.run.checkpoint_steps,
         guard=guard,
         energy_changes=energy_changes,
+        together=int if workers is None else workers.any_signal,
     )
-    first_step = checkpoints.restore(model)
+    first_step = _restored(checkpoints, model, config.run.model_dir, workers)
     if first_step:
         print(f"resuming at step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
@@ -130,6 +152,21 @@ def _train(
     if guard is not None:
         guard.remove_states()  # a longer run begins with a guard that knows of no steps
     return result
+
+
+def _restored(checkpoints: Checkpoints, model: EnergyClassifier, folder: str, workers: Workers | None) -> int:
+    """The step that the run resumes at, in all workers; the first one has put its folder in order by then."""
+    if workers is None:
+        return checkpoints.restore(model)
+    if workers.first:
+        step = checkpoints.restore(model)
+        workers.meet()
+    else:
+        workers.meet()
+        copy_state(folder, checkpoints.folder)
+        step = checkpoints.restore(model)
+    workers.agree("state to resume", str(step))
+    return step
 
 
 def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -> ImagesAndLabels:

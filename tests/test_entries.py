@@ -117,5 +117,5 @@ class TestTheirs:
     def test_none_at_all(self, tmp_path):
         with pytest.raises(ValueError, match="found none"):
             read_entries(str(tmp_path))
-        with pytest.raises(ValueError, match="which is none"):
+        with pytest.raises(ValueError, match="which is no folder"):
             read_entries(str(tmp_path / "not"))

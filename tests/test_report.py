@@ -375,7 +375,7 @@ class TestRefusals:
 
     def test_no_runs(self, tmp_path):
         self.refused(tmp_path, tmp_path / "report.html", "no runs in")
-        self.refused(tmp_path / "nowhere", tmp_path / "report.html", "which is none")
+        self.refused(tmp_path / "nowhere", tmp_path / "report.html", "which is no folder")
         self.refused("", tmp_path / "report.html", "set --runs")
 
     @pytest.mark.parametrize("name", ["train.json", "evaluation/results.json", "config.json"])

@@ -113,7 +113,7 @@ class EvaluateConfig(Value):
         identity=False,
     )
     save_adversarial: bool = setting(False, "also write the adversarial images", identity=False)
-    resume: bool = setting(True, "go on with an evaluation that was interrupted", identity=False)
+    resume: bool = setting(True, "resume an evaluation that was interrupted", identity=False)
     output_dir: str = setting("", "folder for results.json; empty: <run>/evaluation", identity=False)
 
     @property

@@ -181,14 +181,14 @@ def _attack_shard(
     with tqdm(total=total * len(data.labels), desc=described, bar_format=bar_format, disable=None) as bar:
         for _ in runs:
             bar.n = _progress(plan, standing, total, config.batch_size)
-            bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} stand", refresh=False)
+            bar.set_postfix_str(f"{np.mean(standing.broken_by == STANDING):.1%} unbroken", refresh=False)
             bar.refresh()
             stored.save(time.monotonic() - started)
         bar.n = bar.total
         bar.refresh()
     if bar.disable:  # not on a terminal
         seconds = time.monotonic() - started
-        print(f"{described}: {np.mean(standing.broken_by == STANDING):.1%} stand, {seconds:.0f} s", flush=True)
+        print(f"{described}: {np.mean(standing.broken_by == STANDING):.1%} unbroken, {seconds:.0f} s", flush=True)
     return standing, stored.finish(time.monotonic() - started)
 
 

@@ -111,7 +111,7 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
     if not folder:
         raise ValueError("expected a folder of runs, received nothing; set --runs")
     if not os.path.isdir(folder):
-        raise ValueError(f"expected a folder of runs, received {folder}, which is none")
+        raise ValueError(f"expected a folder of runs, received {folder}, which is no folder")
     runs: list[Run] = []
     drawings: list[Drawing] = []
     for path, folders, files in os.walk(folder):

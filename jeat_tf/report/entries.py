@@ -20,7 +20,7 @@ def read_entries(folder: str) -> list[dict[str, Any]]:
       ValueError: no folder, no entries, or an entry that lacks a number, which is named.
     """
     if not os.path.isdir(folder):
-        raise ValueError(f"expected a folder of leaderboard entries, received {folder}, which is none")
+        raise ValueError(f"expected a folder of leaderboard entries, received {folder}, which is no folder")
     tables: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for root, folders, files in os.walk(folder):
         folders.sort()

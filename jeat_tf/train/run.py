@@ -213,8 +213,8 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
         changed = differences(dataclasses.replace(found, run=known), config)
         if changed:
             raise ValueError(
-                f"{folder} holds a run with other settings ({'; '.join(changed)}); give the same settings to go "
-                "on with it, or another --model_dir"
+                f"{folder} holds a run with other settings ({'; '.join(changed)}); give the same settings to "
+                "resume it, or another --model_dir"
             )
         if not config.run.resume:
             raise ValueError(f"{folder} holds a run already and --noresume was given; use another --model_dir")

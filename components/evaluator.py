@@ -6,6 +6,7 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
 from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.density import asked, measure
+from jeat_tf.evaluate.opened import open_evaluated
 from jeat_tf.evaluate.robustness import evaluate
 
 from .core import component
@@ -53,7 +54,8 @@ def evaluated(
         settings = replace(settings, generation=samples.path)
     if judge is not None:
         settings = replace(settings, features=os.path.join(judge.path, "net.keras"))
+    evaluated = open_evaluated(settings)
     if asked(settings) and not settings.shard:
-        measure(settings)
+        measure(settings, evaluated)
     if settings.attacks != "none":
-        evaluate(settings)
+        evaluate(settings, evaluated)

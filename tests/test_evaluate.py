@@ -16,9 +16,10 @@ import tensorflow as tf
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
-from jeat_tf.data.datasets import as_floats
+from jeat_tf.data.datasets import as_floats, open_dataset
+from jeat_tf.evaluate.command import main
 from jeat_tf.evaluate.robustness import evaluate
-from jeat_tf.models.files import load_net
+from jeat_tf.models.files import load_net, read_net
 from jeat_tf.runs import verdicts as stored_standing
 from jeat_tf.runs.results import ATTACKS, AttackResults
 from tests.conftest import linear_net, tiny_cnn
@@ -356,3 +357,13 @@ def test_refinement_is_attacked_with_and_without_knowledge_of_it(run, tmp_path):
     of = accuracies(report)
     assert "refined by 3 random steps" in report.expectation_over_transformation
     assert of["worst case", 0.1] <= min(of["pgd5", 0.1], of["pgd5 on the net alone", 0.1])
+
+
+def test_net_and_images_are_read_once_for_all_measures(run, tmp_path, monkeypatch):
+    read = []
+    for name, function in (("models.files.read_net", read_net), ("config.build.open_dataset", open_dataset)):
+        counted = lambda *args, name=name, function=function, **more: read.append(name) or function(*args, **more)  # noqa: E731
+        monkeypatch.setattr(f"jeat_tf.{name}", counted)
+    main(config(run, tmp_path, attacks="clean", calibration=True, num_images=20))
+    assert read == ["models.files.read_net", "config.build.open_dataset"]
+    assert {"results.json", "calibration.json"} <= set(os.listdir(tmp_path))

@@ -13,16 +13,18 @@ from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats
-from jeat_tf.evaluate import generated_images as measure_generation
+from jeat_tf.data.labelled import Pixels
+from jeat_tf.evaluate import copies
 from jeat_tf.evaluate.density import asked, measure, summary
-from jeat_tf.metrics import calibration, fisher, frechet, neighbours, scores
+from jeat_tf.evaluate.generated_images import measure_generation
+from jeat_tf.evaluate.image_sets import open_generated
+from jeat_tf.evaluate.opened import open_evaluated
+from jeat_tf.metrics import calibration, fisher, frechet, neighbours, scores, through
 from jeat_tf.metrics.features import classifier
 from jeat_tf.models.files import load_net, weights_sha256
-from jeat_tf.models.foreign import Adapted
 from jeat_tf.runs.generation_results import Compared
 from jeat_tf.runs.results import CalibrationResults
 from jeat_tf.runs.samples import SampleFolder
-from jeat_tf.runs.trained import run_config
 from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
 
@@ -138,15 +140,15 @@ def opened(model, samples, judge, **settings):
     """What `measure_generation` is given, and its settings."""
     settings = {"generation": samples, "features": judge, "neighbours": 2, **settings}
     config = replace(EvaluateConfig(), model=model, **settings)
-    return measure_generation.open_generated(config, Adapted(load_net(model), ()), run_config(model)), config
+    return open_generated(config, open_evaluated(config)), config
 
 
 def test_of_many_images_a_random_sample_is_compared_one_by_one(
     energy_run, samples, judge, digits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(measure_generation, "_KEPT", 60)
+    monkeypatch.setattr(through, "KEPT", 60)
     generated, config = opened(energy_run, samples, judge, score_splits=20)
-    found = measure_generation.measure_generation(config, generated, str(tmp_path))["fresh_chains"]
+    found = measure_generation(config, generated, str(tmp_path))["fresh_chains"]
     how = "at random, by the seed, where there are more than 60"
     assert found.compared == Compared(images=60, reference=60, selection=how)
     images, labels = (np.concatenate(parts) for parts in zip(*SampleFolder(samples).shards(), strict=True))
@@ -171,7 +173,7 @@ def test_a_random_sample_is_of_all_rows_whatever_the_blocks():
     rows = np.arange(1000)
 
     def kept(seed, *cuts):
-        sampled = measure_generation._Kept(seed, 100)
+        sampled = through.Kept(seed, 100)
         for part in np.split(rows, cuts):
             sampled.update(part, part[:, None] * 2)
         return sampled.rows()
@@ -186,16 +188,16 @@ def test_a_random_sample_is_of_all_rows_whatever_the_blocks():
 
 
 def test_nearest_images_and_memorisation_do_not_depend_on_blocks(digits, monkeypatch):
-    real = measure_generation.Pixels(digits.arrays("train")[0][:300])
+    real = Pixels(digits.arrays("train")[0][:300])
     held_out = as_floats(digits.arrays("test")[0][:50])
     generated = np.concatenate([real[:3], held_out[:40] * 0.9])
     expected = neighbours.memorisation(generated, real[:], held_out)
-    monkeypatch.setattr(measure_generation, "_KEPT", 70)
-    assert measure_generation._memorisation(generated, real, held_out) == pytest.approx(expected)
-    near = measure_generation._nearest_l2(generated, real, k=4)
+    monkeypatch.setattr(through, "KEPT", 70)
+    assert copies._memorisation(generated, real, held_out) == pytest.approx(expected)
+    near = copies._nearest_l2(generated, real, k=4)
     np.testing.assert_allclose(near.distances, neighbours.nearest_l2(generated, real[:], k=4).distances)
     same = np.repeat(real[5:6], 4, axis=0)
-    assert measure_generation._memorisation(same, real, same).share_further == 0.5
+    assert copies._memorisation(same, real, same).share_further == 0.5
 
 
 def test_samples_of_another_net_or_data_set_are_refused(run, energy_run, samples, judge, tmp_path):
@@ -219,7 +221,7 @@ def test_chains_that_left_the_pixels_are_clipped_and_said_to_be(energy_run, judg
     generated = opened(energy_run, folder, judge)[0].sets["fresh_chains"]
     images = np.concatenate([shard.images for shard in generated.shards()])
     assert (images.min(), images.max()) == (0, 1)
-    assert generated.how["selection"] == "none; clipped to [0, 1]"
+    assert generated.protocol.selection == "none; clipped to [0, 1]"
     shard = next(SampleFolder(folder).shards())
     np.savez(f"{folder}/samples-00000-of-00001.npz", images=shard.images * np.inf, labels=shard.labels)
     with pytest.raises(ValueError, match="expected finite images in .*samples, received NaN or infinity"):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jeat_tf.data.datasets import as_floats, is_file, open_dataset
-from jeat_tf.data.image_data import StoredImages, digest
+from jeat_tf.data.image_data import ImageData, StoredImages, digest
 
 
 class Pixels:
@@ -81,9 +81,18 @@ def open_labelled(
       FileNotFoundError: the data set is not prepared, or there is no such file.
     """
     data = open_dataset(name, data_dir, download=download, image_size=image_size)
+    return first_of_split(data, split, count=count)
+
+
+def first_of_split(data: ImageData, split: str, *, count: int = 0) -> LabelledImages:
+    """The same of a data set that is open.
+
+    Raises:
+      ValueError: no such split, or fewer than `count` images.
+    """
     where, one_set = split, set(data.splits) == {"train"} and isinstance(data, StoredImages)
     if one_set:
-        where, split = "the file" if is_file(name) else "the folder", re.sub(r"^\w*", "train", split)
+        where, split = "the file" if is_file(data.place) else "the folder", re.sub(r"^\w*", "train", split)
     total = data.size(split)
     if not 0 <= count <= total:
         raise ValueError(f"expected --num_images in 0..{total}, the images of {where}, received {count}")

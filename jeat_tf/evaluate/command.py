@@ -5,6 +5,7 @@ import os
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.evaluate.given import check_given
+from jeat_tf.evaluate.opened import open_evaluated
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.runs.results import AttackedShard, AttackResults, Subject
 from jeat_tf.runs.trained import output_folder
@@ -20,10 +21,11 @@ def main(config: EvaluateConfig) -> None:
         )
     check_given(config)
     folder = output_folder(config.model, config.output_dir, "evaluation")
+    evaluated = open_evaluated(config) if others and not config.shard else None
     if others and config.shard:
         print(f"{', '.join(others)}: left to the run without --shard, which puts the shards together")
     elif others:  # first, because it refuses what does not fit before attacks take their time
-        measured = measure(config)
+        measured = measure(config, evaluated)
         if config.attacks == "none":
             _print_net(next(iter(measured.values())))
         for name, one in measured.items():
@@ -31,7 +33,7 @@ def main(config: EvaluateConfig) -> None:
             print(f"written: {os.path.join(folder, name)}.json")
     if config.attacks == "none" and not config.shard:
         return
-    report = evaluate(config)
+    report = evaluate(config, evaluated)
     if isinstance(report, AttackedShard):
         first, end = report.images
         print(f"shard {report.shard}: images {first} to {end - 1} in {report.seconds:.0f} s; written: {folder}/state")

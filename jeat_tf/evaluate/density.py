@@ -1,5 +1,6 @@
 """What `evaluate` measures beside attacks: calibration, detection of other images, Fisher scores, generated images."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -13,20 +14,19 @@ from jeat_tf import figures
 from jeat_tf.attacks.misfits import misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.shared import Data, size_of
-from jeat_tf.config.train import TrainConfig
+from jeat_tf.config.shared import size_of
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.records import write_record
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import open_unlabelled
-from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
+from jeat_tf.data.labelled import LabelledImages, Pixels
 from jeat_tf.evaluate import corruption
-from jeat_tf.evaluate.generated_images import measure_generation, open_generated
+from jeat_tf.evaluate.generated_images import measure_generation
+from jeat_tf.evaluate.image_sets import open_generated
+from jeat_tf.evaluate.opened import Evaluated, open_evaluated
 from jeat_tf.metrics import calibration, fisher, ood
-from jeat_tf.models.files import net_file
 from jeat_tf.runs.corruption_results import CorruptionResults
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.locks import held
@@ -37,10 +37,9 @@ from jeat_tf.runs.results import (
     FisherUnits,
     OodResults,
     Subject,
-    subject_of,
 )
 from jeat_tf.runs.second_nets import SecondNet
-from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, output_folder, run_config
+from jeat_tf.runs.trained import data_of_run, output_folder
 
 Measure: TypeAlias = CalibrationResults | OodResults | FisherResults | CorruptionResults | GenerationResults
 """What one measure found."""
@@ -66,10 +65,14 @@ def asked(config: EvaluateConfig) -> list[str]:
     return [name for name, value in flags.items() if value]
 
 
-def measure(config: EvaluateConfig) -> dict[str, Measure]:
+def measure(config: EvaluateConfig, evaluated: Evaluated | None = None) -> dict[str, Measure]:
     """Writes calibration.json, ood.json, fisher.json, corruptions.json and generation.json, with figures, as asked.
 
     What can be checked is checked before anything is measured, and each file is written before the next measure begins.
+
+    Args:
+      config: settings of the verb.
+      evaluated: net and images, where they were read before.
 
     Returns:
       reports: by name.
@@ -81,17 +84,17 @@ def measure(config: EvaluateConfig) -> dict[str, Measure]:
     names = asked(config)
     if config.density.fisher_probes < 0 or config.density.fisher_images < 0:
         raise ValueError("expected --fisher_images and --fisher_probes >= 0")
-    file, run = net_file(config.model), run_config(config.model)
-    read, data = config.origin.read(config.model), labelled(config, run)
-    net = read.net
-    check_fit(net, data.name, data.image_shape, data.num_classes)
+    evaluated = evaluated or open_evaluated(config)
+    net, data = evaluated.read.net, evaluated.data
     outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
-    corrupted = corruption.opened(config, data, data_of_run(config.data, run)) if "corruptions" in names else {}
-    generated = open_generated(config, read, run) if "generation" in names else None
+    corrupted = (
+        corruption.opened(config, data, data_of_run(config.data, evaluated.run)) if "corruptions" in names else {}
+    )
+    generated = open_generated(config, evaluated) if "generation" in names else None
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate"):
-        found = misfits(Oracle(inference(net)), data.images, data.labels)
-        subject = subject_of(read, file, data, config.seed, tuple(found))
+        checks = misfits(Oracle(inference(net)), data.images, data.labels)
+        subject = dataclasses.replace(evaluated.subject, checks=tuple(checks))
         measures: dict[str, Callable[[], Measure]] = {
             "calibration": lambda: _calibration(subject, net, data, folder, config.batch_size),
             "ood": lambda: _ood(subject, net, data, outside, folder, config.batch_size),
@@ -137,41 +140,6 @@ def summary(report: Measure) -> list[str]:
         + ", ".join(f"{key} {value:.4g}" for key, value in found.numbers().items())
         for kind, found in report.sets.items()
     ]
-
-
-def labelled(config: EvaluateConfig, run: TrainConfig | None) -> LabelledImages:
-    """The labelled images that an evaluation is about."""
-    data = data_of_run(config.data, run)
-    if not data.dataset:
-        raise ValueError("expected --dataset, received nothing: a TFDS name, a folder of images, or an .npz file")
-    if run is not None and config.split == "test":
-        _refuse_training_images(data, run)
-    found = open_labelled(
-        data.dataset,
-        config.split,
-        count=config.num_images,
-        data_dir=data.data_dir or None,
-        download=data.download,
-        image_size=size_of(data.image_size),
-    )
-    trained_on = class_names_of_run(config.model)
-    if trained_on and found.class_names and trained_on != found.class_names:
-        raise ValueError(
-            f"expected the classes that the run was trained on, {', '.join(trained_on)}, received "
-            f"{', '.join(found.class_names)} in {data.dataset}; give the folders of classes the same names"
-        )
-    return found
-
-
-def _refuse_training_images(data: Data, run: TrainConfig) -> None:
-    """Raises ValueError where the images of a run that has one set of them would pass for test images."""
-    if os.path.realpath(data.dataset) == os.path.realpath(run.data.dataset) and os.path.exists(data.dataset):
-        opened = build.dataset(data)
-        if "test" not in opened.splits:
-            raise ValueError(
-                f"expected test images, received {data.dataset}, on which the run was trained; give others by "
-                f"--dataset, or say --split=train to measure on these"
-            )
 
 
 def _calibration(

@@ -20,7 +20,6 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.targeted import toward
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import records
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.files import own_folder, writable_folder, write_arrays
@@ -28,19 +27,18 @@ from jeat_tf.core.flat import flatten, replace
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.attack_rows import attack, columns, merged, results_of
 from jeat_tf.evaluate.classes import by_class
-from jeat_tf.evaluate.density import labelled
 from jeat_tf.evaluate.distances import Distances, curves_of, draw_curves
 from jeat_tf.evaluate.entry import write_entries
+from jeat_tf.evaluate.opened import Evaluated, open_evaluated
 from jeat_tf.evaluate.threats import attack_names, balls_of, worst_rows
 from jeat_tf.metrics.intervals import accuracy_of
 from jeat_tf.models.files import net_file
-from jeat_tf.models.foreign import Adapted
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
-from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings, subject_of
+from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings
 from jeat_tf.runs.second_nets import Opened, open_second
-from jeat_tf.runs.trained import check_fit, output_folder, run_config
+from jeat_tf.runs.trained import output_folder, run_config
 from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
 from jeat_tf.samplers.refinement import refine
 
@@ -49,12 +47,16 @@ _LOOKED_AT = 64  # images of the checks that need no gradients
 _SAME = ("model_sha256", "weights_sha256", "changes", "data_sha256", "seed")
 
 
-def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
+def evaluate(config: EvaluateConfig, evaluated: Evaluated | None = None) -> AttackResults | AttackedShard:
     """Attacks the net and writes `results.json` and `verdicts.npz`.
 
     An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end. With `shard`,
     only the images of that part are attacked, with the verdicts that they get among all; its part of `state/` takes the
     place of the two files, and a run without `shard` makes them once all parts are there.
+
+    Args:
+      config: settings of the verb.
+      evaluated: net and images, where they were read before.
 
     Returns:
       results: what `results.json` holds; of a shard, what it took.
@@ -65,10 +67,9 @@ def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
       FileNotFoundError: the data set is not prepared.
     """
     net_file(config.model)  # before its settings: without a net there is nothing to say about epsilon
-    run = run_config(config.model)
-    names, balls = attack_names(config), balls_of(config, run)
-    read, data = config.origin.read(config.model), labelled(config, run)
-    check_fit(read.net, data.name, data.image_shape, data.num_classes)
+    names, balls = attack_names(config), balls_of(config, run_config(config.model))
+    evaluated = evaluated or open_evaluated(config)
+    data = evaluated.data
     for name, ball in itertools.product(names, balls):
         if name != "clean":
             check_plan(named(name, ball).plan, data.image_shape)
@@ -77,26 +78,23 @@ def evaluate(config: EvaluateConfig) -> AttackResults | AttackedShard:
         transfer = open_second(config.audit.transfer_from, "transfer_from", data, data.images, data.labels)
     folder = writable_folder(output_folder(config.model, config.output_dir, "evaluation"), "output_dir")
     with held(folder, "jeat_tf.evaluate", shard=config.shard) as hold:
-        return _evaluated(config, folder, hold, run, names, balls, read, data, transfer)
+        return _evaluated(config, folder, hold, names, balls, evaluated, transfer)
 
 
 def _evaluated(
     config: EvaluateConfig,
     folder: str,
     hold: Hold,
-    run: TrainConfig | None,
     names: list[str],
     balls: list[Ball],
-    read: Adapted,
-    data: LabelledImages,
+    evaluated: Evaluated,
     transfer: Opened | None,
 ) -> AttackResults | AttackedShard:
-    net = read.net
+    net, data, subject = evaluated.read.net, evaluated.data, evaluated.subject
     state = own_folder(os.path.join(folder, "state"), make=False)
     if not config.resume:
         forget(state, config.shard)
     shards = [config.shard] if config.shard else shards_in(state) or [""]
-    subject = subject_of(read, net_file(config.model), data, config.seed)
     part = part_of(config.shard, len(data.labels), "images")
     if config.shard:
         asked = flatten(replace(config, shard=""), identity=True) | {"data_sha256": subject.data_sha256}
@@ -200,7 +198,7 @@ def _evaluated(
         curves=curves,
     )
     draw_curves(folder, curves)
-    write_entries(folder, report, net, run)
+    write_entries(folder, report, net, evaluated.run)
     write_arrays(os.path.join(folder, "verdicts.npz"), **arrays)
     records.write_record(os.path.join(folder, ATTACKS), report)
     forget(state)

@@ -1,10 +1,8 @@
-"""What is said and shown of samples that were drawn: diagnostics of their chains, a judge's grades, pictures."""
+"""What is said and shown of samples that were drawn: diagnostics of their chains, and pictures."""
 
-import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -17,41 +15,31 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, ImagesAndLabels
 from jeat_tf.figures.show import show
 from jeat_tf.metrics.chain_diagnostics import diagnose
-from jeat_tf.metrics.features import classifier_features
-from jeat_tf.metrics.frechet import frechet_distance
 from jeat_tf.metrics.looks import looks
-from jeat_tf.metrics.scores import PrecisionRecall, precision_recall
-from jeat_tf.runs.sample_results import Diagnostics, Judgement, Rating
+from jeat_tf.runs.sample_results import Diagnostics
 from jeat_tf.runs.samples import SampleFolder, Shard
-from jeat_tf.runs.second_nets import Opened
 from jeat_tf.runs.trained import StoredBuffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.samplers.stages import Stage
 
 _SHOWN_OF_CLASS = 10
 _WIDTH = 400  # pixels of the animation, about
-_COMPARED = 2000  # samples, and training images, that the diagnostics compare
-_RATED = 10_000  # images of a side among which neighbours are looked for
-_NEIGHBOURS = 3  # of precision and recall
+COMPARED = 2000  # samples, and training images, that the diagnostics compare
 
 
-class Rated(NamedTuple):
-    """Images float32[N, H, W, C] and their classes int64[N]."""
-
-    images: np.ndarray
-    labels: np.ndarray
+def first_of(shards: Iterable[Shard], least: int) -> Shard:
+    """The first images, at least so many of them, without reading all."""
+    found: list[Shard] = []
+    for shard in shards:
+        found.append(shard)
+        if sum(len(one.labels) for one in found) >= least:
+            break
+    return Shard(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def first_images(samples: SampleFolder, num_classes: int) -> Shard:
-    """The first images, enough of them to show and to compare, without reading all."""
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for shard in samples.shards():
-        images.append(shard.images)
-        labels.append(shard.labels)
-        if sum(map(len, labels)) >= max(_SHOWN_OF_CLASS * num_classes, _COMPARED):
-            break
-    return Shard(np.concatenate(images), np.concatenate(labels))
+    """The first samples, enough of them to show and to compare."""
+    return first_of(samples.shards(), max(_SHOWN_OF_CLASS * num_classes, COMPARED))
 
 
 def diagnostics(
@@ -80,7 +68,7 @@ def diagnostics(
     seen = seen_by(drawing.net, shown.images)
     images, labels = training()
     # Whatever the order in which the training images are stored.
-    few = np.random.default_rng(0).permutation(len(labels))[:_COMPARED]
+    few = np.random.default_rng(0).permutation(len(labels))[:COMPARED]
     means = {name: values.mean(axis=1) for name, values in traces.items() if values.ndim == 2}
     along = {
         name.removeprefix("trace_"): tuple(mean.tolist()) for name, mean in means.items() if name.startswith("trace_")
@@ -102,76 +90,11 @@ def diagnostics(
     )
 
 
-def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> np.ndarray:
-    """Where the chains of the first images began, as many as labels are given."""
-    batches = range(0, len(labels), config.batch_size)
-    seed = tf.constant([config.seed, 6])
-    parts = [
-        drawing.start(tf.constant(labels[i : i + config.batch_size]), fold_in(seed, i // config.batch_size)).numpy()
-        for i in batches
-    ]
-    return np.concatenate(parts)
-
-
-def judged(
-    opened: Opened, samples: SampleFolder, starts: np.ndarray, data: Rated, test: Rated | None, *, seed: int
-) -> Judgement:
-    """What an independent classifier says of all samples, of where their chains began, and of real test images.
-
-    Args:
-      opened: the judge.
-      samples: the images.
-      starts: where all chains began.
-      data: training images, the reference.
-      test: images that no net was trained on, at most as many as there are samples are rated; None without.
-      seed: that picks these.
-    """
-    judge, known = opened
-    reference = classifier_features(judge, data.images)
-    images, labels = (np.concatenate(parts) for parts in zip(*samples.shards(), strict=True))
-    real = None
-    if test is not None:
-        few = np.random.default_rng(seed).permutation(len(test.labels))[: len(labels)]
-        real = _rated(judge, Rated(test.images[few], test.labels[few]), data, reference)
-        real = dataclasses.replace(real, images=f"{len(few)} test images")
-    return Judgement(
-        **vars(_rated(judge, Rated(images, labels), data, reference)),
-        net=known.model,
-        weights_sha256=known.weights_sha256,
-        changes=known.changes,
-        accuracy=known.accuracy,
-        accuracy_images=known.images,
-        reference=f"{len(reference)} training images",
-        start_alone=_rated(judge, Rated(starts, labels), data, reference),
-        real_images=real,
-    )
-
-
-def _rated(judge: keras.Model, rated: Rated, data: Rated, reference: np.ndarray) -> Rating:
-    """A judge's view of one set of images; distances are None where an image is not finite."""
-    images, labels = rated
-    seen, finite = seen_by(judge, images), bool(np.isfinite(images).all())
-    num_classes = judge.output_shape[-1]
-    right = [float(np.mean(seen[labels == k] == k)) if np.any(labels == k) else None for k in range(num_classes)]
-    distance: float | None = None
-    near: PrecisionRecall | None = None
-    if finite:  # without the chains that diverged they would be those of a selection
-        features = classifier_features(judge, images)
-        distance = frechet_distance(features, reference)
-        if min(len(features), len(reference)) > _NEIGHBOURS:
-            near = precision_recall(features[:_RATED], reference[:_RATED], k=_NEIGHBOURS)
-    look = looks(images[:_COMPARED], labels[:_COMPARED], data.images[:_RATED], data.labels[:_RATED])
-    return Rating(
-        agreement=float(np.mean((seen == labels) & (seen >= 0))),
-        agreement_of_each_class=tuple(right),
-        share_of_each_class=tuple(float(np.mean(seen == k)) for k in range(num_classes)),
-        frechet_classifier_distance=distance,
-        precision=near and near.precision,
-        recall=near and near.recall,
-        saturated=look and look.saturated,
-        copies_of_each_other=look and look.copies_of_each_other,
-        copies_of_real=look and look.copies_of_real,
-    )
+def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> Iterator[Shard]:
+    """Where chains began, a batch at a time, with the classes asked for."""
+    for i, start in enumerate(range(0, len(labels), config.batch_size)):
+        batch = labels[start : start + config.batch_size]
+        yield Shard(drawing.start(tf.constant(batch), fold_in(tf.constant([config.seed, 6]), i)).numpy(), batch)
 
 
 def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:

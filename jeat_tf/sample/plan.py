@@ -19,8 +19,8 @@ from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import net_file
 from jeat_tf.models.flow import flow_samples
 from jeat_tf.runs.sample_results import Drawn
+from jeat_tf.runs.samples import Shard
 from jeat_tf.runs.trained import Trained, check_fit, conditional_buffer, data_of_run, run_config, stored_buffer
-from jeat_tf.sample.diagnostics import Rated
 from jeat_tf.samplers.stages import Recipe, Stage, named_recipe, parse_stages
 from jeat_tf.samplers.start_layer import Given
 from jeat_tf.samplers.starts import STARTS, Start
@@ -147,13 +147,13 @@ def training_of(trained: Trained) -> Callable[[], ImagesAndLabels]:
     return training
 
 
-def test_images(trained: Trained) -> Rated | None:
+def test_images(trained: Trained) -> Shard | None:
     """The test split, which no net was trained on; None where the data set has none."""
     try:
         images, labels = trained.data.arrays("test")
     except ValueError:
         return None
-    return Rated(as_floats(images), labels)
+    return Shard(as_floats(images), labels)
 
 
 def start_of(

@@ -24,15 +24,15 @@ from jeat_tf.runs.second_nets import open_second_of
 from jeat_tf.runs.trained import open_trained, output_folder, run_config, stored_buffer
 from jeat_tf.sample.chains import Drawing
 from jeat_tf.sample.diagnostics import (
-    Rated,
     animate,
     diagnostics,
     first_images,
-    judged,
+    first_of,
     seen_by,
     starts_of,
     write_class_grid,
 )
+from jeat_tf.sample.judging import judged
 from jeat_tf.sample.plan import (
     check_given,
     classes_of,
@@ -130,13 +130,13 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
             return of_shard
 
         shown = first_images(samples, data.num_classes)
-        starts = starts_of(config, drawing, labels if opened is not None else labels[: len(shown.labels)])
-        of_shown = starts[: len(shown.labels)]
+        of_shown = first_of(starts_of(config, drawing, labels), len(shown.labels)).images[: len(shown.labels)]
         buffer = stored_buffer(config.model) if plan.name == "buffer" else None
         found = diagnostics(config, plan.stages, drawing, shown, samples.traces(), training, of_shown, buffer)
         graded = None
         if opened is not None:
-            graded = judged(opened, samples, starts, Rated(*training()), test_images(trained), seed=config.seed)
+            starts = starts_of(config, drawing, labels)
+            graded = judged(opened, samples, starts, Shard(*training()), test_images(trained), seed=config.seed)
         report = SampleResults(**origin, diagnostics=found, tuning=tuning, judge=graded)
         write_class_grid(os.path.join(folder, "grid.png"), shown, data.class_names)
         report.write(folder)

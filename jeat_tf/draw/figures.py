@@ -1,39 +1,25 @@
 """The papers' figures of a set of trained nets: what each needs, its numbers and its drawing."""
 
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from jeat_tf import figures
-from jeat_tf.config import build
-from jeat_tf.config.draw import DrawConfig
-from jeat_tf.core import files
 from jeat_tf.core.balls import ball_of
-from jeat_tf.core.checks import all_at_once
 from jeat_tf.core.files import read_arrays
-from jeat_tf.core.records import plain, stored
-from jeat_tf.core.seeds import fold_in
-from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
+from jeat_tf.core.records import stored
 from jeat_tf.data.datasets import as_floats
+from jeat_tf.draw.scene import Scene
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2
-from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.results import ATTACKS, AttackResults, AttackRow
-from jeat_tf.runs.samples import SampleFolder
-from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
-from jeat_tf.samplers.generation import generate
-from jeat_tf.samplers.stages import RECIPES
-from jeat_tf.samplers.starts import STARTS
+from jeat_tf.runs.training import read_history
 from jeat_tf.samplers.values import SGLD
 
-_MOST_CLASSES = 10  # shown unless said: as many as the papers' data sets have
 _NEIGHBOURS = 8  # training images beside a generated one
 _READINGS = 20  # of a chain's gradients, at least
-_RECIPE = "chain"  # of fresh chains, where a run has no stored samples
 _QUANTITIES = (
     "accuracy",
     "adv_accuracy",
@@ -72,123 +58,6 @@ class Drawn(NamedTuple):
     settings: dict[str, Any]
 
 
-class _Generated(NamedTuple):
-    """Images of one net: float32[K * n, H, W, C], n for each class shown, class by class; how they were drawn."""
-
-    images: np.ndarray
-    protocol: dict[str, Any]
-
-
-class Scene:
-    """The nets, their data, and what several figures share."""
-
-    def __init__(self, config: DrawConfig):
-        self.config = config
-        self.paths = _paths(config.models)
-        all_at_once(*(functools.partial(net_file, path) for path in self.paths.values()))
-        self.files = {name: net_file(path) for name, path in self.paths.items()}
-        runs = {name: run_config(path) for name, path in self.paths.items()}
-        wanted = {name: data_of_run(config.data, run) for name, run in runs.items()}
-        sets = {data.dataset: data for data in wanted.values() if data.dataset}
-        if len(sets) > 1:
-            named = ", ".join(f"{data.dataset} of {name}" for name, data in wanted.items())
-            raise ValueError(f"expected nets of one data set, received {named}; say which by --dataset")
-        self.data = build.dataset(next(iter(sets.values()), config.data))
-        read = {name: config.origin.read(path) for name, path in self.paths.items()}
-        self.nets = {name: one.net for name, one in read.items()}
-        for net in self.nets.values():
-            check_fit(net, self.data.name, self.data.image_shape, self.data.num_classes)
-        self.identities = {
-            name: {
-                "model": self.files[name],
-                "weights_sha256": weights_sha256(one.net),
-                "changes": list(one.changes),
-            }
-            for name, one in read.items()
-        }
-        self.classes = _classes(config.classes, self.data.num_classes)
-        self.labels = np.repeat(self.classes, config.num_images)
-
-    @functools.cached_property
-    def training(self) -> ImagesAndLabels:
-        """The whole training split: nets that held out different images of it are shown beside each other."""
-        images, labels = self.data.arrays("train")
-        return as_floats(images), labels
-
-    @functools.cached_property
-    def generated(self) -> dict[str, _Generated]:
-        """Images of each net: its run's stored samples, or else fresh chains."""
-        return {name: self._generated(name) for name in self.nets}
-
-    @functools.cached_property
-    def _begin(self) -> Images:
-        """Where fresh chains begin, the same for all nets."""
-        return self.start(RECIPES[_RECIPE].start.word)(tf.constant(self.labels), fold_in(self.seed(0), 0))
-
-    def beside(self, name: str, file: str) -> str:
-        """Where a file of that net's run would be."""
-        return output_folder(self.paths[name], "", file)
-
-    def start(self, name: str) -> Draw:
-        layer = STARTS[name]().layer(self.data.image_shape, self.data.num_classes)  # type: ignore[attr-defined]
-        if not layer.adapted:
-            layer.adapt(*self.training)
-        return layer
-
-    def seed(self, purpose: int) -> Seed:
-        """The same for all nets: they are compared from the same starts and by the same noise."""
-        return fold_in(tf.constant([self.config.seed, 10]), purpose)
-
-    def grid(self, images: dict[str, np.ndarray]) -> figures.ClassGrid:
-        names = self.data.class_names
-        count = self.config.num_images
-        return figures.class_grid(images, self.labels, per_class=count, classes=self.classes, class_names=names)
-
-    def _generated(self, name: str) -> _Generated:
-        try:
-            return self._stored(name)
-        except ValueError as reason:  # none, of another net, or too few: the record says which
-            recipe = RECIPES[_RECIPE]
-            protocol = {
-                "source": "fresh chains",
-                "instead_of_stored_samples": str(reason),
-                "recipe": _RECIPE,
-                "start": recipe.start.word,
-                "stages": [stage.words() for stage in recipe.stages],
-                "steps": sum(stage.steps for stage in recipe.stages),
-                "seed": self.config.seed,
-            }
-            labels, begin = tf.constant(self.labels), self._begin
-
-            @tf.function(autograph=False)
-            def run() -> Images:
-                return generate(
-                    self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages
-                )
-
-            # Traced in so many words: TensorFlow warns of one function that is traced anew for each net.
-            return _Generated(run.get_concrete_function()().numpy(), protocol)
-
-    def _stored(self, name: str) -> _Generated:
-        samples = SampleFolder(self.beside(name, "samples"))
-        identity = samples.identity()
-        if identity.weights_sha256 != self.identities[name]["weights_sha256"]:
-            raise ValueError(f"{samples.path} holds samples of other weights")
-        if identity.classes == "none":
-            raise ValueError(f"{samples.path} holds samples that were drawn without classes")
-        count = self.config.num_images
-        found: dict[int, list[np.ndarray]] = {k: [] for k in self.classes}
-        for shard in samples.shards():
-            for k, of_class in found.items():
-                of_class.extend(shard.images[shard.labels == k][: count - len(of_class)])
-        few = {k: len(of_class) for k, of_class in found.items() if len(of_class) < count}
-        if few:
-            raise ValueError(f"{samples.path} holds fewer than {count} images of some classes: {few}")
-        # Chains that are not clipped may leave [0, 1].
-        images = np.clip(np.concatenate([np.stack(of_class) for of_class in found.values()]), 0, 1)
-        return _Generated(images, {"source": "stored samples", "folder": samples.path, **plain(identity)})
-
-
 def _changes(scene: Scene) -> Iterator[Drawn]:
     files = {name: scene.beside(name, "energy_changes.npz") for name in scene.nets}
     records = {name: _energy_record(path) for name, path in files.items() if os.path.isfile(path)}
@@ -202,7 +71,8 @@ def _changes(scene: Scene) -> Iterator[Drawn]:
 
 
 def _curves(scene: Scene) -> Iterator[Drawn]:
-    histories = {name: read_json(scene.beside(name, "history.json"), list) for name in scene.nets}
+    files = {name: scene.beside(name, "history.json") for name in scene.nets}
+    histories = {name: read_history(os.path.dirname(path)) for name, path in files.items() if os.path.isfile(path)}
     runs = {name: entries for name, entries in histories.items() if entries}
     measured = {name: scene.beside(name, os.path.join("evaluation", ATTACKS)) for name in scene.nets}
     results = {name: stored(AttackResults, path) for name, path in measured.items()}
@@ -349,38 +219,6 @@ FIGURES: dict[str, Callable[[Scene], Iterator[Drawn]]] = {
 }
 
 
-def _paths(models: str) -> dict[str, str]:
-    """Where each net is, by name."""
-    paths: dict[str, str] = {}
-    for part in (part.strip() for part in models.split(",")):
-        if not part:
-            continue
-        name, equals, path = part.partition("=")
-        if not equals:
-            folder = part if os.path.isdir(part) else os.path.dirname(os.path.abspath(part))
-            name, path = os.path.basename(os.path.abspath(folder)), part
-        if not name or os.path.basename(name) != name:
-            raise ValueError(f"expected a name that a file can have in name=path, received {part}")
-        if name in paths:
-            raise ValueError(f'expected one net of each name, received "{name}" twice; write --models=name=path,...')
-        paths[name] = path
-    if not paths:
-        raise ValueError("expected nets, received none; set --models=name=path,name=path")
-    return paths
-
-
-def _classes(text: str, num_classes: int) -> list[int]:
-    if not text.strip():
-        return list(range(min(num_classes, _MOST_CLASSES)))
-    try:
-        chosen = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"expected --classes such as 3,5, received {text}") from None
-    if len(set(chosen)) < len(chosen) or not all(0 <= k < num_classes for k in chosen):
-        raise ValueError(f"expected different --classes in 0..{num_classes - 1}, received {text}")
-    return chosen
-
-
 def _stride(num_steps: int) -> int:
     """Steps between readings: as many as leave enough of them and end with the chain."""
     return max(n for n in range(1, max(num_steps // _READINGS, 1) + 1) if num_steps % n == 0)
@@ -388,13 +226,6 @@ def _stride(num_steps: int) -> int:
 
 def _epsilon(row: AttackRow) -> float:
     return row.epsilon or 0.0
-
-
-def read_json(path: str, kind: type) -> Any:
-    """What a JSON file holds, None where there is no file."""
-    if not os.path.isfile(path):
-        return None
-    return files.read_json(path, kind)
 
 
 def _energy_record(path: str) -> EnergyRecord:

@@ -8,11 +8,12 @@ from tqdm import tqdm
 
 from jeat_tf import figures
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.core.files import writable_folder, write_json
+from jeat_tf.core.files import read_json, writable_folder, write_json
 from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import plain
 from jeat_tf.core.values import nearest
-from jeat_tf.draw.figures import FIGURES, Missing, Scene, read_json
+from jeat_tf.draw.figures import FIGURES, Missing
+from jeat_tf.draw.scene import Scene
 from jeat_tf.runs.locks import held
 
 
@@ -75,7 +76,9 @@ def kinds(config: DrawConfig) -> list[str]:
 
 def _earlier(path: str) -> dict[str, Any]:
     """Records of figures that are still in the folder."""
-    records, folder = _records(read_json(path, dict) or {}, path), os.path.dirname(path)
+    if not os.path.isfile(path):
+        return {}
+    records, folder = _records(read_json(path, dict), path), os.path.dirname(path)
     return {name: record for name, record in records.items() if os.path.isfile(os.path.join(folder, f"{name}.png"))}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from .given import flag_words
 from .settings import Workers
 
 
@@ -22,7 +23,7 @@ def on_workers(work: Callable[[str], Any], shards: Sequence[str], workers: Worke
         def process(self, shard: str) -> Iterator[Any]:
             yield work(shard)
 
-    chosen = options.PipelineOptions(workers.beam_options.split(), runner=workers.beam_runner)
+    chosen = options.PipelineOptions(flag_words(workers.beam_options), runner=workers.beam_runner)
     with beam.Pipeline(options=chosen) as pipeline:
         _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(Work())
 

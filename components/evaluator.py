@@ -3,15 +3,14 @@
 import os
 
 from jeat_tf.config.evaluate import EvaluateConfig
-from jeat_tf.config.flags import parsed
 from jeat_tf.core.flat import replace
 from jeat_tf.evaluate.density import asked, measure
 from jeat_tf.evaluate.opened import open_evaluated
 from jeat_tf.evaluate.robustness import evaluate
 
 from .core import component
+from .given import by_json
 from .types import Evaluation, Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from .words import flag_words
 
 
 @component(version="1")
@@ -20,7 +19,7 @@ def evaluator(
     model: InputArtifact[Model],
     evaluation: OutputArtifact[Evaluation],
     *,
-    flags: Parameter[str],
+    settings: Parameter[str],
     seed: Parameter[int] = 0,
     samples: InputArtifact[Samples] | None = None,
     judge: InputArtifact[Model] | None = None,
@@ -29,33 +28,33 @@ def evaluator(
     was.
 
     Args:
-      flags: of the verb, separated by blanks, e.g. "--attacks=clean,pgd20 --calibration".
+      settings: of the verb as JSON.
       seed: of random starts and searches.
       samples: images that the net has drawn; they are measured.
       judge: a classifier whose features the measures look through, in place of --features.
     """
-    evaluated(examples, model, evaluation, flags, seed, samples, judge)
+    evaluated(examples, model, evaluation, settings, seed, samples, judge)
 
 
 def evaluated(
     examples: InputArtifact[Examples],
     model: InputArtifact[Model],
     evaluation: OutputArtifact[Evaluation],
-    flags: str,
+    settings: str,
     seed: int,
     samples: InputArtifact[Samples] | None,
     judge: InputArtifact[Model] | None,
 ) -> None:
     """Runs the verb on artifacts, into the folder of `evaluation`; of a shard of the images, its attacks alone."""
-    settings = parsed(EvaluateConfig, *flag_words(flags))
+    config = by_json(EvaluateConfig, settings)
     data = os.path.join(examples.path, "tfds")
-    settings = replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=evaluation.path)
+    config = replace(config, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=evaluation.path)
     if samples is not None:
-        settings = replace(settings, generation=samples.path)
+        config = replace(config, generation=samples.path)
     if judge is not None:
-        settings = replace(settings, features=os.path.join(judge.path, "net.keras"))
-    evaluated = open_evaluated(settings)
-    if asked(settings) and not settings.shard:
-        measure(settings, evaluated)
-    if settings.attacks != "none":
-        evaluate(settings, evaluated)
+        config = replace(config, features=os.path.join(judge.path, "net.keras"))
+    read = open_evaluated(config)
+    if asked(config) and not config.shard:
+        measure(config, read)
+    if config.attacks != "none":
+        evaluate(config, read)

@@ -1,11 +1,12 @@
 """Runs a graph here: in order, in this process, each step once for the same inputs, parameters and code."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -19,7 +20,6 @@ from .code import code_sha256
 from .core import Component, Graph, Node, Output
 from .store import Lineage, Made, Read
 from .types import InputArtifact, InputArtifacts, OutputArtifact
-from .words import flag_words
 
 _DONE = "done.json"
 
@@ -67,25 +67,25 @@ def producer(component: Component, parameters: dict[str, Any]) -> dict[str, Any]
 
     But for data_dir: it may hold any number of data sets, and what TFDS has prepared there under a name has a version.
     """
-    words = [
-        word
-        for name, value in parameters.items()
-        if isinstance(value, str) and name != "data_dir"
-        for word in _words(value)
-        if not word.startswith("--data_dir=")
-    ]
-    paths = [path for word in words for path in word.rpartition("=")[2].split(",")]
+    paths = [path for name, value in parameters.items() for path in _paths(name, value)]
     named = {path: sha256(path) for path in paths if os.path.exists(path)}
     code = code_sha256(component.function.__module__)
     return {"component": component.name, "version": component.version, "code": code, "files": named}
 
 
-def _words(text: str) -> list[str]:
-    """What a parameter may name: itself, and the flags in it."""
-    try:
-        return [text, *flag_words(text)]
-    except ValueError:
-        return [text]
+def _paths(name: str, value: Any) -> Iterator[str]:
+    """What a parameter may name: the texts in it, and in JSON those of all settings."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from _paths(key, inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from _paths(name, inside)
+    elif isinstance(value, str) and value.startswith("{"):
+        with contextlib.suppress(ValueError):
+            yield from _paths(name, json.loads(value))
+    elif isinstance(value, str) and name != "data_dir":
+        yield from value.rpartition("=")[2].split(",")
 
 
 class LocalRunner:

@@ -25,7 +25,7 @@ def merge_evaluations(
     shards: InputArtifacts[Evaluation],
     evaluation: OutputArtifact[Evaluation],
     *,
-    flags: Parameter[str],
+    settings: Parameter[str],
     seed: Parameter[int] = 0,
     samples: InputArtifact[Samples] | None = None,
     judge: InputArtifact[Model] | None = None,
@@ -33,7 +33,7 @@ def merge_evaluations(
     """Puts together what attacks on shards of the images found; measures beside attacks are made here, on all images.
 
     Args:
-      flags: as those of the shards, without --shard.
+      settings: as those of the shards, without shard.
       seed: as that of the shards.
       samples: images that the net has drawn; they are measured.
       judge: a classifier whose features the measures look through, in place of --features.
@@ -43,4 +43,4 @@ def merge_evaluations(
     """
     folders = shards.all()
     merge([os.path.join(folder, "state") for folder in folders], os.path.join(evaluation.path, "state"))
-    evaluated(examples, model, evaluation, flags, seed, samples, judge)
+    evaluated(examples, model, evaluation, settings, seed, samples, judge)

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.sample_results import SampleResults
@@ -11,8 +10,8 @@ from jeat_tf.runs.samples import merge
 from jeat_tf.sample.run import sample
 
 from .core import component
+from .given import by_json
 from .types import Examples, InputArtifact, InputArtifacts, Model, OutputArtifact, Parameter, Samples
-from .words import flag_words
 
 
 @component(version="1")
@@ -22,7 +21,7 @@ def merge_samples(
     shards: InputArtifacts[Samples],
     samples: OutputArtifact[Samples],
     *,
-    flags: Parameter[str] = "",
+    settings: Parameter[str] = "",
     seed: Parameter[int] = 0,
 ) -> None:
     """Copies the files of all shards together and looks at them as `sample_export` would have; draws nothing.
@@ -30,7 +29,7 @@ def merge_samples(
     The seconds in `samples.json` are the sums of those that the files of the shards took.
 
     Args:
-      flags: as those of the shards, without --shard.
+      settings: as those of the shards, without shard.
       seed: as that of the shards.
 
     Raises:
@@ -38,11 +37,11 @@ def merge_samples(
     """
     folders = shards.all()
     merge(folders, samples.path)
-    settings = parsed(SampleConfig, *flag_words(flags))
+    config = by_json(SampleConfig, settings)
     data = os.path.join(examples.path, "tfds")
     report = sample(
         replace(
-            settings,
+            config,
             dataset=data,
             data_dir="",
             model=model.path,

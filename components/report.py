@@ -4,7 +4,6 @@ import os
 import tempfile
 
 from jeat_tf.config.draw import DrawConfig
-from jeat_tf.config.flags import parsed
 from jeat_tf.core.flat import replace
 from jeat_tf.draw.run import draw
 from jeat_tf.report.collect import Drawing, read_drawings, read_run
@@ -13,6 +12,7 @@ from jeat_tf.report.run import report_of
 from jeat_tf.runs.trained import run_config
 
 from .core import component
+from .given import by_json
 from .types import (
     Evaluation,
     Examples,
@@ -24,7 +24,6 @@ from .types import (
     Report,
     Samples,
 )
-from .words import flag_words
 
 
 @component(version="1")
@@ -35,7 +34,7 @@ def report(
     examples: InputArtifact[Examples],
     report: OutputArtifact[Report],
     *,
-    draw_flags: Parameter[str] = "",
+    draw_settings: Parameter[str] = "",
 ) -> None:
     """Puts models, their evaluations and samples of the same name together, as `python -m jeat_tf.report` reads them.
 
@@ -43,8 +42,7 @@ def report(
     in the HParams table.
 
     Args:
-      draw_flags: of `python -m jeat_tf.draw`, separated by blanks, for figures of the first net of each method; empty:
-        none.
+      draw_settings: of `python -m jeat_tf.draw` as JSON, for figures of the first net of each method; empty: none.
     """
     if not models.paths:
         why = "; ".join(f"{name}: {reason}" for name, reason in models.missing.items())
@@ -67,16 +65,16 @@ def report(
         if name not in models.missing
     }
     with tempfile.TemporaryDirectory() as figures:
-        drawings = _draw(draw_flags, models.paths, examples.path, figures) if draw_flags else []
+        drawings = _draw(draw_settings, models.paths, examples.path, figures) if draw_settings else []
         report_of(runs, drawings, out=os.path.join(report.path, "report.html"), missing=missing)
 
 
-def _draw(flags: str, models: dict[str, str], examples: str, folder: str) -> list[Drawing]:
+def _draw(settings: str, models: dict[str, str], examples: str, folder: str) -> list[Drawing]:
     """The papers' figures of the nets "METHOD-SEED", of each method the first."""
     first: dict[str, str] = {}
     for name, path in models.items():
         first.setdefault(name.rpartition("-")[0], path)
     given = ",".join(f"{name}={path}" for name, path in first.items())
-    settings = parsed(DrawConfig, *flag_words(flags))
-    draw(replace(settings, dataset=os.path.join(examples, "tfds"), data_dir="", models=given, output_dir=folder))
+    config = by_json(DrawConfig, settings)
+    draw(replace(config, dataset=os.path.join(examples, "tfds"), data_dir="", models=given, output_dir=folder))
     return read_drawings(os.path.join(folder, "figures.json"))

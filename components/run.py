@@ -1,7 +1,7 @@
 """`python -m components.run`: the pipeline here, or one component of it with folders given, as a container runs it.
 
 python -m components.run --flagfile=configs/pipelines/digits.flags [--force=evaluator] [--from=trainer] [--only=report]
-python -m components.run --component=trainer --in_examples=DIR --out_model=DIR --flags="--method=jeat" --seed=0
+python -m components.run --component=trainer --in_examples=DIR --out_model=DIR --settings="$(cat RUN/config.json)"
 """
 
 import sys

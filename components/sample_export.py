@@ -2,14 +2,13 @@
 
 import os
 
-from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.sample.run import sample
 
 from .core import component
+from .given import by_json
 from .types import Examples, InputArtifact, Model, OutputArtifact, Parameter, Samples
-from .words import flag_words
 
 
 @component(version="1")
@@ -18,18 +17,18 @@ def sample_export(
     model: InputArtifact[Model],
     samples: OutputArtifact[Samples],
     *,
-    flags: Parameter[str] = "",
+    settings: Parameter[str] = "",
     seed: Parameter[int] = 0,
 ) -> None:
     """Draws images, or a shard of them, as `python -m jeat_tf.sample` does; goes on with files that are there.
 
     Args:
-      flags: of the verb, separated by blanks, e.g. "--num=50000 --preset=pca_momentum".
+      settings: of the verb as JSON; empty: its defaults.
       seed: of starts and chains.
     """
-    settings = parsed(SampleConfig, *flag_words(flags))
+    config = by_json(SampleConfig, settings)
     data = os.path.join(examples.path, "tfds")
-    report = sample(replace(settings, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
+    report = sample(replace(config, dataset=data, data_dir="", model=model.path, seed=seed, output_dir=samples.path))
     samples.properties = {"num": report.num, "weights_sha256": report.weights_sha256}
-    if settings.shard:
-        samples.properties["shard"] = settings.shard
+    if config.shard:
+        samples.properties["shard"] = config.shard

@@ -13,6 +13,7 @@ import pytest
 from components import manifest, run
 from components.code import code_sha256
 from components.core import Graph, component
+from components.given import by_json, flag_words
 from components.lineage import ancestry, descent, diagram, short
 from components.local import LocalRunner
 from components.pipeline import build
@@ -28,7 +29,7 @@ from components.types import (
     Parameter,
     Report,
 )
-from components.words import flag_words
+from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
 from jeat_tf.runs.locks import FolderInUse, held
@@ -473,7 +474,7 @@ class TestPipeline:
             "trainer-judge",
         }
         assert len(graph.nodes["report"].parents()) == 19
-        assert "--method=jeat" in graph.nodes["trainer-jeat-2"].parameters["flags"]
+        assert by_json(TrainConfig, graph.nodes["trainer-jeat-2"].parameters["settings"]).method.word == "jeat"
         assert graph.nodes["trainer-jeat-2"].parameters["seed"] == 2
 
     @pytest.mark.parametrize(

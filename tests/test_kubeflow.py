@@ -120,7 +120,10 @@ class TestWithKfp:
             "judge": "system.Model",
         }
         parameters = merged["inputDefinitions"]["parameters"]
-        assert {k: v["parameterType"] for k, v in parameters.items()} == {"flags": "STRING", "seed": "NUMBER_INTEGER"}
+        assert {k: v["parameterType"] for k, v in parameters.items()} == {
+            "settings": "STRING",
+            "seed": "NUMBER_INTEGER",
+        }
         made = merged["outputDefinitions"]["artifacts"]["evaluation"]
         assert made["artifactType"]["schemaTitle"] == "system.Metrics"
         page = document["components"]["comp-report"]["outputDefinitions"]["artifacts"]["report"]

@@ -12,6 +12,7 @@ import pytest
 from components import manifest
 from components.data_prep import data_prep
 from components.evaluator import evaluator
+from components.given import by_flags, by_json
 from components.merge_evaluations import merge_evaluations
 from components.merge_samples import merge_samples
 from components.pipeline import build
@@ -21,6 +22,7 @@ from components.settings import PipelineConfig
 from components.types import InputArtifacts, Model
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.store import to_json
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.evaluate.robustness import evaluate
@@ -32,12 +34,16 @@ from jeat_tf.runs.verdict_parts import merge as merge_state
 from jeat_tf.sample.run import sample
 from tests.conftest import linear_net
 
-FLAGS = "--num=35 --stages=sgld:steps=3 --batch_size=5 --shard_size=10 --readings=1"
+SMALL = {"num": 35, "stages": "sgld:steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
 
 
 def config(net, folder, **settings):
-    small = {"num": 35, "stages": "sgld:steps=3", "batch_size": 5, "shard_size": 10, "readings": 1}
-    return replace(SampleConfig(), model=net, dataset="digits", output_dir=str(folder), **small | settings)
+    return replace(SampleConfig(), model=net, dataset="digits", output_dir=str(folder), **SMALL | settings)
+
+
+def drawing(**settings):
+    """Settings as a component is given them."""
+    return to_json(replace(SampleConfig(), **SMALL, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +172,8 @@ def test_the_component_ends_as_one_that_draws_all(net, artifacts, tmp_path):
     examples, shards = artifacts
     given = {"examples": examples, "model": net}
     for i, folder in enumerate(shards):
-        execute(sample_export, given, {"samples": folder}, {"flags": f"{FLAGS} --shard={i}/2", "seed": 3})
-    parameters = {"flags": FLAGS, "seed": 3}
+        execute(sample_export, given, {"samples": folder}, {"settings": drawing(shard=f"{i}/2"), "seed": 3})
+    parameters = {"settings": drawing(), "seed": 3}
     execute(sample_export, given, {"samples": str(tmp_path / "all")}, parameters)
     named = InputArtifacts({f"shard-{i}": folder for i, folder in enumerate(shards)})
     made = execute(merge_samples, given | {"shards": named}, {"samples": str(tmp_path / "merged")}, parameters)
@@ -190,7 +196,8 @@ def test_the_pipeline_draws_in_shards_and_merges_them():
     settings = PipelineConfig(methods="standard", seeds="0", sample_flags=flags, sample_shards=2)
     graph = build(settings)
     names = [f"sample_export-standard-0-shard-{i}" for i in range(2)]
-    assert [graph.nodes[name].parameters["flags"] for name in names] == [f"{flags} --shard={i}/2" for i in range(2)]
+    wanted = [by_flags(SampleConfig, f"{flags} --shard={i}/2") for i in range(2)]
+    assert [by_json(SampleConfig, graph.nodes[name].parameters["settings"]) for name in names] == wanted
     assert graph.nodes["merge_samples-standard-0"].parents() == {"data_prep", "trainer-standard-0", *names}
     assert "merge_samples-standard-0" in graph.nodes["evaluator-standard-0"].parents()
 
@@ -307,8 +314,13 @@ def test_the_component_ends_as_one_that_attacks_all(net, artifacts, tmp_path):
     given = {"examples": examples, "model": net}
     words = "--attacks=clean,pgd5 --epsilon=0.1 --num_images=50 --audit_images=0 --calibration"
     for i, folder in enumerate(shards):
-        execute(evaluator, given, {"evaluation": folder}, {"flags": f"{words} --shard={i}/2", "seed": 3})
-    parameters = {"flags": words, "seed": 3}
+        execute(
+            evaluator,
+            given,
+            {"evaluation": folder},
+            {"settings": to_json(by_flags(EvaluateConfig, f"{words} --shard={i}/2")), "seed": 3},
+        )
+    parameters = {"settings": to_json(by_flags(EvaluateConfig, words)), "seed": 3}
     execute(evaluator, given, {"evaluation": str(tmp_path / "all")}, parameters)
     named = InputArtifacts({f"shard-{i}": folder for i, folder in enumerate(shards)})
     execute(merge_evaluations, given | {"shards": named}, {"evaluation": str(tmp_path / "merged")}, parameters)
@@ -321,7 +333,8 @@ def test_the_pipeline_attacks_in_shards_and_merges_them():
     words = "--attacks=clean,pgd20 --calibration"
     graph = build(PipelineConfig(methods="standard", seeds="0", evaluate_flags=words, evaluate_shards=2))
     names = [f"evaluator-standard-0-shard-{i}" for i in range(2)]
-    assert [graph.nodes[name].parameters["flags"] for name in names] == [f"{words} --shard={i}/2" for i in range(2)]
+    wanted = [by_flags(EvaluateConfig, f"{words} --shard={i}/2") for i in range(2)]
+    assert [by_json(EvaluateConfig, graph.nodes[name].parameters["settings"]) for name in names] == wanted
     # The images that are measured are wanted by the step that measures them.
     assert "sample_export-standard-0" not in graph.nodes[names[0]].parents()
     merged = graph.nodes["merge_evaluations-standard-0"]

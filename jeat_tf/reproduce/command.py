@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def print_plan(config: ReproduceConfig) -> None:
 def _trainings(config: ReproduceConfig, settings: "PipelineConfig") -> Iterator[tuple[str, TrainConfig]]:
     for preset in settings.methods.split(","):
         file = os.path.join(settings.presets, f"{preset}.flags")
-        training = parsed(TrainConfig, f"--flagfile={file}", *settings.train_flags.split())
+        training = parsed(TrainConfig, f"--flagfile={file}", *shlex.split(settings.train_flags))
         yield preset, replace(training, dataset=settings.dataset, data_dir=config.data_dir)
 
 

@@ -65,7 +65,7 @@ class Evaluation(Artifact):
     """What `jeat_tf.evaluate` writes: `results.json`, `verdicts.npz`, and the other measures with their figures."""
 
     KFP_SCHEMA = "system.Metrics"
-    RECORDS = ("results.json", "calibration.json", "ood.json", "fisher.json", "generation.json")
+    RECORDS = ("results.json", "calibration.json", "ood.json", "fisher.json", "corruptions.json", "generation.json")
 
 
 class Report(Artifact):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from jeat_tf.config.store import from_json
+from jeat_tf.config.store import read_settings
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import read_json
 from jeat_tf.core.records import read_record, stored
@@ -182,7 +182,7 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
         reports |= {here: report for here, report in found.items() if here not in old}
         if len(old) < len(found):
             pictures += [here for here in files if here.endswith(".png")]
-    config, history = _config(os.path.join(path, "config.json")), read_history(path)
+    config, history = read_settings(TrainConfig, os.path.join(path, "config.json")), read_history(path)
     return Run(path, name, config, training, guard, history, reports, pictures, left_out, where)
 
 
@@ -197,14 +197,6 @@ def _measurement_folders(path: str) -> Iterator[str]:
     for name in sorted(names, key=lambda name: (name not in ("evaluation", "samples"), name)):
         if any(os.path.isfile(os.path.join(path, name, file)) for file in _RECORDS):
             yield name
-
-
-def _config(path: str) -> TrainConfig:
-    try:
-        with open(path, encoding="utf-8") as f:
-            return from_json(TrainConfig, f.read())
-    except (ValueError, OSError) as error:
-        raise ValueError(f"cannot read {path}: {error}; expected the settings of a run") from error
 
 
 def read_drawings(path: str) -> list[Drawing]:

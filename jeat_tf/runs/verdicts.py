@@ -3,14 +3,23 @@
 import json
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jeat_tf.attacks.ensemble import Standing
 from jeat_tf.core.files import changes, read_arrays, write_arrays
+from jeat_tf.core.records import plain, typed
 
 _SAVE_EVERY = 5.0  # seconds
+
+
+class _Place(NamedTuple):
+    """Where an attack is: the run at hand, the batches of it that are done, and the seconds of all processes."""
+
+    run: int
+    position: int
+    seconds: float
 
 
 class StoredStanding:
@@ -53,12 +62,12 @@ class StoredStanding:
         return self._seconds + seconds
 
     def _write(self, seconds: float) -> None:
-        place = {"run": self.standing.run, "position": self.standing.position, "seconds": self._seconds + seconds}
+        place = _Place(self.standing.run, self.standing.position, self._seconds + seconds)
         arrays = {name: getattr(self.standing, name) for name in Standing.ARRAYS}
         write_arrays(
             self._path,
             identity=np.array(json.dumps(self._identity, sort_keys=True)),
-            place=np.array(json.dumps(place)),
+            place=np.array(json.dumps(plain(place))),
             **{name: array for name, array in arrays.items() if array is not None},
         )
         self._saved = time.monotonic()
@@ -67,12 +76,11 @@ class StoredStanding:
         remedy = "delete it, give --noresume, or another --output_dir"
         try:
             file = read_arrays(self._path)
-            identity, place = json.loads(str(file["identity"])), json.loads(str(file["place"]))
+            identity, place = json.loads(str(file["identity"])), typed(_Place, json.loads(str(file["place"])))
             arrays = {name: file[name] for name in Standing.ARRAYS if name in file}
             if not isinstance(identity, dict):
                 raise ValueError("its identity is no JSON object")
-            self.standing.run, self.standing.position = int(place["run"]), int(place["position"])
-            self._seconds = float(place["seconds"])
+            self.standing.run, self.standing.position, self._seconds = place
         except Exception as error:
             raise ValueError(
                 f"cannot read the state {self._path} of an interrupted evaluation: {error}; {remedy}"

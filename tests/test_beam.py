@@ -55,7 +55,7 @@ class TestWithBeam:
     def test_workers_draw_what_one_machine_draws(self, shards, run, tmp_path):
         sample(config(run, tmp_path / "one").sample)
         report = draw(config(run, tmp_path / "many", shards=shards))
-        assert report["num"] == 30
+        assert report.num == 30
         names = sorted(name for name in os.listdir(tmp_path / "one") if name.endswith(".npz"))
         assert names == sorted(name for name in os.listdir(tmp_path / "many") if name.endswith(".npz"))
         for name in names:
@@ -67,7 +67,7 @@ class TestWithBeam:
     def test_workers_come_to_the_verdicts_of_one_machine(self, run, tmp_path):
         whole = evaluate(evaluation(run, tmp_path / "one").evaluate)
         report = attack(evaluation(run, tmp_path / "many", shards=3))
-        assert report["shards"] == 3
+        assert report.shards == 3
         assert [row.correct for row in report.results] == [row.correct for row in whole.results]
 
     @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_train_sample_and_evaluate_take_them(kind, tmp_path):
     drawn = sample(
         replace(SampleConfig(), model=run, recipe="chain", start="class_gaussian", stages="none", num=4, start_rank=2)
     )
-    assert drawn["dataset"] == path
+    assert drawn.dataset == path
 
 
 def test_a_run_is_not_tested_on_its_training_images_without_a_word(tmp_path):

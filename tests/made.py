@@ -20,7 +20,7 @@ from jeat_tf.runs.results import (
     OodResults,
     Subject,
 )
-from jeat_tf.runs.sample_results import Diagnostics, Drawn, Judgement, Rating, SampleResults
+from jeat_tf.runs.sample_results import Diagnostics, Drawn, Judgement, Rating, SampleIdentity, SampleResults
 
 MADE = Provenance(
     command="python -m jeat_tf.train", jeat_tf="0.1.0", tensorflow="2.21.0", keras="3.15.1", python="3.11.7",
@@ -99,6 +99,18 @@ def rating(agreement: float, distance: float, others: float | None = None) -> Ra
     )  # fmt: skip
 
 
+HOW = Drawn(
+    classes="balanced", recipe="", rule="", start="uniform", start_images="", stages=("sgld:steps=20",), steps=20,
+    seed=0, batch_size=50, format="npz", shard_size=50, readings=2,
+)  # fmt: skip
+
+
+def sample_identity(num: int, seed: int = 0) -> SampleIdentity:
+    """What a folder of samples says of them."""
+    how = dataclasses.replace(HOW, seed=seed)
+    return SampleIdentity(**vars(how), weights_sha256="w", dataset="digits", num=num)
+
+
 def sample_results(of_samples: Rating, of_start: Rating, of_real: Rating, num: int = 100) -> SampleResults:
     """What `sample` writes, with a judge."""
     nothing = dict.fromkeys(field.name for field in dataclasses.fields(ChainDiagnosis))
@@ -111,20 +123,6 @@ def sample_results(of_samples: Rating, of_start: Rating, of_real: Rating, num: i
         trace={},
         accepted={},
     )
-    how = Drawn(
-        classes="balanced",
-        recipe="",
-        rule="",
-        start="uniform",
-        start_images="",
-        stages=("sgld:steps=20",),
-        steps=20,
-        seed=0,
-        batch_size=50,
-        format="npz",
-        shard_size=50,
-        readings=2,
-    )
     judge = Judgement(
         **vars(of_samples),
         net="judge.keras",
@@ -134,7 +132,7 @@ def sample_results(of_samples: Rating, of_start: Rating, of_real: Rating, num: i
         real_images=of_real,
     )
     return SampleResults(
-        model="/runs/net.keras", model_sha256="m", weights_sha256="w", dataset="digits", num=num, protocol=how,
+        model="/runs/net.keras", model_sha256="m", weights_sha256="w", dataset="digits", num=num, protocol=HOW,
         seconds=1.0, cpu_seconds=1.0, seconds_per_image=None, date="2026-01-02", provenance=MADE, diagnostics=found,
         judge=judge,
     )  # fmt: skip

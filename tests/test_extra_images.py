@@ -9,11 +9,7 @@ from jeat_tf.core.flat import replace
 from jeat_tf.runs.samples import SampleFolder, Shard, Spent
 from jeat_tf.train.images import steps_in_epoch, stream, training_images
 from jeat_tf.train.run import train
-
-IDENTITY = {
-    "weights_sha256": "", "num": 6, "classes": "balanced", "selection": "none", "start": "", "stages": [], "steps": 0,
-    "seed": 0,
-}  # fmt: skip
+from tests.made import sample_identity
 
 
 def settings(**given):
@@ -56,7 +52,7 @@ def test_they_are_their_share_of_every_batch(file, digits, share):
 def test_a_net_trains_on_its_own_samples_with_smoothed_labels_and_an_average(tmp_path):
     folder = SampleFolder(str(tmp_path / "samples"))
     (tmp_path / "samples").mkdir()
-    folder.begin(IDENTITY, resume=True)
+    folder.begin(sample_identity(6), resume=True)
     shard = Shard(np.full((6, 8, 8, 1), 1.2, np.float32), np.array([0, 1, 2, 3, 4, 5]))
     folder.write(0, 1, shard, {"trace_step": np.array([0])}, Spent(6, 1.0, 1.0), format="npz")
     config = settings(

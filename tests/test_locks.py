@@ -14,6 +14,7 @@ from jeat_tf.core.files import remove_partial, whole_file, write_arrays, write_t
 from jeat_tf.runs.locks import FolderInUse, held, is_ours
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.verdict_parts import begin_shard, forget
+from tests.made import sample_identity
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOLD = (
@@ -74,14 +75,13 @@ def test_what_is_written_under_another_name_is_not_held_up(other, tmp_path):
         pass
 
 
-SAMPLES = {name: 0 for name in ("weights_sha256", "num", "classes", "selection", "start", "stages", "steps")}
-
-
 def test_shards_of_other_samples_are_refused_before_any_file_is_there(tmp_path):
-    SampleFolder(str(tmp_path)).begin(SAMPLES | {"seed": 0}, resume=True, part=range(1))
+    SampleFolder(str(tmp_path)).begin(sample_identity(6, seed=0), resume=True, part=range(1))
     with pytest.raises(ValueError, match="seed: 0 -> 1"):
-        SampleFolder(str(tmp_path)).begin(SAMPLES | {"seed": 1}, resume=True, part=range(1, 2), others=True)
-    SampleFolder(str(tmp_path)).begin(SAMPLES | {"seed": 1}, resume=True)  # a folder without samples may become any
+        SampleFolder(str(tmp_path)).begin(sample_identity(6, seed=1), resume=True, part=range(1, 2), others=True)
+    SampleFolder(str(tmp_path)).begin(
+        sample_identity(6, seed=1), resume=True
+    )  # a folder without samples may become any
 
 
 def test_shards_of_another_evaluation_are_refused(tmp_path):

@@ -20,10 +20,12 @@ from jeat_tf.attacks.ensemble import (
     by_logit,
     by_malt,
     clean_logits,
+    fitting,
     run_in_order,
 )
 from jeat_tf.attacks.named import named
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.search import Found
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
@@ -194,6 +196,50 @@ class TestRunInOrder:
         assert set(standing.broken_by) <= {STANDING, MISCLASSIFIED}
 
 
+class TestFast:
+    def test_the_slow_attacks_see_images_near_the_boundary_alone(self, images):
+        """Of image i an adversarial image is found 0.95 + i / 10 radii away, and the second attack breaks anything."""
+        x, labels = images[0][:6], images[1][:6]
+        radii = (0.95 + np.arange(6) / 10).astype(np.float32)
+        seen = []
+
+        def index_of(some):
+            return [next(i for i, one in enumerate(x) if np.array_equal(one, image)) for image in some]
+
+        def found(x_adv, labels):
+            none = np.zeros(len(labels), np.int32)
+            return Found(x_adv, np.ones(len(labels), bool), np.asarray(labels) + 1, none, none)
+
+        def nearest(net, x, labels, *, seed, targets=None):
+            offset = BALL.epsilon * radii[index_of(x)][:, None, None, None]
+            return found(np.where(x < 0.5, x + offset, x - offset), labels)
+
+        def anything(net, x, labels, *, seed, targets=None):
+            seen.extend(index_of(x))
+            return found(x, labels)
+
+        runs = (Run("near", nearest, BALL, 1, bounded=False), Run("slow", anything, BALL, 1, within=1.1))
+        standing = Standing(np.ones(6, bool))
+        plan, logits = Plan(runs, by_logit), np.eye(11)[labels]
+        for _ in run_in_order(None, plan, x, labels, logits, standing, seed=seed(), batch_size=6):
+            pass
+        assert seen == [1]
+        assert standing.broken_by.tolist() == [0, 1, *[STANDING] * 4]
+        np.testing.assert_allclose(standing.nearest[2:], BALL.epsilon * radii[2:], rtol=1e-4)
+
+    def test_it_has_everything_for_them(self):
+        fast, slow = autoattack_plan("fast", Linf(0.1)), autoattack_plan("standard", Linf(0.1))
+        assert [run.name for run in fast.runs] == [run.name for run in slow.runs]
+        assert [run.within for run in fast.runs] == [None] * 11 + [1.1] * 9
+        assert fast.order is by_malt
+
+    def test_it_goes_without_square_on_images_that_are_too_small_for_it(self):
+        assert "square" not in {run.name for run in fitting(autoattack_plan("fast", L2(0.1)), (4, 4, 1)).runs}
+        assert len(fitting(autoattack_plan("fast", L2(0.1)), (5, 5, 1)).runs) == 20
+        with pytest.raises(ValueError, match="at least 5 x 5"):
+            fitting(autoattack_plan("standard", L2(0.1)), (4, 4, 1))
+
+
 class TestNamed:
     @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.5)])
     @pytest.mark.parametrize(
@@ -201,7 +247,7 @@ class TestNamed:
         [
             ("noise", 1), ("fgsm", 1), ("fgsm_rs", 1), ("pgd20", 1), ("pgd50x10", 10), ("energy", 1), ("energy1", 1),
             ("cw_linf", 1), ("cw_l2", 1), ("cw_l2_fixed", 1), ("cw_linf_min", 1), ("apgd-ce", 1), ("apgd-t", 9),
-            ("fab", 1), ("square", 1), ("autoattack", 20), ("autoattack-fast", 10), ("autoattack-plus", 34),
+            ("fab", 1), ("square", 1), ("autoattack", 20), ("autoattack-fast", 20), ("autoattack-plus", 34),
         ],
     )  # fmt: skip
     def test_known(self, name, runs, ball):

@@ -291,7 +291,7 @@ class TestAudit:
         net = self.changed(run, before=lambda x: keras.ops.round(8 * x) / 8)
         report = self.audited(net, tmp_path, attacks="autoattack-fast", num_images=12)
         (row, _) = report.results
-        assert "then fab-t and square" in row.protocol
+        assert "of all images, because the audit" in row.protocol
         assert row.broken_by.get("square", 0) > 0
 
     def test_a_softmax_is_taken_off_and_said(self, run, tmp_path):

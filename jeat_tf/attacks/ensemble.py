@@ -25,6 +25,7 @@ TOLERANCE = 1e-6  # rounding of x + epsilon in float32; a share of epsilon where
 _TARGETS = 9  # classes that targeted attacks try, as published
 _L1_TARGETS = 5  # of APGD-T in l1, as published
 _RESTARTS = 5  # of AutoAttack's version "plus"
+_NEAR = 1.1  # radii, in which the fast version gives an image everything that the standard one has
 EOT_SAMPLES = 20  # of AutoAttack's version "rand"
 
 
@@ -39,6 +40,8 @@ class Run(NamedTuple):
       target: rank of the class that is pulled to among those other than the label, from 0; None: untargeted.
       bounded: the search keeps to the ball, and leaving it is an error. False for searches of the least distance, whose
         successes count when they lie inside.
+      within: only images go through it of which an earlier search of the least distance found an adversarial image
+        within so many radii; None: all that stand.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Run(NamedTuple):
     passes: int
     target: int | None = None
     bounded: bool = True
+    within: float | None = None
 
 
 class Plan(NamedTuple):
@@ -63,13 +67,14 @@ class Standing:
       broken_by: int16[N]; STANDING, MISCLASSIFIED, or the index of the run that broke the image.
       predicted: int32[N], the class of the adversarial image; -1 without one.
       distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
+      nearest: float32[N], least distance to an adversarial image, inside the ball or not; infinite without one.
       forwards, gradients: int64[N], passes of the image through the net, that of the clean image and those of verdicts
         among them.
       run, position: where to go on: this run is through with so many of its batches.
       x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
     """
 
-    ARRAYS = ("broken_by", "predicted", "distance", "forwards", "gradients", "x_adv")
+    ARRAYS = ("broken_by", "predicted", "distance", "nearest", "forwards", "gradients", "x_adv")
 
     def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None, *, passes: int = 0):
         """
@@ -81,6 +86,7 @@ class Standing:
         self.broken_by = np.where(correct, STANDING, MISCLASSIFIED).astype(np.int16)
         self.predicted = np.full(len(correct), -1, np.int32)
         self.distance = np.zeros(len(correct), np.float32)
+        self.nearest = np.full(len(correct), np.inf, np.float32)
         self.forwards = np.full(len(correct), passes, np.int64)
         self.gradients = np.zeros(len(correct), np.int64)
         self.x_adv = None if keep is None else np.array(keep, np.float32)
@@ -129,7 +135,8 @@ def autoattack(
       ball: `Linf(epsilon)`, `L2(epsilon)` or `L1(epsilon)`. In l1 "standard" and "fast" are those of Croce & Hein
         (2021): APGD-CE starts five times, and APGD-T tries five targets.
       attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE and
-        APGD-T with targets in MALT's order), or names out of those in `ATTACKS`, a name for each restart.
+        APGD-T with targets in MALT's order, then FAB-T to the first; all of FAB-T and Square for images that FAB-T has
+        nearly broken), or names out of those in `ATTACKS`, a name for each restart.
       batch_size: images in memory at a time.
 
     Raises:
@@ -141,7 +148,7 @@ def autoattack(
     oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
     x, labels = admit(x, labels)
     plan = autoattack_plan(attacks, ball)
-    check_plan(plan, x.shape[1:])
+    plan = fitting(plan, x.shape[1:])
     logits = clean_logits(oracle, x, labels, batch_size)
     correct = logits.argmax(axis=-1) == labels
     warn_of_misfits(oracle, x, labels, float(correct.mean()))
@@ -168,11 +175,17 @@ def joined(parts: Sequence[Standing]) -> Standing:
     return whole
 
 
-def check_plan(plan: Plan, image_shape: tuple[int, ...]) -> None:
-    """Raises ValueError before the first run where a later one cannot attack images (H, W, C)."""
-    for run in plan.runs:
-        if run.name == "square" and not fits(run.ball, image_shape):
+def fitting(plan: Plan, image_shape: tuple[int, ...]) -> Plan:
+    """The plan for images (H, W, C): the fast version goes without Square where images are too small for it.
+
+    Raises:
+      ValueError: before the first run, where a later one cannot attack such images.
+    """
+    small = [run.name == "square" and not fits(run.ball, image_shape) for run in plan.runs]
+    for run, is_small in zip(plan.runs, small, strict=True):
+        if is_small and run.within is None:
             raise ValueError(too_small(run.ball, image_shape))
+    return plan._replace(runs=tuple(run for run, is_small in zip(plan.runs, small, strict=True) if not is_small))
 
 
 def names_of(standing: Standing, plan: Plan) -> np.ndarray:
@@ -200,7 +213,17 @@ def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
         if name not in ATTACKS:
             raise ValueError(f'unknown attack "{name}"; expected one of {", ".join(ATTACKS)}')
         runs.extend(ATTACKS[name](ball, name in names[:i]))
-    return Plan(tuple(runs), order)
+    return Plan(tuple(runs) + (_near_the_boundary(ball) if attacks == "fast" else ()), order)
+
+
+def _near_the_boundary(ball: Ball) -> tuple[Run, ...]:
+    """FAB-T to the first target, then FAB-T to the others and Square on images with a success within 1.1 radii.
+
+    On a net whose gradients help little, these are the images that APGD alone leaves standing: benchmarks/README.md.
+    """
+    first, *others = _fab_t_runs(ball, False)
+    more = [*others, *_square_runs(ball, False)]
+    return first, *(run._replace(within=_NEAR, passes=run.passes // 10) for run in more)
 
 
 def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) -> np.ndarray:
@@ -251,10 +274,13 @@ def run_in_order(
       RuntimeError: a bounded search left its ball, or any search the range [0, 1].
     """
     ranks = np.full((len(labels), logits.shape[-1] - 1), -1, np.int32)
+    first = next((i for i, run in enumerate(plan.runs) if run.target is not None), None)
     while standing.run < len(plan.runs):
         run = plan.runs[standing.run]
         # Those that stood when this run began, so that a run that was interrupted goes on with the same batches.
         queue = np.flatnonzero((standing.broken_by == STANDING) | (standing.broken_by == standing.run))
+        if run.within is not None:
+            queue = queue[standing.nearest[queue] <= run.within * run.ball.epsilon]
         if run.target is not None and run.target >= ranks.shape[1]:
             queue = queue[:0]
         batches = np.array_split(queue, -(-len(queue) // batch_size)) if len(queue) else []
@@ -265,7 +291,7 @@ def run_in_order(
                 unranked = batch[ranks[batch, 0] < 0]
                 if len(unranked):
                     ranks[unranked] = plan.order.rank(oracle, x[unranked], labels[unranked], logits[unranked])
-                    if run.target == 0:  # ranked again only after an interruption, which costs no image anything
+                    if standing.run == first:  # ranked again after an interruption alone, which costs no image anything
                         standing.gradients[unranked] += oracle.samples * plan.order.gradients(logits.shape[-1])
                 targets = ranks[batch, run.target]
             found = run.search(
@@ -277,6 +303,7 @@ def run_in_order(
             standing.broken_by[batch[broken]] = standing.run
             standing.predicted[batch[broken]] = found.predicted[broken]
             standing.distance[batch[broken]] = distance[broken]
+            standing.nearest[batch] = np.minimum(standing.nearest[batch], np.where(found.broken, distance, np.inf))
             standing.forwards[batch] += found.forwards
             standing.gradients[batch] += found.gradients
             if standing.x_adv is not None:

@@ -19,8 +19,8 @@ from jeat_tf.attacks.ensemble import (
     Standing,
     autoattack_plan,
     by_logit,
-    check_plan,
     clean_logits,
+    fitting,
     names_of,
     run_in_order,
 )
@@ -71,13 +71,13 @@ class Named(NamedTuple):
             )
         )
         images, labels = admit(images, labels)
-        check_plan(self.plan, images.shape[1:])
+        plan = fitting(self.plan, images.shape[1:])
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels
         warn_of_misfits(oracle, images, labels, float(correct.mean()))
         standing = Standing(correct, keep=images, passes=oracle.samples)
         for _ in run_in_order(
-            oracle, self.plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size
+            oracle, plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size
         ):
             pass
         assert standing.x_adv is not None  # kept, as asked above
@@ -86,7 +86,7 @@ class Named(NamedTuple):
             ball=self.ball,
             correct=correct,
             unbroken=standing.broken_by == STANDING,
-            broken_by=names_of(standing, self.plan),
+            broken_by=names_of(standing, plan),
             x_adv=standing.x_adv,
             passes=int(standing.forwards.sum() + 2 * standing.gradients.sum()),
         )
@@ -114,6 +114,10 @@ def named(name: str, ball: Ball) -> Named:
     if name.startswith("autoattack") and version in VERSIONS:
         plan = autoattack_plan(version, ball)
         parts = ", ".join(VERSIONS[version])
+        if version == "fast":
+            parts += (
+                ", fab-t to the first target; then fab-t and square on images with an adversarial image near the ball"
+            )
         return Named(name, ball, plan, f"{parts}, in order, each on the images that stand; targets: {plan.order.name}")
     match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?(?:@([\d./]+))?", name)
     if match is None or (match[1] == "pgd" and not match[2]):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
-from jeat_tf.attacks.ensemble import check_plan, clean_logits
+from jeat_tf.attacks.ensemble import clean_logits, fitting
 from jeat_tf.attacks.misfits import misfits
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
@@ -72,7 +72,7 @@ def evaluate(config: EvaluateConfig, evaluated: Evaluated | None = None) -> Atta
     data = evaluated.data
     for name, ball in itertools.product(names, balls):
         if name != "clean":
-            check_plan(named(name, ball).plan, data.image_shape)
+            fitting(named(name, ball).plan, data.image_shape)
     transfer = None
     if config.audit.transfer_from:
         transfer = open_second(config.audit.transfer_from, "transfer_from", data, data.images, data.labels)

@@ -212,7 +212,7 @@ def test_settings_that_cannot_work(settings, message):
         ({"method": "dat", "chain_alpha": 0.1}, "only sgld and split_sgld|only igebm, jeat, jem and robust_jem"),
         ({"method": "dat", "chain_clip_gradient": 1.0}, "only"),
         ({"method": "jem", "noise_std": 0.1}, "only noise uses"),
-        ({"method": "pgd_at", "beta": 1.0}, "only trades and weat use"),
+        ({"method": "pgd_at", "beta": 1.0}, "only der, trades and weat use"),
         ({"method": "jem", "class_weight": 1.0}, "only flow"),
         ({"decay_epochs": "10", "schedule": "cosine"}, "--schedule=cosine; only step"),
         ({"decay_epochs": "10", "schedule": "cyclic"}, "--schedule=cyclic; only step"),

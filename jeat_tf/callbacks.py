@@ -4,6 +4,7 @@ from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAvera
 from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import DivergenceError, Guard
 from jeat_tf.methods.monitoring import Board
+from jeat_tf.methods.overfitting import OverfittingAlarm
 
 __all__ = [
     "Board",
@@ -11,6 +12,7 @@ __all__ = [
     "DivergenceError",
     "EnergyChanges",
     "Guard",
+    "OverfittingAlarm",
     "RobustAccuracy",
     "ValidateAverage",
 ]

@@ -6,7 +6,7 @@ from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.balls import BALLS, Ball, Linf
 from jeat_tf.core.units import numbers
 from jeat_tf.core.values import Value, fields, setting, value
-from jeat_tf.methods.base import Contrastive, Method
+from jeat_tf.methods.base import Attacked, Contrastive, Method
 from jeat_tf.methods.recipes import methods
 from jeat_tf.methods.recipes.dat import DAT
 from jeat_tf.methods.recipes.flow import Flow
@@ -152,6 +152,11 @@ class Watch(Value):
         choices=("recover", "stop", "off"),
     )
     guard_recoveries: int = setting(5, "recoveries after which a run is stopped", at_least=0)
+    overfitting_every: int = setting(
+        0,
+        "steps between looks at catastrophic overfitting, whose alarm the guard acts on; logs energy_share; 0: none",
+        at_least=0,
+    )
     guard_energy_l2: float = setting(0.0, "L2 on energies that each recovery adds", at_least=0.0)
     max_gap: float = setting(1e3, "diverged when |E(x_pos) - E(x_neg)| exceeds this; 0: not looked at", at_least=0.0)
     max_gradient_norm: float = setting(
@@ -226,6 +231,11 @@ class TrainConfig(Value):
             raise ValueError(
                 "--pseudo_labels=self trains a standard net of the same shape and is not supported for --method=flow; "
                 "give the folder of a run"
+            )
+        if self.watch.overfitting_every and not isinstance(method, Attacked):
+            raise ValueError(
+                f"--overfitting_every compares the attack of an adversarial method, and --method={method.word} has "
+                "none. Remove it"
             )
         if isinstance(self.update, Free):
             if not isinstance(method, Standard):

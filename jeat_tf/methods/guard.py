@@ -16,8 +16,10 @@ from jeat_tf.core.files import begin_anew, read_arrays, whole_file
 from jeat_tf.core.records import plain, typed
 from jeat_tf.methods import guard_files
 from jeat_tf.methods.guard_files import GuardEvent
+from jeat_tf.methods.guard_limits import DROP_ERRORS, DROP_MEAN, DROP_WITHIN, drop, lowest, relative
 from jeat_tf.methods.logs import ADVERSARIAL
 from jeat_tf.methods.monitoring import Board
+from jeat_tf.methods.overfitting import LIMIT
 
 
 class DivergenceError(ArithmeticError):
@@ -60,6 +62,7 @@ class Guard(keras.callbacks.Callback):
         gradient_floor: float = 100.0,
         max_saturation: float = 0.6,
         max_accuracy_drop: float = 0.2,
+        max_overfitting: float = 1 - LIMIT,
         window: int = 200,
         board: Board | None = None,
         path: str = "",
@@ -81,6 +84,7 @@ class Guard(keras.callbacks.Callback):
             the ends of the range as in data, 1 all of them.
           max_accuracy_drop: bound on the fall of the batches' accuracy, mean of ten steps, against the ten that lie 50
             steps before; a fall within five standard errors of these means is noise of small batches.
+          max_overfitting: bound on `latest_overfitting`, where an `OverfittingAlarm` stands before the guard.
           window: steps that medians are taken over; fewer than twenty values do not count.
           board: the run's TensorBoard events, which are told of the guard's.
           path: JSON file that keeps the events, so that a resumed run knows of them; `save_state` writes beside it.
@@ -92,13 +96,14 @@ class Guard(keras.callbacks.Callback):
         self.gap_factor, self.gap_floor = gap_factor, gap_floor
         self.gradient_factor, self.gradient_floor = gradient_factor, gradient_floor
         self.max_saturation, self.max_accuracy_drop = max_saturation, max_accuracy_drop
+        self.max_overfitting = max_overfitting
         self.board, self.path = board, path
         self.events: list[GuardEvent] = []
         self._windows: dict[str, deque[float]] = {
             "gap": deque(maxlen=window),
             "gradient_norm": deque(maxlen=window),
             "saturation": deque(maxlen=_SATURATION_MEAN),
-            "accuracy": deque(maxlen=_DROP_WITHIN + _DROP_MEAN),
+            "accuracy": deque(maxlen=DROP_WITHIN + DROP_MEAN),
         }
         self._good: _Snapshot | None = None
         self._candidate: _Snapshot | None = None
@@ -203,18 +208,18 @@ class Guard(keras.callbacks.Callback):
         gaps, norms, saturations, accuracies = self._windows.values()
         seen = dict(latest)
         limits = {
-            "gap": _lowest(self.max_gap, _relative(gaps, self.gap_factor, self.gap_floor)),
-            "gradient_norm": _lowest(
-                self.max_gradient_norm, _relative(norms, self.gradient_factor, self.gradient_floor)
-            ),
+            "gap": lowest(self.max_gap, relative(gaps, self.gap_factor, self.gap_floor)),
+            "gradient_norm": lowest(self.max_gradient_norm, relative(norms, self.gradient_factor, self.gradient_floor)),
         }
         for name, value in latest.items():
             self._windows[name].append(value)
         if len(saturations) == saturations.maxlen:
             seen["saturation"], limits["saturation"] = statistics.fmean(saturations), self.max_saturation
         if self.max_accuracy_drop and len(accuracies) == accuracies.maxlen:
-            drop, error = _drop(list(accuracies))
-            seen["accuracy_drop"], limits["accuracy_drop"] = drop, max(self.max_accuracy_drop, _DROP_ERRORS * error)
+            fall, error = drop(list(accuracies))
+            seen["accuracy_drop"], limits["accuracy_drop"] = fall, max(self.max_accuracy_drop, DROP_ERRORS * error)
+        if "latest_overfitting" in logs:
+            seen["overfitting"], limits["overfitting"] = logs["latest_overfitting"], self.max_overfitting
         for name, limit in limits.items():
             if limit and name in seen and seen[name] > limit:
                 return _Alarm(name, seen[name], limit)
@@ -297,8 +302,6 @@ class Guard(keras.callbacks.Callback):
 
 _SLOWER = 0.5  # factor of the learning rate in a recovery
 _SATURATION_MEAN = 5
-_FEWEST = 20  # values from which on a median counts
-_DROP_MEAN, _DROP_WITHIN, _DROP_ERRORS = 10, 50, 5.0
 
 
 class _Snapshot(NamedTuple):
@@ -319,27 +322,3 @@ class _Alarm(NamedTuple):
 
 def _number(variable: Any) -> float:
     return keras.ops.convert_to_numpy(variable).item()  # `float` does not know the variables of replicas
-
-
-def _relative(window: deque[float], factor: float, floor: float) -> float:
-    """The limit that a running median sets; 0 is none."""
-    if not factor or len(window) < _FEWEST:
-        return 0.0
-    return max(floor, factor * statistics.median(window))
-
-
-def _lowest(*limits: float) -> float:
-    """The lowest limit of those that are set; 0 is none."""
-    return min((limit for limit in limits if limit), default=0.0)
-
-
-def _drop(accuracies: list[float]) -> tuple[float, float]:
-    """How far the mean of the last ten steps lies below that of the first, and the standard error of that number.
-
-    The error is that of the steps before the last ten: a fall does not hide in its own spread.
-    """
-    drop = statistics.fmean(accuracies[:_DROP_MEAN]) - statistics.fmean(accuracies[-_DROP_MEAN:])
-    before = accuracies[:_DROP_WITHIN]
-    mean = statistics.fmean(before)
-    variance = sum((value - mean) ** 2 for value in before) / (_DROP_WITHIN - 1)
-    return drop, math.sqrt(2 * variance / _DROP_MEAN)

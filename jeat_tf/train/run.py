@@ -31,6 +31,7 @@ from jeat_tf.methods.energy_changes import EnergyChanges, EnergyRecord
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import Board
+from jeat_tf.methods.overfitting import OverfittingAlarm
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.models.stored import check_storable, check_stored
 from jeat_tf.runs.locks import held
@@ -43,7 +44,7 @@ from jeat_tf.train.workers import Workers, cluster_of, copy_state, lost
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
 _ROBUST_STEPS = 10
-_ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded
+_ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded, or compared
 
 
 def train(config: TrainConfig) -> Training:
@@ -129,7 +130,8 @@ def _train(
         print(f"resuming at step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
     measured = _measures(config, shown, robust=config.run.robust_every if held_out else 0)
-    watching = [callback for callback in (guard, energy_changes) if callback is not None]
+    overfitting = _overfitting(config, model, shown) if config.watch.overfitting_every else None
+    watching = [callback for callback in (overfitting, guard, energy_changes) if callback is not None]
     callbacks = [*watching, *measured, board, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
     fitted = False
@@ -197,6 +199,8 @@ def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImage
         known += ["val_loss", "val_accuracy", *(["val_robust_accuracy"] if config.run.robust_every else [])]
     if config.run.energy_changes_every:
         known += EnergyRecord._fields[2:]
+    if config.watch.overfitting_every:
+        known += ["energy_share"]
     if named not in known:
         missing = " without validation images" if named.startswith("val_") and images.held_out is None else ""
         raise ValueError(f'expected --monitor of a log, received "{named}"{missing}; {nearest(named, known)}')
@@ -235,6 +239,17 @@ def _guard(config: TrainConfig, folder: str, board: Board) -> Guard | None:
         max_gradient_norm=config.watch.max_gradient_norm,
         path=os.path.join(folder, "guard.json"),
         board=board,
+    )
+
+
+def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndLabels) -> OverfittingAlarm:
+    return OverfittingAlarm(
+        as_floats(shown[0][:_ENERGY_IMAGES]),
+        shown[1][:_ENERGY_IMAGES],
+        model.objective.perturb,
+        PGD(config.ball, steps=_ROBUST_STEPS),
+        every=config.watch.overfitting_every,
+        seed=config.run.seed,
     )
 
 

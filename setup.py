@@ -87,6 +87,7 @@ setup(
         # 2.17 pins requests and urllib3 exactly.
         "kfp": ["kfp>=2.16,<2.17"],
         "beam": ["apache-beam>=2.70,<3"],
+        "dask": ["apache-beam[dask]>=2.70,<3"],
         # ml-metadata 1.21, which it needs, has Linux wheels for glibc >= 2.39 alone (Debian 13, Ubuntu 24.04).
         "tfx": ["tfx>=1.21,<1.22"],
         "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27,<2", "mkdocs-jupyter>=0.25"],

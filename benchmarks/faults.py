@@ -46,8 +46,8 @@ STATES = "--checkpoint_steps=3 --energy_changes_every=4"
 EVALUATE = "--attacks=clean,pgd50,apgd-ce --num_images=200 --batch_size=20 --audit_images=0"
 SAMPLE = "--num=60 --batch_size=10 --shard_size=10 --stages=sgld:steps=200 --readings=2"
 HOLD = (
-    "import sys, time; from jeat_tf.runs.locks import held\n"
-    "with held(sys.argv[1], 'benchmark'): time.sleep(float(sys.argv[2]))"
+    "import sys; from jeat_tf.runs.locks import held\n"
+    "with held(sys.argv[1], 'benchmark'): print('held', flush=True); sys.stdin.read()"
 )
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["jeat_tf.train.run", "jeat_tf.evaluate.robustness", "jeat_tf.sample.run"])
@@ -75,10 +75,12 @@ class Verb:
         self.process.start()
 
     def end(self) -> tuple[int, str]:
-        """Waits for the end; returns the exit status and what is on standard error."""
+        """Waits for the end; returns the exit status and what is on standard error. `cpu` has its processor seconds."""
         self.process.join()
         with open(self._error, encoding="utf-8", errors="replace") as file:
             error = file.read()
+        cpu = pathlib.Path(self._folder, "cpu")
+        self.cpu = float(cpu.read_text()) if cpu.exists() else None
         shutil.rmtree(self._folder)
         return self.process.exitcode or 0, error
 
@@ -91,22 +93,25 @@ def _work(words: list[str], error: str, largest: int) -> None:
         os.dup2(null.fileno(), 1)
     verdicts._SAVE_EVERY = 0.2  # the attacks are short
     sys.argv = ["jeat_tf", *words]
-    runpy.run_module("jeat_tf", run_name="__main__")
+    try:
+        runpy.run_module("jeat_tf", run_name="__main__")
+    finally:
+        pathlib.Path(error).with_name("cpu").write_text(str(time.process_time()))
 
 
-def seconds_of(words: str) -> float:
-    """Runs a verb to its end."""
-    begun = time.monotonic()
-    status, error = Verb(words).end()
-    if status:
+def seconds_of(words: str) -> tuple[float, float]:
+    """Runs a verb to its end; returns seconds of the clock, and of the processor without the import of modules."""
+    begun, verb = time.monotonic(), Verb(words)
+    status, error = verb.end()
+    if status or verb.cpu is None:
         raise RuntimeError(f"{words} ended with {status}: {error}")
-    return time.monotonic() - begun
+    return time.monotonic() - begun, verb.cpu
 
 
 def whole(work: pathlib.Path) -> dict[str, float]:
     """Makes what all trials are compared with; returns each verb's seconds."""
     Verb("list methods").end()  # loads the modules
-    return {verb: seconds_of(words(work, work / verb)) for verb, words in VERBS.items()}
+    return {verb: seconds_of(words(work, work / verb))[0] for verb, words in VERBS.items()}
 
 
 def half(work: pathlib.Path) -> pathlib.Path:
@@ -143,29 +148,31 @@ def same_files(a: pathlib.Path, b: pathlib.Path) -> bool:
                 return False
             continue
         left, right = read_arrays(str(a / name)), read_arrays(str(b / name))
-        if left.keys() != right.keys() or not all(np.array_equal(left[k], right[k], equal_nan=True) for k in left):
+        if left.keys() != right.keys() or not all(_equal(left[k], right[k]) for k in left):
             return False
     return True
 
 
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
 def kill(verb: str, work: pathlib.Path, seconds: float, folder: pathlib.Path, rng: random.Random) -> dict[str, Any]:
     """SIGKILL at one or two random times, and then the same command to its end."""
-    words, begun, kills = VERBS[verb](work, folder), time.monotonic(), 0
+    words, kills = VERBS[verb](work, folder), 0
     for _ in range(rng.choice([1, 1, 2])):
         killed_verb = Verb(words)
         time.sleep(rng.uniform(0.1, 1.0) * seconds)
         kills += killed_verb.process.is_alive()
         killed_verb.process.kill()
         killed_verb.end()
-    killed = time.monotonic()
-    rest = seconds_of(words)
+    _, cpu = seconds_of(words)
     compare = same_training if verb == "train" else same_files
     return {
         "kills": kills,
         "same": compare(work / verb, folder),
         "temporaries": sum(1 for _ in folder.rglob(".partial-*")),
-        "before": round(killed - begun, 2),
-        "after": round(rest, 2),
+        "cpu": round(cpu, 2),
     }
 
 
@@ -188,9 +195,13 @@ def flip(half: pathlib.Path, folder: pathlib.Path, rng: random.Random) -> dict[s
 def hold(folder: pathlib.Path) -> dict[str, Any]:
     """Two processes that take the lock of one folder at once."""
     folder.mkdir()
-    arguments = [sys.executable, "-c", HOLD, str(folder), "3"]
-    both = [subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL) for _ in range(2)]
-    return {"one": sorted(process.wait() != 0 for process in both) == [False, True]}
+    arguments = [sys.executable, "-c", HOLD, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    both = [subprocess.Popen(arguments, cwd=ROOT, text=True, **pipes) for _ in range(2)]
+    said = [process.stdout.readline() for process in both]  # the one that has it keeps it until both have tried
+    for process in both:
+        process.communicate()
+    return {"one": sorted(said) == ["", "held\n"]}
 
 
 def together(verb: str, work: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:

@@ -4,24 +4,35 @@ import json
 import os
 import pathlib
 import random
+import re
+import resource
 import shutil
+import subprocess
+import sys
 import warnings
 
 import h5py
 import numpy as np
 import pytest
 
+from components import manifest
 from components.store import Lineage, Made
+from components.types import Model
 from jeat_tf.config.shared import Data
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core import generations
+from jeat_tf.core.failures import STATED, sentence
 from jeat_tf.core.files import KeptWarning
 from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import open_dataset
 from jeat_tf.data.digits import Digits
 from jeat_tf.methods.callbacks import Checkpoints
 from jeat_tf.runs.trained import open_trained
+from jeat_tf.samplers.replay_buffer import ReplayBuffer
+from jeat_tf.samplers.starts import Uniform
 from jeat_tf.train.run import train
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 JEM = {
     **{"method": "jem", "epochs": 2, "batch_size": 300, "chain_steps": 1, "buffer_size": 300, "robust_every": 0},
@@ -125,6 +136,13 @@ class TestCheckpointsThatAreDamaged:
             train(jem(folder))
         assert_same(whole, folder)
         assert (folder / "broken-1-last.weights.h5").exists()
+        shutil.copytree(whole, tmp_path / "whole")
+        # Later steps of a pipeline depend on this digest: they stay cached where a training was killed and resumed.
+        digests = [
+            manifest.write(str(each), Model, {}, producer={}, parameters={}, parents={}).digest
+            for each in (folder, tmp_path / "whole")
+        ]
+        assert digests[0] == digests[1]
 
     def test_without_any_intact_state_nothing_is_changed(self, half, tmp_path):
         folder = tmp_path / "run"
@@ -301,3 +319,48 @@ def test_a_net_that_its_run_did_not_write_is_refused(run, tmp_path):
         with pytest.raises(ValueError, match=r"run/net.keras is not the net that the run in .* wrote.*copy the net"):
             open_trained(str(model), Data())
     assert open_trained(str(tmp_path / "net.keras"), Data(dataset="digits")).file == str(tmp_path / "net.keras")
+
+
+def test_a_buffer_that_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(
+        ValueError, match=r"a replay buffer of 1,000,000,000,000 images to fit .* it takes 238,418\.6 GiB"
+    ):
+        ReplayBuffer(10**12, Uniform(), image_shape=(8, 8, 1), num_classes=10)
+
+
+def test_a_full_disk_under_a_data_set_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def fill(self):
+        raise RuntimeError("/a/digits-train.tfrecord-00000-of-00001; No space left on device")
+
+    monkeypatch.setattr(Digits, "download_and_prepare", fill)
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        open_dataset("digits", str(tmp_path))
+    assert re.fullmatch(rf"{tmp_path}/digits/1.0.0: No space left on device; make room .*", sentence(refused.value))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_verb_in_a_sentence_and_is_forgotten_when_there_is_room(run, data_dir, tmp_path):
+    """A limit on the size of files stands for the full disk: the same system call fails in the middle of a file."""
+    words = [
+        "sample",
+        f"--model={run}",
+        "--num=20",
+        "--stages=sgld:steps=2",
+        "--readings=1",
+        f"--output_dir={tmp_path}",
+    ]
+
+    def sampled(limit):
+        def lower():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        command = [sys.executable, "-m", "jeat_tf", *words, f"--output_dir={tmp_path}"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=lower)
+
+    open_dataset("digits", data_dir)
+    failed = sampled(2000)
+    assert failed.returncode == STATED
+    assert re.search(rf"error: {tmp_path}/\S+: File too large; raise the limit on the size of files", failed.stderr)
+    assert not list(tmp_path.glob(".partial-*"))
+    assert sampled(resource.RLIM_INFINITY).returncode == 0
+    assert (tmp_path / "samples.json").exists()

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.failures import STATED, STOPPED
@@ -103,6 +104,17 @@ def test_a_worker_takes_the_state_and_nothing_else(tmp_path):
     assert set(os.listdir(tmp_path / "own")) == state
 
 
+def test_a_worker_that_is_gone_is_told_from_other_errors():
+    cluster = Cluster(("a:1", "b:2"), 1)
+    words = "{{function_node __wrapped__}} Collective ops is aborted by: Socket closed\nmore"
+    gone = tf.errors.UnavailableError(None, None, words)
+    words = r"another worker \(a:1\) has stopped \(Collective ops is aborted by: Socket closed\). Start all"
+    with pytest.raises(WorkerLost, match=words):
+        raise workers.lost(gone, cluster)
+    memory = tf.errors.ResourceExhaustedError(None, None, "OOM")
+    assert workers.lost(memory, cluster) is memory
+
+
 TRAIN = (
     "--method=jeat --epochs=2 --batch_size=100 --chain_steps=2 --buffer_size=200 --images_every=0 --robust_every=0 "
     "--checkpoint_steps=3"
@@ -136,7 +148,7 @@ class Job:
             time.sleep(0.05)
         raise AssertionError("no state came")
 
-    def end(self, timeout=300):
+    def end(self, timeout=900):
         """(exit status, last line on standard error) of each."""
         errors = [process.communicate(timeout=timeout)[1] for process in self.processes]
         return [
@@ -159,7 +171,7 @@ def test_workers_that_are_killed_and_stopped_end_as_two_devices_do(tmp_path):
     job = Job(folder)
     job.until(9)
     job.processes[0].send_signal(signal.SIGTERM)
-    stopped = job.end(timeout=60)
+    stopped = job.end()
     assert [status for status, _ in stopped] == [STOPPED, STOPPED], stopped
     assert all("the same command goes on" in words for _, words in stopped)
 

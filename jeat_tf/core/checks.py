@@ -1,5 +1,6 @@
 """The one gate for images and labels: what enters is checked and cast here, never inside a step."""
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -158,3 +159,22 @@ def _array(values: Any, what: str) -> np.ndarray:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"expected {what} as one array, received what does not make one: {error}") from error
+
+
+def check_memory(size: int, what: str, remedy: str) -> None:
+    """Raises ValueError where something is larger than all memory of this machine, before it is asked for.
+
+    Args:
+      size: bytes.
+      what: it is, e.g. "a replay buffer of 10,000 images".
+      remedy: what to take in its place.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return
+    if size > memory:
+        raise ValueError(
+            f"expected {what} to fit into the {memory / 2**30:,.1f} GiB of memory of this machine, it takes "
+            f"{size / 2**30:,.1f} GiB; take {remedy}"
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import io
 import os
 import sys
@@ -177,7 +178,13 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
     try:
         with hushed:
             builder.download_and_prepare()
-    except OSError as error:
+    except Exception as error:
+        # TensorFlow's writers say it in words alone, of whatever type.
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number), str(builder.data_path)) from error
+        if not isinstance(error, OSError):
+            raise
         if os.path.isfile(os.path.join(builder.data_path, "dataset_info.json")):  # another process was faster
             builder.info.read_from_directory(builder.data_path)
             return

@@ -1,9 +1,12 @@
 """The persistent chains of contrastive training."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from jeat_tf.core.checks import check_memory
 from jeat_tf.core.replicas import this_replica
 from jeat_tf.core.types import Images, Labels, Seed
 from jeat_tf.samplers.starts import Start
@@ -37,7 +40,11 @@ class ReplayBuffer(keras.layers.Layer):
           image_shape: (H, W, C).
           num_classes: K.
           seed: of the first fill.
+
+        Raises:
+          ValueError: so many images are larger than this machine's memory.
         """
+        check_memory(4 * size * math.prod(image_shape), f"a replay buffer of {size:,} images", "a smaller buffer_size")
         super().__init__(name="replay_buffer", dtype="float32", trainable=False)
         self.size = size
         self.num_classes = num_classes

@@ -175,9 +175,10 @@ def lost(error: Exception, cluster: Cluster) -> Exception:
     if not isinstance(error, _LOST):
         return error
     others = ", ".join(address for i, address in enumerate(cluster.addresses) if i != cluster.number)
+    reason = str(error).splitlines()[0].rpartition("}} ")[2].rstrip(":")
     return WorkerLost(
-        f"another worker ({others}) has stopped ({str(error).splitlines()[0][-150:]}). Start all workers again with "
-        "the same commands: the run resumes from its last state"
+        f"another worker ({others}) has stopped ({reason:.150}). Start all workers again with the same commands: the "
+        "run resumes from its last state"
     )
 
 

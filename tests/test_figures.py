@@ -195,7 +195,8 @@ BINS = ReliabilityBins(np.array([np.nan, 0.5, 0.9]), np.array([np.nan, 0.75, 1.0
 
 def test_reliability_names_the_calibration_error_and_leaves_empty_bins_out():
     figure = draw_reliability({"jeat": BINS})
-    (text,) = figure.legends[0].get_texts()
+    diagonal, text = figure.legends[0].get_texts()
+    assert diagonal.get_text() == "calibrated"
     assert text.get_text() == "jeat (ECE 13.0%)"  # (4 * 0.25 + 16 * 0.1) / 20
     line = figure.axes[0].get_lines()[1]
     np.testing.assert_array_equal(line.get_xydata(), [[0.5, 0.75], [0.9, 1.0]])
@@ -207,7 +208,7 @@ def test_reliability_is_drawn_with_the_error_of_calibration():
     logits = np.random.default_rng(0).normal(size=(200, 10))
     found = calibration(logits, np.arange(200) % 10)
     bins = ReliabilityBins(found.bin_confidence, found.bin_accuracy, found.bin_count)
-    (text,) = draw_reliability({"jeat": bins}).legends[0].get_texts()
+    _, text = draw_reliability({"jeat": bins}).legends[0].get_texts()
     assert text.get_text() == f"jeat (ECE {found.ece:.1%})"
 
 
@@ -248,6 +249,30 @@ def test_training_curves_pass_over_epochs_without_the_quantity():
         draw_training_curves({"a": HISTORY}, ["loss", "gap"])
 
 
+def test_training_curves_of_one_kind_share_a_panel_with_a_title_in_words():
+    history = [{"epoch": i, "val_accuracy": 0.9, "energy_pos": -1.0, "energy_neg": 1.0} for i in (1, 2)]
+    trained_on = {"jeat": {"adv_accuracy": 0.5, "gradient_norm": 1.0}, "jem": {"accuracy": 0.8, "gradient_norm": 90.0}}
+    runs = {name: [entry | more for entry in history] for name, more in trained_on.items()}
+    quantities = ["val_accuracy", "accuracy", "adv_accuracy", "energy_pos", "energy_neg", "gradient_norm"]
+    figure = draw_training_curves(runs, quantities)
+    accuracy, energies, gradients = figure.axes
+    assert [len(ax.get_lines()) for ax in figure.axes] == [6, 4, 2]
+    assert "dashed: in training" in accuracy.get_title().replace("\n", " ")
+    assert [line.get_linestyle() for line in energies.get_lines()] == ["-", "-", "--", "--"]
+    assert gradients.get_yscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["jeat", "jem"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "marked"), [([Linf(0.05)] * 2, True), ([Linf(0.05), Linf(0.1)], False), ([], False)]
+)
+def test_the_radius_of_training_is_marked_where_there_is_one(trained, marked):
+    balls = [Linf(0.0), Linf(0.1)]
+    figure = draw_robustness_curves(balls, {"a": [9, 3]}, num_images=10, attack="PGD-10", trained=trained)
+    lines = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
+    assert [line[0] for line in lines] == pytest.approx([12.75] * marked)
+
+
 def drawings() -> dict[str, Figure]:
     rng = np.random.default_rng(0)
     landscape = Landscape(np.array(NAMES), np.linspace(-1, 1, 5), np.zeros((2, 8, 8, 1)), *rng.random((2, 3, 5, 5)))
@@ -266,7 +291,7 @@ def drawings() -> dict[str, Figure]:
         "robustness": draw_robustness_curves(
             [Linf(0.0), Linf(0.1)], dict.fromkeys(NAMES, [9, 3]), num_images=10, attack="PGD-10"
         ),
-        "training": draw_training_curves(dict.fromkeys(NAMES, HISTORY), ["loss", "val_accuracy", "loss", "loss"]),
+        "training": draw_training_curves(dict.fromkeys(NAMES, HISTORY), ["loss", "val_accuracy"]),
     }
 
 

@@ -15,15 +15,16 @@ from jeat_tf.draw.scene import Scene
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2
 from jeat_tf.runs.results import ATTACKS, AttackResults, AttackRow
+from jeat_tf.runs.trained import run_config
 from jeat_tf.runs.training import read_history
 from jeat_tf.samplers.values import SGLD
 
 _NEIGHBOURS = 8  # training images beside a generated one
 _READINGS = 20  # of a chain's gradients, at least
 _QUANTITIES = (
+    "val_accuracy",
     "accuracy",
     "adv_accuracy",
-    "val_accuracy",
     "val_robust_accuracy",
     "cross_entropy",
     "gap",
@@ -121,7 +122,10 @@ def _robustness(scene: Scene, results: dict[str, AttackResults]) -> Iterator[Dra
         settings = next(iter(alike.values()))
         right = {name: count for name, count in counts.items() if alike[name] == settings}
         balls = [ball_of(settings["norm"], epsilon) for epsilon in settings["epsilons"]]
-        drawing = figures.draw_robustness_curves(balls, right, num_images=settings["num_images"], attack=attack)
+        known = [config.ball for name in right if (config := run_config(scene.paths[name])) is not None]
+        drawing = figures.draw_robustness_curves(
+            balls, right, num_images=settings["num_images"], attack=attack, trained=known
+        )
         arrays = {f"{name}_right": count for name, count in right.items()}
         arrays |= {"epsilon": np.array(settings["epsilons"]), "num_images": np.array(settings["num_images"])}
         left_out = [name for name in counts if name not in right]

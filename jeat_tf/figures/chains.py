@@ -156,6 +156,6 @@ def draw_gradient_norms(norms: GradientNorms) -> Figure:
     for ax in axes.flat[len(norms.nets) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
-        ax.set_ylabel("l2 norm of the gradient\n(energy per unit of pixel value)")
+        ax.set_ylabel("l2 norm of the gradient")
     add_legend(figure, axes[0, 0])
     return figure

@@ -37,7 +37,7 @@ def draw_reliability(nets: dict[str, ReliabilityBins]) -> Figure:
     """
     figure, axes = panels(2, 1, width=4.6, height=2.6, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
     upper, lower = axes[:, 0]
-    upper.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    upper.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label="calibrated")
     for name, style in line_styles(nets).items():
         confidence, accuracy, count = (array[nets[name].num_images > 0] for array in nets[name])
         if not len(count):

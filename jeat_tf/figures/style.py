@@ -58,9 +58,17 @@ def draw_band(
     axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
-def add_legend(figure: Figure, axes: Axes) -> None:
-    """One legend for all panels, above them and outside the data."""
+def add_legend(figure: Figure, axes: Axes, entries: dict[str, Any] | None = None) -> None:
+    """One legend for all panels, above them and outside the data.
+
+    Args:
+      figure: that gets it.
+      axes: a panel whose lines are named.
+      entries: lines by name, where no panel has all of them.
+    """
     handles, labels = axes.get_legend_handles_labels()
+    if entries is not None:
+        handles, labels = list(entries.values()), list(entries)
     entry = 0.6 + _LETTER * max(map(len, labels))  # inches: the sample of the line, and the letters
     columns = max(1, int(figure.get_figwidth() / entry))
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns), frameon=False)

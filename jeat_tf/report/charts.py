@@ -16,7 +16,10 @@ from jeat_tf.figures.style import DARK
 from jeat_tf.report.summary import Method
 from jeat_tf.runs.results import AttackResults
 
-_QUANTITIES = ("val_accuracy", "val_robust_accuracy", "cross_entropy", "gap", "gradient_norm", "saturation")
+_QUANTITIES = (
+    *("val_accuracy", "accuracy", "adv_accuracy", "val_robust_accuracy", "cross_entropy"),
+    *("gap", "energy_pos", "energy_neg", "gradient_norm", "saturation"),
+)
 _DPI = 110
 _TABLES = 6  # of one method
 _LINES = 8  # in a chart: more cannot be told apart
@@ -51,7 +54,10 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
     for (attack, norm, epsilons, num_images, images), right in alike.items():
         for some in _few(right):
             balls = [ball_of(norm, e) for e in epsilons]
-            draw = functools.partial(draw_robustness_curves, balls, some, num_images=num_images, attack=attack)
+            trained = [method.shown.config.ball for method in methods if method.name in some]
+            draw = functools.partial(
+                draw_robustness_curves, balls, some, num_images=num_images, attack=attack, trained=trained
+            )
             caption = f"Accuracy under {attack} over epsilon, {images}; first finished seed, 95% Wilson intervals"
             yield _chart(draw, f"{caption}: {', '.join(some)}")
 

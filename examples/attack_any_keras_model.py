@@ -11,7 +11,7 @@ import jeat_tf as jt
 def main(model: str, data: str, epsilon: float = 8 / 255) -> jt.attacks.Robustness:
     net = keras.models.load_model(model)  # images in [0, 1] -> logits: normalisation inside, no softmax at the end
     with np.load(data, allow_pickle=False) as arrays:
-        images, labels = arrays["images"].astype("float32") / 255, arrays["labels"]
+        images, labels = jt.data.as_floats(arrays["images"]), arrays["labels"]  # bytes, or floats in [0, 1]
     result = jt.attacks.AutoAttack(jt.Linf(epsilon))(net, images, labels)
     print(result)
     for attack in np.unique(result.broken_by):

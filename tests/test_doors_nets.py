@@ -1,5 +1,9 @@
 """What enters, and what a net gives: right, or refused with the way out. No door is left without a look."""
 
+import importlib.util
+import pathlib
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Found
 from jeat_tf.core.checks import admit
 from jeat_tf.core.energy import energy_model
+from jeat_tf.core.files import write_image
 from jeat_tf.core.logits import check_logits, head_of
 from jeat_tf.methods.callbacks import RobustAccuracy
 from jeat_tf.methods.recipes.standard import Standard
@@ -19,6 +24,7 @@ from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.start_layer import uniform
 from tests.conftest import linear_net, tiny_cnn
 
+EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "attack_any_keras_model.py"
 RNG = np.random.default_rng(0)
 X = RNG.random((32, 8, 8, 1), np.float32)
 Y = np.arange(32) % 10
@@ -204,6 +210,51 @@ class TestRefused:
             classifier().fit(3, Y)
         with pytest.raises(ValueError, match="no y"):
             classifier().fit(dataset(X, Y), Y)
+
+
+def test_an_export_of_the_classifier_says_what_to_export(tmp_path):
+    model = classifier()
+    model.fit(X, Y, verbose=0)
+    with pytest.raises(NotImplementedError, match=r"`model.net.export\(path\)`"):
+        model.export(tmp_path / "exported")
+
+
+def test_a_net_that_was_built_outside_the_scope_is_refused():
+    net = linear_net()
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with pytest.raises(ValueError, match="built outside; build the net inside the scope"):
+            jt.EnergyClassifier(net, Standard())
+        jt.EnergyClassifier(linear_net(), Standard())
+
+
+def test_pictures_do_not_depend_on_the_image_data_format(tmp_path):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        write_image(str(tmp_path / "a.png"), np.zeros((40, 24, 3), np.uint8))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert keras.utils.load_img(tmp_path / "a.png").size == (24, 40)
+
+
+def test_a_net_in_float16_under_attack_gives_a_word():
+    images = keras.Input((8, 8, 1))
+    net = keras.Model(images, keras.layers.Dense(10, dtype="mixed_float16")(keras.layers.Flatten()(images)))
+    with pytest.warns(UserWarning, match="computes in float16.*as_logits"):
+        ATTACK.against(net, X, Y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*float16.*")
+        ATTACK.against(jt.as_logits(net), X, Y)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_the_example_takes_bytes_and_floats(kind, trained_net, digit_arrays, tmp_path):
+    x, y = digit_arrays[0][:30], digit_arrays[1][:30]
+    trained_net.save(tmp_path / "net.keras")
+    np.savez(tmp_path / "a.npz", images=x if kind == "float32" else (255 * x).round().astype(np.uint8), labels=y)
+    spec = importlib.util.spec_from_file_location("example", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    assert example.main(str(tmp_path / "net.keras"), str(tmp_path / "a.npz"), 0.01).clean_accuracy > 0.9
 
 
 PROBABILITIES = {"softmax": {}, "sigmoid": {}, "log_softmax": {}, "float16": {"dtype": "float16"}}

@@ -10,13 +10,14 @@ import tensorflow as tf
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
-from jeat_tf.attacks.misfits import warn_of_misfits
+from jeat_tf.attacks.misfits import warn_of_misfits, warn_of_precision
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.orders import Order, by_logit, by_malt
 from jeat_tf.attacks.search import Search, predictions
 from jeat_tf.attacks.square import fits, square, too_small
 from jeat_tf.core.balls import Ball
-from jeat_tf.core.checks import admit, admit_images, check_labels
+from jeat_tf.core.checks import admit, admit_images, check_labels, check_taken
+from jeat_tf.core.logits import check_head
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
@@ -146,7 +147,10 @@ def autoattack(
     if not ball.epsilon > 0:
         raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
     oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
+    check_head(net)
     x, labels = admit(x, labels)
+    check_taken(net, x)
+    warn_of_precision(net)
     plan = autoattack_plan(attacks, ball)
     plan = fitting(plan, x.shape[1:])
     logits = clean_logits(oracle, x, labels, batch_size)

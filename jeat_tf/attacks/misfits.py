@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 from jeat_tf.attacks.gradient_masking import Finding
@@ -68,6 +69,17 @@ def warn_of_misfits(oracle: Oracle, x: Any, labels: np.ndarray, accuracy: float 
     for finding in misfits(oracle, x, labels):
         if finding.fired:
             warnings.warn(f"{finding.name}: {finding.detail}", stacklevel=4)
+
+
+def warn_of_precision(net: Any) -> None:
+    """Gives a warning where a Keras net computes in float16, whose small gradients are 0: attacks look weaker."""
+    layers = net._flatten_layers() if isinstance(net, keras.Model) else ()
+    if any(layer.compute_dtype == "float16" for layer in layers):
+        warnings.warn(
+            "the net computes in float16, in which small gradients become 0 and attacks look weaker than they are; "
+            "attack jt.as_logits(net), which computes in float32",
+            stacklevel=4,
+        )
 
 
 def _right(oracle: Oracle, x: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -26,14 +26,15 @@ from jeat_tf.attacks.ensemble import (
 )
 from jeat_tf.attacks.evaluation import NAMES, Robustness
 from jeat_tf.attacks.fab import fab
-from jeat_tf.attacks.misfits import warn_of_misfits
+from jeat_tf.attacks.misfits import warn_of_misfits, warn_of_precision
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import L2, Ball, Linf, ball_of
-from jeat_tf.core.checks import admit
+from jeat_tf.core.checks import admit, check_taken
+from jeat_tf.core.logits import check_head
 from jeat_tf.core.seeds import as_seed
 from jeat_tf.core.units import number
 from jeat_tf.core.values import nearest
@@ -70,7 +71,10 @@ class Named(NamedTuple):
                 samples=EOT_SAMPLES if self.name == "autoattack-rand" else 1,
             )
         )
+        check_head(net)
         images, labels = admit(images, labels)
+        check_taken(net, images)
+        warn_of_precision(net)
         plan = fitting(self.plan, images.shape[1:])
         logits = clean_logits(oracle, images, labels, batch_size)
         correct = logits.argmax(axis=-1) == labels

@@ -115,6 +115,13 @@ def check_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> 
     raise ValueError(f"expected images of shape {list(expected)}, as the net takes, received {list(received)}{hint}")
 
 
+def check_taken(net: Any, images: np.ndarray) -> None:
+    """Raises ValueError unless a net takes images of this shape, as far as it says what it takes."""
+    shape = getattr(net, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4:
+        check_shape(images.shape[1:], shape[1:])
+
+
 def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabelled: bool = False) -> None:
     """Raises ValueError unless labels are integers [B] in 0..num_classes - 1, or without num_classes of 0 and above.
 

@@ -188,14 +188,16 @@ def write_image(path: str, image: np.ndarray) -> None:
     from keras.utils import array_to_img  # here: a lock or a file of numbers needs no TensorFlow
 
     with whole_file(path) as temporary:
-        array_to_img(image[..., None] if image.ndim == 2 else image, scale=False).save(temporary)
+        array_to_img(image[..., None] if image.ndim == 2 else image, scale=False, data_format="channels_last").save(
+            temporary
+        )
 
 
 def write_animation(path: str, frames: Sequence[np.ndarray], *, seconds: float) -> None:
     """Writes a GIF of uint8[H, W, C] frames, each shown for so long and the last for ten times that, as a whole."""
     from keras.utils import array_to_img
 
-    pictures = [array_to_img(frame, scale=False) for frame in frames]
+    pictures = [array_to_img(frame, scale=False, data_format="channels_last") for frame in frames]
     durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]
     with whole_file(path) as temporary:
         pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)

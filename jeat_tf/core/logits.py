@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jeat_tf.core.checks import check_taken
+
 _ACTIVATIONS = {
     "softmax": "softmax",
     "sigmoid": "sigmoid",
@@ -43,12 +45,18 @@ def head_of(net: Any) -> Head:
 
 
 def check_head(net: Any, what: str = "net") -> None:
-    """Raises ValueError where a net ends in a softmax or a sigmoid, as far as its graph shows it.
+    """Raises ValueError where a net ends in a softmax or a sigmoid, or takes integers, as far as its graph shows it.
 
     Args:
       net: anything; a Keras net that is functional or Sequential is looked into.
       what: plural or singular noun for the message, e.g. "judge".
     """
+    for images in getattr(net, "inputs", None) or ():
+        if "int" in (dtype := str(images.dtype)):
+            raise ValueError(
+                f"expected a {what} of float images, received one of {dtype}, which rounds images in [0, 1]; "
+                'jt.as_logits(net, pixels="0..255") takes floats'
+            )
     head = head_of(net)
     if head.activation not in ("linear", "unknown"):
         raise ValueError(
@@ -122,6 +130,7 @@ def look_at_outputs(net: Any, images: Any, *, energies: bool = True, what: str =
       net: a Keras net, or any function of images, `training` and nothing else.
     """
     check_head(net, what)
+    check_taken(net, np.asarray(images))
     outputs = net(images, training=False)
     check_logits(outputs, energies=energies, what=what)
     return np.asarray(outputs)

@@ -11,6 +11,18 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 
+def check_scope(net: Any) -> None:
+    """Raises ValueError where a strategy is in scope and the weights of a net were made outside of it."""
+    if not tf.distribute.has_strategy():
+        return
+    extended = tf.distribute.get_strategy().extended
+    if not all(extended.variable_created_in_scope(weight.value) for weight in net.weights):
+        raise ValueError(
+            "expected a net that was built inside strategy.scope(), received one that was built outside; build the net "
+            "inside the scope"
+        )
+
+
 class Replica(NamedTuple):
     """One of the devices that work on a batch together.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from jeat_tf.core.checks import admit, admit_images, admit_labels
 from jeat_tf.core.energy import cross_entropy, energy
 from jeat_tf.core.logits import check_head, check_logits
-from jeat_tf.core.replicas import as_reduced, mean_over_replicas, rows_gatherer, this_replica
+from jeat_tf.core.replicas import as_reduced, check_scope, mean_over_replicas, rows_gatherer, this_replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
@@ -83,6 +83,7 @@ class EnergyClassifier(GatedModel):
         """
         image_shape, num_classes = shapes_of(net)
         check_head(net)
+        check_scope(net)
         super().__init__(name=f"{net.name}_classifier")
         self.net = net
         self.image_shape, self.num_classes = image_shape, num_classes

@@ -73,7 +73,19 @@ class GatedModel(keras.Model):
         refuse_weights("test_on_batch", kwargs)
         images, labels = self._entrance().batch((x, y))
         self._look(images)
+        self._look_at_scale(images, labels)
         return super().test_on_batch(images, labels, **kwargs)
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Not available.
+
+        Raises:
+          NotImplementedError: always, with what to export instead.
+        """
+        raise NotImplementedError(
+            "an EnergyClassifier holds functions and is not exported itself: export its net with "
+            "`model.net.export(path)`"
+        )
 
     def predict_on_batch(self, x: Any) -> Any:
         """Keras' `predict_on_batch`, of images that are checked as those of `fit`."""

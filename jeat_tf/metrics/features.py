@@ -75,8 +75,7 @@ class FeatureNet(NamedTuple):
         Raises:
           ValueError: no images, or images that the net does not take.
         """
-        if not len(images):
-            raise ValueError("expected at least 1 image, received none")
+        images = admit_images(images)
         features, probabilities = zip(*self.batches(images, batch_size), strict=True)
         return np.concatenate(features), np.concatenate(probabilities)
 
@@ -163,6 +162,11 @@ def classifier(net: keras.Model) -> FeatureNet:
     Raises:
       ValueError: no dense layer; and, on use, images of another shape than the net's, or outputs that are no logits.
     """
+    if not getattr(net, "inputs", None):
+        raise ValueError(
+            f"expected a judge whose graph shows its layers, received {net.name}, which is subclassed; make it a "
+            "functional or Sequential net"
+        )
     dense = [layer for layer in net.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"expected a judge that ends in a dense layer, received {net.name} without one")

@@ -8,7 +8,7 @@ import scipy.special
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import inference, marginal_energy
-from jeat_tf.core.checks import admit_images
+from jeat_tf.core.checks import admit_images, check_taken
 from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.core.types import Images, Seed
@@ -64,6 +64,7 @@ def ood_scores(net: Any, images: np.ndarray, *, batch_size: int = 256) -> dict[s
         raise ValueError(f"expected batch_size >= 1, received {batch_size}")
     images = admit_images(images)
     check_head(net)
+    check_taken(net, images)
     logits_fn = inference(net)
     energy_fn = marginal_energy(logits_fn)
 

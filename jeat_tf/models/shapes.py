@@ -16,6 +16,12 @@ def shapes_of(net: keras.Model) -> tuple[tuple[int, int, int], int]:
     shape, outputs = getattr(net, "input_shape", None), getattr(net, "output_shape", None)
     if shape is None or outputs is None:  # a subclassed net that has been called
         shape, outputs = _called_shapes(net)
+    if isinstance(outputs, dict) or not all(side is None or isinstance(side, int) for side in outputs):
+        named = ", ".join(map(str, outputs)) if isinstance(outputs, dict) else f"{len(outputs)} outputs"
+        raise ValueError(
+            f"expected a net with one output, logits [B, K], received {named}; choose one, e.g. "
+            f"jt.as_logits(net, output={(next(iter(outputs)) if isinstance(outputs, dict) else 0)!r})"
+        )
     if len(outputs) != 2:
         raise ValueError(f"expected a net with output [B, K], received output shape {outputs}")
     if outputs[-1] == 1:

@@ -75,7 +75,8 @@ class FeatureNet(NamedTuple):
         Raises:
           ValueError: no images, or images that the net does not take.
         """
-        images = admit_images(images)
+        if images is None or not len(images):
+            raise ValueError("expected at least 1 image, received none")
         features, probabilities = zip(*self.batches(images, batch_size), strict=True)
         return np.concatenate(features), np.concatenate(probabilities)
 

@@ -74,6 +74,11 @@ def energy_model(net: keras.Model) -> keras.Model:
     Raises:
       ValueError: the net has several inputs or outputs, its output is not [B, K], or it ends in a softmax or sigmoid.
     """
+    if not getattr(net, "inputs", None):
+        raise ValueError(
+            f"expected a functional or Sequential net, received {type(net).__name__}, which is subclassed: its graph "
+            "does not show its layers"
+        )
     if len(net.inputs) != 1 or len(net.outputs) != 1:
         raise ValueError(
             "expected a net with one input and one output (images -> logits), "

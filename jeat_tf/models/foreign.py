@@ -49,7 +49,8 @@ def as_logits(
     Args:
       net: a Keras net; a subclassed one must have been called once.
       pixels: the range the net was trained on, "0..1", "0..255" or "-1..1".
-      mean, std: normalisation after that, (x - mean) / std: numbers, or one for each channel.
+      mean: subtracted after that, a number or one for each channel; (x - mean) / std.
+      std: divided by after that, a number or one for each channel.
       head: how the net ends. "auto" looks at the graph. Where that shows nothing, it looks at outputs for random
         images. A head that cannot be rebuilt is taken off by a logarithm, which is exact until probabilities reach
         1e-37 (softmax) or 1 - 6e-8 (sigmoid).

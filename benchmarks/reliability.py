@@ -52,9 +52,9 @@ class Trials:
         write_json(str(self.path), self.all)
 
     def count(self, section: str, what: str) -> str:
-        """In words, as "7 of 9"."""
+        """In words, as "7 of 9"; as "0 of 0" where none was made."""
         trials = self.all.get(section, [])
-        return f"{sum(bool(trial[what]) for trial in trials)} of {len(trials)}" if trials else "not run:"
+        return f"{sum(bool(trial[what]) for trial in trials)} of {len(trials)}"
 
 
 def snapshot(folder: pathlib.Path, rng: random.Random) -> Trial:
@@ -136,7 +136,7 @@ def page(trials: Trials, asked: argparse.Namespace) -> str:
     kills = {verb: everything.get(f"kill {verb}", []) for verb in faults.VERBS}
     rows = [
         (
-            f"SIGKILL of `{verb}` at random times: {sum(trial['kills'] for trial in made)} kills",
+            f"SIGKILL of `{verb}` at random times ({sum(trial['kills'] for trial in made)})",
             trials.count(f"kill {verb}", "same") + " end bit for bit",
             f"{sum(trial['temporaries'] for trial in made)} temporary files left",
         )
@@ -152,7 +152,7 @@ def page(trials: Trials, asked: argparse.Namespace) -> str:
     ]
     for verb in ("train", "sample"):
         found = trials.count(f"together {verb}", "one")
-        rows.append((f"`{verb}` twice at once in a new folder, other seeds", f"{found}: one works, one is refused", ""))
+        rows.append((f"`{verb}` twice at once in a new folder", f"{found}: one works, one is refused", ""))
     rows.append(
         ("disk full in the middle of a file", trials.count("full", "kept") + ": old file whole, file named", "")
     )
@@ -160,7 +160,9 @@ def page(trials: Trials, asked: argparse.Namespace) -> str:
         section = f"full {verb}"
         then = trials.count(section, "same") + " end bit for bit once there is room"
         rows.append((f"disk full during `{verb}`", trials.count(section, "stated") + " end in a sentence", then))
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows if not row[1].startswith("0 of 0"))
+    left = ", ".join(name for name, *rest in rows if rest[0].startswith("0 of 0"))
+    left = f"\n\nNot run at this scale: {left}." if left else ""
     return f"""# Reliability
 
 This page is written by `make reliability TRIALS={asked.trials} FILES={asked.files}`.
@@ -177,7 +179,7 @@ verdicts, images and pictures with those of undisturbed work.
 |---|---|---|
 {table}
 
-A full disk is imitated by a limit on the size of files, drawn at random.
+A full disk is imitated by a limit on the size of files, drawn at random.{left}
 
 ## Malformed inputs
 
@@ -207,7 +209,7 @@ guard's events sets the file aside and warns.
 def scale(asked: argparse.Namespace) -> str:
     if asked.trials >= 100 and asked.files >= 10_000:
         return "It is at full scale."
-    return "It is at a **moderate scale**; the full one is `TRIALS=100 FILES=10000`."
+    return "It is at a **small scale**; the full one is `TRIALS=100 FILES=10000`."
 
 
 def processor() -> str:
@@ -256,10 +258,14 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=pathlib.Path, default=faults.ROOT / "runs" / "reliability")
+    parser.add_argument("--page", action="store_true", help="write the page of what is in --work, and stop")
     asked = parser.parse_args()
     work = asked.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     trials = Trials(work / "trials.json", asked.seed)
+    if asked.page:
+        write_text(str(PAGE), page(trials, asked))
+        return
     for name, make in sections(trials, work / "alone", asked.trials, asked.files).items():
         begun = time.monotonic()
         make()

@@ -15,10 +15,15 @@ from jeat_tf.core.flat import replace
 from jeat_tf.core.replicas import Replica
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.methods.classifier import EnergyClassifier
+from jeat_tf.methods.recipes.der import DER
+from jeat_tf.methods.recipes.pgd_at import PGDAT
+from jeat_tf.methods.recipes.pre_jeat import PreJEAT
+from jeat_tf.methods.recipes.trades import TRADES
+from jeat_tf.methods.recipes.weat import WEAT
 from jeat_tf.train.devices import strategy_of
 from jeat_tf.train.run import train
 from tests.conftest import tiny_cnn
-from tests.test_methods import LABELS, METHODS, UPDATES, X
+from tests.test_methods import LABELS, METHODS, UPDATES, X, attack
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,27 @@ def test_two_replicas_of_half_a_batch_step_as_one_of_a_batch(update, bounds, str
     alone = one_step(classifier("standard", update, optimizer()))
     with strategy.scope():
         model = classifier("standard", update, optimizer())
+    for one, other in zip(one_step(model), alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+CERTAIN = {
+    "pgd_at": PGDAT(attack(start="image")),
+    "trades": TRADES(attack(start="image")),
+    "weat": WEAT(attack(start="image")),
+    "pre_jeat": PreJEAT(attack(start="image")),
+    "der": DER(attack(start="image")),
+}
+"""Methods that draw nothing: two replicas see what one sees, and not only what two alone would."""
+
+
+@pytest.mark.parametrize("update", [name for name in UPDATES if name != "free"])
+@pytest.mark.parametrize("method", list(CERTAIN))
+def test_two_replicas_step_as_one_by_every_method_that_draws_nothing(method, update, strategy, monkeypatch):
+    monkeypatch.setitem(METHODS, method, CERTAIN[method])
+    alone = one_step(classifier(method, update, keras.optimizers.SGD(1.0)))
+    with strategy.scope():
+        model = classifier(method, update, keras.optimizers.SGD(1.0))
     for one, other in zip(one_step(model), alone, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 

@@ -128,7 +128,8 @@ def _one_output(net: keras.Model, output: str | int | None, changes: list[str]) 
     outputs = net.output if len(net.outputs) > 1 and isinstance(net.output, dict) else None
     outputs = outputs or dict(zip(_names(net), net.outputs, strict=True))
     if output is None:
-        raise ValueError(f"expected a net with one output, received {', '.join(outputs)}; choose one by output=...")
+        named = ", ".join(sorted(outputs))
+        raise ValueError(f"expected a net with one output, received {named}; choose one by output=...")
     names = list(outputs)
     place = int(output) if str(output).lstrip("-").isdigit() and output not in names else None
     if place is not None and -len(names) <= place < len(names):

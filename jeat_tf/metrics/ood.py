@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import inference, marginal_energy
 from jeat_tf.core.checks import admit_images, check_taken
-from jeat_tf.core.logits import check_head, check_logits
+from jeat_tf.core.logits import check_head, check_logits, check_output
 from jeat_tf.core.loops import input_gradient
 from jeat_tf.core.types import Images, Seed
 
@@ -66,6 +66,7 @@ def ood_scores(net: Any, images: np.ndarray, *, batch_size: int = 256) -> dict[s
     check_head(net)
     check_taken(net, images)
     logits_fn = inference(net)
+    check_output(logits_fn(images[:1]), least=1)
     energy_fn = marginal_energy(logits_fn)
 
     def look(x: Images) -> tuple[tf.Tensor, tf.Tensor]:

@@ -70,10 +70,10 @@ def test_a_guard_goes_back_on_the_alarm_and_not_on_a_healthy_share():
     guard = Guard()
     guard.set_model(model)
     guard.on_train_begin()
-    guard.on_train_batch_end(0, {"latest_overfitting": 0.19})
+    guard.on_train_batch_end(0, {"latest_overfitting": 0.16})
     assert not guard.events
-    guard.on_train_batch_end(0, {"latest_overfitting": 0.21})
-    assert "overfitting is 0.21, beyond the limit of 0.2" in guard.events[0].reason
+    guard.on_train_batch_end(0, {"latest_overfitting": 0.18})
+    assert "overfitting is 0.18, beyond the limit of 0.17" in guard.events[0].reason
 
 
 def test_a_run_logs_the_share_and_can_be_followed_by_it(tmp_path):

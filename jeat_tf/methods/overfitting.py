@@ -11,14 +11,14 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Attack, Perturb
 from jeat_tf.methods.inner import attacked
 
-LIMIT = 0.8
+LIMIT = 0.83  # of 16x16 digits: healthy runs stay above 0.86 (benchmarks/overfitting.py)
 
 
 class OverfittingAlarm(keras.callbacks.Callback):
     """Follows how much of a strong attack's change of energy the training attack makes.
 
     Single-step adversarial training can lose its robustness within an epoch: the net learns to resist the one step, and
-    attacks of several steps break it. Their energies part before the accuracy falls. With the mean change
+    attacks of several steps break it. Their energies part, often before the accuracy falls. With the mean change
     D(x') = E(x', y) - E(x, y) over fixed images, the share is D(x_adv) / D(x_pgd). It is near 1 in healthy training,
     and falls towards 0 and below when the net overfits. An alarm is a share below `limit`. While D(x_pgd) is below half
     a nat, as in the first steps, the share says nothing and is 1. That the change of energy diverges is from Mirza et
@@ -82,7 +82,7 @@ class OverfittingAlarm(keras.callbacks.Callback):
             self.alarm_step = step
             print(
                 f"\noverfitting: at step {step} the training attack makes {share:.0%} of the change of energy that a "
-                "stronger one makes; robust accuracy is about to fall",
+                "stronger one makes; robust accuracy may be about to fall",
                 flush=True,
             )
 

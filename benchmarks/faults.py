@@ -212,11 +212,10 @@ def together(verb: str, work: pathlib.Path, folder: pathlib.Path) -> dict[str, A
         return {"one": False, "codes": codes, "errors": errors}
     seed = codes.index(0)
     if verb == "train":
-        config, result = (json.loads((folder / name).read_text()) for name in ("config.json", "train.json"))
-        seeds = {config["run"]["seed"] if "run" in config else config["seed"], result["seed"]}
+        result = json.loads((folder / "train.json").read_text())
+        seeds = {read_settings(TrainConfig, str(folder / "config.json")).run.seed, result["seed"]}
     else:
-        drawn, about = (json.loads((folder / name).read_text()) for name in ("identity.json", "samples.json"))
-        seeds = {drawn["seed"], about["protocol"]["seed"]}
+        seeds = {json.loads((folder / "identity.json").read_text())["seed"]}
     return {"one": seeds == {seed} and "in use by" in errors[1 - seed]}
 
 

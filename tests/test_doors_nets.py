@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 import jeat_tf as jt
-from jeat_tf.attacks import ensemble
+from jeat_tf.attacks import ensemble, plans
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.orders import by_malt
 from jeat_tf.attacks.search import Found
 from jeat_tf.core.checks import admit
 from jeat_tf.core.energy import energy_model
@@ -429,8 +430,8 @@ def test_every_gradient_of_autoattack_is_counted(classes, ranked):
     net = tiny_cnn(num_classes=classes)
     x = X[:3]
     y = np.argmax(net(x), -1)
-    search = ensemble.Run("none", _standing, jt.Linf(1e-4), passes=0, target=0)
-    plan = ensemble.Plan((search, search._replace(target=1)), ensemble.by_malt)
+    search = plans.Run("none", _standing, jt.Linf(1e-4), passes=0, target=0)
+    plan = plans.Plan((search, search._replace(target=1)), by_malt)
     oracle = Oracle(lambda z: net(spy(z), training=False))
     logits = ensemble.clean_logits(oracle, x, y, 3)
     standing = ensemble.Standing(np.ones(3, bool))

@@ -12,19 +12,15 @@ from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.ensemble import (
     MISCLASSIFIED,
     STANDING,
-    Plan,
-    Run,
     Standing,
     autoattack,
-    autoattack_plan,
-    by_logit,
-    by_malt,
     clean_logits,
-    fitting,
     run_in_order,
 )
 from jeat_tf.attacks.named import named
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.orders import by_logit, by_malt
+from jeat_tf.attacks.plans import Plan, Run, autoattack_plan, fitting
 from jeat_tf.attacks.search import Found
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search

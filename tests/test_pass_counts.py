@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 
 import jeat_tf as jt
-from jeat_tf.attacks import carlini_wagner, ensemble, losses
+from jeat_tf.attacks import carlini_wagner, losses, plans
 from jeat_tf.attacks.apgd import apgd
 from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.named import Named
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.orders import by_logit, by_malt
 from jeat_tf.attacks.square import square
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from tests.conftest import tiny_cnn
@@ -77,11 +78,11 @@ def test_every_pass_is_counted(name, ball, samples):
     if "cw" not in name:
         search = functools.partial(search, ball=ball)
     target = 0 if name.endswith("-t") else None
-    run = ensemble.Run(name, search, ball, passes=0, target=target, bounded=not name.startswith(("fab", "cw")))
-    order = ensemble.by_malt if name == "apgd-t" else ensemble.by_logit
+    run = plans.Run(name, search, ball, passes=0, target=target, bounded=not name.startswith(("fab", "cw")))
+    order = by_malt if name == "apgd-t" else by_logit
     net = tiny_cnn(num_classes=5)
     counted = Counted(net)
-    attack = Named(name, ball, ensemble.Plan((run,), order), "")
+    attack = Named(name, ball, plans.Plan((run,), order), "")
     found = attack.robustness(Oracle(counted, samples=samples), X, np.argmax(net(X), -1))
     assert found.correct.all()
     assert found.passes == counted.passes

@@ -174,7 +174,10 @@ def test_what_is_out_of_bounds_is_named_with_what_was_expected_and_received(make
         ({"chain": "langevin"}, 'unknown chain "langevin"; expected one of sgld'),
         ({"beta": 3.0, "method": "jem"}, "--beta=3.0 .*--method=jem; only der, trades and weat use it"),
         ({"method": "jem", "start_rank": 3}, "--chain_start=uniform; only class_gaussian and mixture use it"),
-        ({"attack": "fgsm_beside_noise", "attack_steps": 3}, "--attack=fgsm_beside_noise; only pgd, fgsm and msd use it"),
+        (
+            {"attack": "fgsm_beside_noise", "attack_steps": 3},
+            "--attack=fgsm_beside_noise; only pgd, fgsm and msd use it",
+        ),
     ],
 )
 def test_words_and_settings_without_effect_are_named_with_their_neighbours(settings, message):

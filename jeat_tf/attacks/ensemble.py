@@ -1,20 +1,15 @@
-"""Attacks in order, each on the images that still stand, and the lists that AutoAttack is made of."""
+"""Attacks in order, each on the images that still stand."""
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.attacks import losses
-from jeat_tf.attacks.apgd import apgd
-from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.misfits import warn_of_misfits, warn_of_precision
 from jeat_tf.attacks.oracle import Oracle
-from jeat_tf.attacks.orders import Order, by_logit, by_malt
-from jeat_tf.attacks.search import Search, predictions
-from jeat_tf.attacks.square import fits, square, too_small
+from jeat_tf.attacks.plans import Plan, Run, autoattack_plan, fitting
+from jeat_tf.attacks.search import predictions
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import admit, admit_images, check_labels, check_taken
 from jeat_tf.core.logits import check_head
@@ -23,42 +18,7 @@ from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke an image
 TOLERANCE = 1e-6  # rounding of x + epsilon in float32; a share of epsilon where that is above 1
-_TARGETS = 9  # classes that targeted attacks try, as published
-_L1_TARGETS = 5  # of APGD-T in l1, as published
-_RESTARTS = 5  # of AutoAttack's version "plus"
-_NEAR = 1.1  # radii, in which the fast version gives an image everything that the standard one has
 EOT_SAMPLES = 20  # of AutoAttack's version "rand"
-
-
-class Run(NamedTuple):
-    """One search among several.
-
-    Attributes:
-      name: what a report calls it; several runs may share a name.
-      search: the search.
-      ball: where a success counts.
-      passes: about how many forward passes it costs an image that stands, a gradient counted as two; for progress.
-      target: rank of the class that is pulled to among those other than the label, from 0; None: untargeted.
-      bounded: the search keeps to the ball, and leaving it is an error. False for searches of the least distance, whose
-        successes count when they lie inside.
-      within: only images go through it of which an earlier search of the least distance found an adversarial image
-        within so many radii; None: all that stand.
-    """
-
-    name: str
-    search: Search
-    ball: Ball
-    passes: int
-    target: int | None = None
-    bounded: bool = True
-    within: float | None = None
-
-
-class Plan(NamedTuple):
-    """Runs in order, and the order of their targets."""
-
-    runs: tuple[Run, ...]
-    order: Order
 
 
 class Standing:
@@ -179,55 +139,10 @@ def joined(parts: Sequence[Standing]) -> Standing:
     return whole
 
 
-def fitting(plan: Plan, image_shape: tuple[int, ...]) -> Plan:
-    """The plan for images (H, W, C): the fast version goes without Square where images are too small for it.
-
-    Raises:
-      ValueError: before the first run, where a later one cannot attack such images.
-    """
-    small = [run.name == "square" and not fits(run.ball, image_shape) for run in plan.runs]
-    for run, is_small in zip(plan.runs, small, strict=True):
-        if is_small and run.within is None:
-            raise ValueError(too_small(run.ball, image_shape))
-    return plan._replace(runs=tuple(run for run, is_small in zip(plan.runs, small, strict=True) if not is_small))
-
-
 def names_of(standing: Standing, plan: Plan) -> np.ndarray:
     """str[N], the name of the run that broke each image; "clean" where misclassified, "" where it stands."""
     names = np.array([*(run.name for run in plan.runs), "clean", ""])
     return names[standing.broken_by]  # -2 and -1 count from the end
-
-
-def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
-    """The runs of a version of AutoAttack, or of a list of attacks by name.
-
-    Raises:
-      ValueError: an unknown version or attack.
-    """
-    if isinstance(attacks, str):
-        if attacks not in VERSIONS:
-            raise ValueError(f'unknown version "{attacks}" of AutoAttack; expected one of {", ".join(VERSIONS)}')
-        names, order = VERSIONS[attacks], by_malt if attacks == "fast" else by_logit
-        if ball.norm == "l1" and attacks in ("standard", "fast"):
-            names = ("apgd-ce",) * (_RESTARTS - 1) + names
-    else:
-        names, order = tuple(attacks), by_logit
-    runs: list[Run] = []
-    for i, name in enumerate(names):
-        if name not in ATTACKS:
-            raise ValueError(f'unknown attack "{name}"; expected one of {", ".join(ATTACKS)}')
-        runs.extend(ATTACKS[name](ball, name in names[:i]))
-    return Plan(tuple(runs) + (_near_the_boundary(ball) if attacks == "fast" else ()), order)
-
-
-def _near_the_boundary(ball: Ball) -> tuple[Run, ...]:
-    """FAB-T to the first target, then FAB-T to the others and Square on images with a success within 1.1 radii.
-
-    On a net whose gradients help little, these are the images that APGD alone leaves standing: benchmarks/README.md.
-    """
-    first, *others = _fab_t_runs(ball, False)
-    more = [*others, *_square_runs(ball, False)]
-    return first, *(run._replace(within=_NEAR, passes=run.passes // 10) for run in more)
 
 
 def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) -> np.ndarray:
@@ -329,55 +244,3 @@ def _check_place(run: Run, x_adv: np.ndarray, distance: np.ndarray) -> None:
             f"{run.name} left its {run.ball.norm} ball of {run.ball.epsilon:g} by {far:g} or the pixel range [0, 1] "
             f"by {outside:g}"
         )
-
-
-def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:
-    del restart  # a run's start depends on its place in the plan
-    return [Run(name, functools.partial(apgd, ball=ball, loss=loss), ball, passes=202)]
-
-
-def _apgd_t_runs(ball: Ball, restart: bool) -> list[Run]:
-    del restart
-    search = functools.partial(apgd, ball=ball, loss=losses.targeted_dlr)
-    targets = _L1_TARGETS if ball.norm == "l1" else _TARGETS
-    return [Run("apgd-t", search, ball, passes=203, target=rank) for rank in range(targets)]
-
-
-def _fab_runs(ball: Ball, restart: bool) -> list[Run]:
-    return [Run("fab", functools.partial(fab, ball=ball, random_start=restart), ball, passes=1900, bounded=False)]
-
-
-def _fab_t_runs(ball: Ball, restart: bool) -> list[Run]:
-    search = functools.partial(fab, ball=ball, random_start=restart)
-    return [Run("fab-t", search, ball, passes=300, target=rank, bounded=False) for rank in range(_TARGETS)]
-
-
-def _square_runs(ball: Ball, restart: bool) -> list[Run]:
-    del restart
-    return [Run("square", functools.partial(square, ball=ball), ball, passes=5001)]
-
-
-ATTACKS: dict[str, Callable[[Ball, bool], list[Run]]] = {
-    "apgd-ce": functools.partial(_apgd_runs, "apgd-ce", losses.cross_entropy),
-    "apgd-dlr": functools.partial(_apgd_runs, "apgd-dlr", losses.dlr),
-    "apgd-t": _apgd_t_runs,
-    "fab": _fab_runs,
-    "fab-t": _fab_t_runs,
-    "square": _square_runs,
-}
-"""(ball, whether the list had the attack before) -> runs."""
-
-VERSIONS: dict[str, tuple[str, ...]] = {
-    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
-    "plus": (
-        *("apgd-ce",) * _RESTARTS,
-        *("apgd-dlr",) * _RESTARTS,
-        *("fab",) * _RESTARTS,
-        "square",
-        "apgd-t",
-        "fab-t",
-    ),
-    "rand": ("apgd-ce", "apgd-dlr"),
-    "fast": ("apgd-ce", "apgd-t"),
-}
-"""AutoAttack's versions as published, and "fast"."""

@@ -9,25 +9,13 @@ import keras
 
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
-from jeat_tf.attacks.ensemble import (
-    ATTACKS,
-    EOT_SAMPLES,
-    STANDING,
-    VERSIONS,
-    Plan,
-    Run,
-    Standing,
-    autoattack_plan,
-    by_logit,
-    clean_logits,
-    fitting,
-    names_of,
-    run_in_order,
-)
+from jeat_tf.attacks.ensemble import EOT_SAMPLES, STANDING, Standing, clean_logits, names_of, run_in_order
 from jeat_tf.attacks.evaluation import NAMES, Robustness
 from jeat_tf.attacks.fab import fab
 from jeat_tf.attacks.misfits import warn_of_misfits, warn_of_precision
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.orders import by_logit
+from jeat_tf.attacks.plans import ATTACKS, VERSIONS, Plan, Run, autoattack_plan, fitting
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference

@@ -5,10 +5,10 @@ from typing import Any
 
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.apgd import apgd
-from jeat_tf.attacks.ensemble import Plan, Run
 from jeat_tf.attacks.named import Named
 from jeat_tf.attacks.oracle import LogitsLoss
 from jeat_tf.attacks.orders import Order, by_class, shuffled
+from jeat_tf.attacks.plans import Plan, Run
 from jeat_tf.attacks.steps import pgd_search
 
 TARGETS = {

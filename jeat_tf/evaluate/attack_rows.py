@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from jeat_tf.attacks.ensemble import STANDING, Plan, Standing, fitting, joined, names_of, run_in_order
+from jeat_tf.attacks.ensemble import STANDING, Standing, joined, names_of, run_in_order
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.plans import Plan, fitting
 from jeat_tf.attacks.search import predictions
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.balls import Ball, epsilon_text

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
-from jeat_tf.attacks.ensemble import clean_logits, fitting
+from jeat_tf.attacks.ensemble import clean_logits
 from jeat_tf.attacks.misfits import misfits
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.plans import fitting
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.targeted import toward
 from jeat_tf.config.evaluate import EvaluateConfig

@@ -174,7 +174,7 @@ def test_all_devices_without_a_gpu_are_one():
 def test_a_command_line_divides_its_processor():
     """In a process of its own: what a command line does first must not start TensorFlow."""
     words = (
-        "from jeat_tf.config.cli import _load_quietly; _load_quietly()\n"
+        "from jeat_tf.config.cli import load_quietly; load_quietly()\n"
         "from jeat_tf.config.flags import parsed; from jeat_tf.config.train import TrainConfig\n"
         "from jeat_tf.train.devices import strategy_of\n"
         "print(strategy_of(parsed(TrainConfig, '--devices=2')).num_replicas_in_sync)"

@@ -125,7 +125,7 @@ def test_gradients_reach_the_images_of_a_net_of_bytes():
 
 def test_an_output_is_chosen_by_name_or_place():
     net = energy_model(body())
-    with pytest.raises(ValueError, match="logits, energy, joint_energy; choose one"):
+    with pytest.raises(ValueError, match="energy, joint_energy, logits; choose one"):
         jt.as_logits(net)
     for output in ("logits", 0, "0"):
         made, changes = adapted(net, output=output)

@@ -223,7 +223,7 @@ def writable_folder(path: str, flag: str) -> str:
 def check_exists(flag: str, path: str) -> None:
     """Raises ValueError where a flag names a path at which nothing is; an empty path is no name."""
     if path and not os.path.exists(path):
-        raise ValueError(f"expected a file in --{flag}, received {path}, where there is none")
+        raise ValueError(f"expected a file in --{flag}, received {path}, where nothing is")
 
 
 def sha256(path: str) -> str:

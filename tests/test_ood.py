@@ -45,8 +45,8 @@ class TestScores:
             return tf.reshape(x, [-1, 64])
 
         ood_scores(net, X, batch_size=4)
-        # Twice in the one trace: for the gradient and for the logits.
-        assert [list(shape) for shape in traces] == [[None, 8, 8, 1]] * 2
+        # One image shows that they are logits; then twice in the one trace, for the gradient and for the logits.
+        assert [list(shape) for shape in traces] == [[1, 8, 8, 1], *[[None, 8, 8, 1]] * 2]
 
     def test_confidences_near_one_are_not_ties(self):
         logits = tf.constant([[20.0, 0.0], [25.0, 0.0]])

@@ -73,8 +73,12 @@ def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> 
     chosen = cell.chosen
     if (attacks := stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))) is not None:
         cell.numbers.update({row.attack: row.accuracy for row in attacks.results if row.attack in ACCURACY})
-        cell.protocol["accuracy"] = _words(vars(attacks), "dataset", "images", "data_sha256", "norm") + "; ".join(
-            f"{row.attack} {row.epsilon} {row.protocol}" for row in attacks.results
+        cell.protocol["accuracy"] = (
+            _words(vars(attacks), "dataset", "images", "data_sha256", "norm")
+            + ": "
+            + "; ".join(
+                f"{row.attack} {row.epsilon} {row.protocol}" for row in attacks.results if row.attack in ACCURACY
+            )
         )
         cell.made["accuracy"] = _made(attacks.date, attacks.provenance)
     for rule in RULES:

@@ -66,7 +66,12 @@ def mean_step(method, update, monkeypatch):
     return [w.numpy() - g.numpy() / 2 for w, g in zip(model.net.trainable_variables, sums, strict=True)]
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+def some(names, quick):
+    """The names, all but the quick ones marked slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("method", some(METHODS, quick=("standard", "jem", "jeat", "dat")))
 def test_a_step_is_the_mean_of_the_replicas_steps(method, strategy, monkeypatch):
     with strategy.scope():
         model = classifier(method, "descend", keras.optimizers.SGD(1.0))
@@ -101,7 +106,7 @@ CERTAIN = {
 
 
 @pytest.mark.parametrize("update", [name for name in UPDATES if name != "free"])
-@pytest.mark.parametrize("method", list(CERTAIN))
+@pytest.mark.parametrize("method", some(CERTAIN, quick=("pgd_at",)))
 def test_two_replicas_step_as_one_by_every_method_that_draws_nothing(method, update, strategy, monkeypatch):
     monkeypatch.setitem(METHODS, method, CERTAIN[method])
     alone = one_step(classifier(method, update, keras.optimizers.SGD(1.0)))

@@ -148,6 +148,7 @@ class TestResume:
         assert not (tmp_path / "results.json").exists()
         assert list((tmp_path / "state").glob("[!.]*.npz"))
 
+    @pytest.mark.slow
     def test_a_foreign_or_broken_state_is_refused(self, run, tmp_path, monkeypatch):
         monkeypatch.setattr(stored_standing.StoredStanding, "finish", lambda *_: (_ for _ in ()).throw(OSError("full")))
         monkeypatch.setattr(stored_standing, "_SAVE_EVERY", 0.0)

@@ -84,7 +84,7 @@ def test_least_distances_are_a_curve_a_figure_and_part_of_the_worst_case(run, tm
     assert (tmp_path / "distances_linf.png").exists()
 
 
-@pytest.mark.parametrize("ball", [jt.Linf(0.1), jt.L2(0.5), jt.L1(2.0)])
+@pytest.mark.parametrize("ball", [jt.Linf(0.1), jt.L2(0.5), pytest.param(jt.L1(2.0), marks=pytest.mark.slow)])
 def test_fab_min_is_no_further_than_fab_toward_a_target(ball, trained_net, digit_arrays):
     x, labels = digit_arrays[0][:6], digit_arrays[1][:6]
     nearest = named("fab_min", ball)

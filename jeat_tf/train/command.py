@@ -25,6 +25,7 @@ def main(config: TrainConfig) -> None:
 
 
 def print_plan(config: TrainConfig) -> None:
+    """Prints what the run would cost, as comments of a flagfile."""
     found = plan(config)
     passes = dataclasses.asdict(found.passes_per_step)
     shown = {

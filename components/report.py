@@ -77,4 +77,4 @@ def _draw(settings: str, models: dict[str, str], examples: str, folder: str) -> 
     given = ",".join(f"{name}={path}" for name, path in first.items())
     config = by_json(DrawConfig, settings)
     draw(replace(config, dataset=os.path.join(examples, "tfds"), data_dir="", models=given, output_dir=folder))
-    return read_drawings(os.path.join(folder, "figures.json"))
+    return read_drawings(folder)

@@ -15,10 +15,12 @@ from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.energy import energy
 from jeat_tf.core.flat import replace
+from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.run import draw
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.runs.drawings import Drawings
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.sample.run import sample
 from jeat_tf.samplers.values import SGLD
@@ -83,24 +85,24 @@ def test_every_figure_is_drawn_with_its_numbers_beside_it(drawn):
     report, folder = drawn
     of_each = {f"{kind}_{name}" for kind in ("equations", "neighbours") for name in ("full", "robust")}
     stored = {"energy_changes", "training_curves", "robustness_fgsm"}
-    assert set(report["figures"]) == COMMON | of_each | stored
-    assert report["not_drawn"] == {}
-    files = {f"{name}.{suffix}" for name in report["figures"] for suffix in ("png", "npz")}
+    assert set(report.figures) == COMMON | of_each | stored
+    assert report.not_drawn == {}
+    files = {f"{name}.{suffix}" for name in report.figures for suffix in ("png", "npz")}
     assert set(os.listdir(folder)) == files | {"figures.json", ".jeat_tf.lock"}
 
 
 def test_the_record_says_what_is_shown_and_of_which_weights(drawn, full, run):
     report, folder = drawn
-    assert json.loads((folder / "figures.json").read_text()) == json.loads(json.dumps(report))
+    assert read_record(Drawings, f"{folder}/figures.json") == report
     digests = {"full": weights_sha256(load_net(full)), "robust": weights_sha256(load_net(run))}
-    for record in report["figures"].values():
-        assert {name: model["weights_sha256"] for name, model in record["models"].items()}.items() <= digests.items()
-        assert record["shows"]
-        assert record["seed"] == 0
-        assert record["provenance"]["tensorflow"] == tf.__version__
-    assert set(report["figures"]["contours_joint_energy"]["models"]) == {"full", "robust"}
-    assert set(report["figures"]["energy_changes"]["models"]) == {"full"}
-    assert report["figures"]["gradients_uniform"]["settings"]["chain"] == repr(SGLD(3))
+    for record in report.figures.values():
+        assert {name: model.weights_sha256 for name, model in record.models.items()}.items() <= digests.items()
+        assert record.shows
+        assert record.seed == 0
+        assert record.provenance.tensorflow == tf.__version__
+    assert set(report.figures["contours_joint_energy"].models) == {"full", "robust"}
+    assert set(report.figures["energy_changes"].models) == {"full"}
+    assert report.figures["gradients_uniform"].settings["chain"] == repr(SGLD(3))
 
 
 def test_contours_are_around_the_image_asked_for(drawn, run, digits):
@@ -118,7 +120,7 @@ def test_grids_and_neighbours_show_the_stored_samples_of_a_run(drawn, full):
     for row, k in enumerate((3, 0)):
         np.testing.assert_array_equal(grids["images"][0, row], shard.images[shard.labels == k][:2])
     np.testing.assert_array_equal(numbers(folder, "neighbours_full")["images"], grids["images"][0, :, 0])
-    protocols = report["figures"]["grids"]["settings"]["generated"]
+    protocols = report.figures["grids"].settings["generated"]
     assert protocols["full"]["source"] == "stored samples"
     assert protocols["full"]["steps"] == 2
     assert protocols["robust"]["source"] == "fresh chains"
@@ -133,7 +135,7 @@ def test_samples_that_are_another_nets_or_too_few_are_not_shown(full, run, tmp_p
     if not settings:
         shutil.copy(f"{run}/net.keras", copied / "net.keras")
     report = one(f"copied={copied}", tmp_path / "figures", "grids", **settings)
-    protocol = report["figures"]["grids"]["settings"]["generated"]["copied"]
+    protocol = report.figures["grids"].settings["generated"]["copied"]
     assert protocol["source"] == "fresh chains"
     assert reason in protocol["instead_of_stored_samples"]
 
@@ -152,12 +154,20 @@ def test_figures_are_functions_of_the_seed_and_earlier_ones_stay_recorded(drawn,
     models = f"full={full},robust={run}"
     copied = shutil.copytree(folder, tmp_path / "copied")
     again = one(models, copied, "contours", seed=1)
-    assert set(again["figures"]) == set(report["figures"])
-    assert [again["figures"][name]["seed"] for name in ("contours_joint_energy", "grids")] == [1, 0]
+    assert set(again.figures) == set(report.figures)
+    assert [again.figures[name].seed for name in ("contours_joint_energy", "grids")] == [1, 0]
     before, other = (numbers(path, "contours_joint_energy") for path in (folder, copied))
     assert np.any(before["directions"] != other["directions"])
     one(models, copied, "contours", seed=0)
     np.testing.assert_array_equal(numbers(copied, "contours_joint_energy")["directions"], before["directions"])
+
+
+def test_a_record_of_earlier_versions_is_refused_and_kept(drawn, run, tmp_path):
+    copied = shutil.copytree(drawn[1], tmp_path / "copied")
+    (copied / "figures.json").write_text('{"figures": {}, "not_drawn": {}}')
+    with pytest.raises(ValueError, match="a file without schema.*after removing that file, or choose another"):
+        one(f"robust={run}", copied, "contours")
+    assert (copied / "figures.json").read_text() == '{"figures": {}, "not_drawn": {}}'
 
 
 @pytest.mark.slow
@@ -165,10 +175,10 @@ def test_what_cannot_be_drawn_is_named_unless_it_is_asked_for(net_file, tmp_path
     report = one(net_file, tmp_path, "", dataset="digits", split="holdout")
     name = os.path.basename(os.path.dirname(net_file))
     expected = COMMON - {"contours_joint_energy", "contours_marginal_energy"}
-    assert set(report["figures"]) == expected | {f"equations_{name}", f"neighbours_{name}"}
-    assert "--energy_changes_every" in report["not_drawn"]["changes"]
-    assert "history.json" in report["not_drawn"]["curves"]
-    assert 'no split "holdout"' in report["not_drawn"]["contours"]
+    assert set(report.figures) == expected | {f"equations_{name}", f"neighbours_{name}"}
+    assert "--energy_changes_every" in report.not_drawn["changes"]
+    assert "history.json" in report.not_drawn["curves"]
+    assert 'no split "holdout"' in report.not_drawn["contours"]
     for kind in ("changes", "curves", "contours"):
         with pytest.raises(ValueError, match="no run has|no image to draw around"):
             one(net_file, tmp_path, f"{kind},gradients", dataset="digits", split="holdout")

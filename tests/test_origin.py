@@ -96,8 +96,8 @@ def test_samples_know_how_their_net_was_used(plain, foreign, tmp_path):
 def test_figures_say_it(foreign, tmp_path):
     settings = {"models": foreign, "dataset": "digits", "figures": "contours", "points": 3, "output": "scores"}
     report = draw(replace(DrawConfig(), output_dir=str(tmp_path), **settings, **FLAGS))
-    record = report["figures"]["contours_joint_energy"]
-    assert [len(net["changes"]) for net in record["models"].values()] == [3]
+    record = report.figures["contours_joint_energy"]
+    assert [len(net.changes) for net in record.models.values()] == [3]
 
 
 @pytest.mark.parametrize(

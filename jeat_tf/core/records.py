@@ -1,8 +1,8 @@
 """Records: what a verb leaves on disk, as frozen dataclasses with a version, with one way to write and to read them.
 
 A record is a file of its own; what it holds may be other frozen dataclasses, NamedTuples, tuples, dicts with texts as
-keys, numbers and texts. To add a field, write it into the class with a default. To remove, rename or redefine one,
-raise the class's `SCHEMA` as well: a file of another schema is refused, not misread.
+keys, numbers and texts; a part of type `Any` is plain JSON. To add a field, write it into the class with a default. To
+remove, rename or redefine one, raise the class's `SCHEMA` as well: a file of another schema is refused, not misread.
 """
 
 import dataclasses
@@ -116,6 +116,8 @@ def typed(kind: type[T], values: Any, name: str = "") -> T:
 
 
 def _typed(kind: Any, values: Any, name: str) -> Any:
+    if kind is Any:
+        return values
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return _of_union(typing.get_args(kind), values, name)
     if typing.get_origin(kind) is Literal:

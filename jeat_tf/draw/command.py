@@ -8,18 +8,15 @@ from jeat_tf.draw.run import draw, kinds
 
 def main(config: DrawConfig) -> None:
     """Draws the figures, and says what was written."""
-    report = draw(config)
+    drawings = draw(config)
     changes = {
-        change
-        for record in report["figures"].values()
-        for net in record["models"].values()
-        for change in net.get("changes", ())
+        change for figure in drawings.figures.values() for net in figure.models.values() for change in net.changes
     }
     for change in sorted(changes):
         print(f"nets: {change}")
-    for name, record in report["figures"].items():
-        if record["kind"] in kinds(config):
-            print(f"{name}: {record['shows']}; {', '.join(record['models'])}")
-    for kind, reason in report["not_drawn"].items():
+    for name, figure in drawings.figures.items():
+        if figure.kind in kinds(config):
+            print(f"{name}: {figure.shows}; {', '.join(figure.models)}")
+    for kind, reason in drawings.not_drawn.items():
         print(f"not drawn: {kind}: {reason}")
     print(f"written: {os.path.join(config.output_dir, '*.png')}, *.npz, figures.json")

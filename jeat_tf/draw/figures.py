@@ -99,7 +99,7 @@ def _robustness(scene: Scene, results: dict[str, AttackResults]) -> Iterator[Dra
         counts: dict[str, np.ndarray] = {}
         alike: dict[str, dict[str, Any]] = {}
         for name, found in results.items():
-            if found.weights_sha256 != scene.identities[name]["weights_sha256"]:
+            if found.weights_sha256 != scene.identities[name].weights_sha256:
                 continue  # of a net that was trained further, or anew
             if "," in found.norm:
                 continue  # one radius for each of several norms

@@ -16,6 +16,7 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.runs.drawings import DrawnNet
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
@@ -53,11 +54,7 @@ class Scene:
         for net in self.nets.values():
             check_fit(net, self.data.name, self.data.image_shape, self.data.num_classes)
         self.identities = {
-            name: {
-                "model": self.files[name],
-                "weights_sha256": weights_sha256(one.net),
-                "changes": list(one.changes),
-            }
+            name: DrawnNet(model=self.files[name], weights_sha256=weights_sha256(one.net), changes=tuple(one.changes))
             for name, one in read.items()
         }
         self.classes = _classes(config.classes, self.data.num_classes)
@@ -126,7 +123,7 @@ class Scene:
     def _stored(self, name: str) -> Generated:
         samples = SampleFolder(self.beside(name, "samples"))
         identity = samples.identity()
-        if identity.weights_sha256 != self.identities[name]["weights_sha256"]:
+        if identity.weights_sha256 != self.identities[name].weights_sha256:
             raise ValueError(f"{samples.path} holds samples of other weights")
         if identity.classes == "none":
             raise ValueError(f"{samples.path} holds samples that were drawn without classes")

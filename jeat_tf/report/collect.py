@@ -3,14 +3,15 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from jeat_tf.config.store import read_settings
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.files import read_json
 from jeat_tf.core.records import read_record, stored
 from jeat_tf.methods.guard_files import GuardEvent, GuardEvents
 from jeat_tf.runs.corruption_results import CORRUPTED, CorruptionResults
+from jeat_tf.runs.drawings import FILE as FIGURES
+from jeat_tf.runs.drawings import FigureRecord, read_figures
 from jeat_tf.runs.generation_results import GenerationResults
 from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, FisherResults, OodResults
 from jeat_tf.runs.sample_results import FILE, SampleResults
@@ -87,16 +88,12 @@ class Drawing(NamedTuple):
     Attributes:
       path: its PNG.
       name: of the file, without suffix.
-      shows: what it shows.
-      models: names of the nets in it.
-      record: its entry in `figures.json`: settings, seed, date, provenance.
+      record: what it shows, of which nets, and what its numbers depend on.
     """
 
     path: str
     name: str
-    shows: str
-    models: list[str]
-    record: dict[str, Any]
+    record: FigureRecord
 
 
 def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
@@ -116,13 +113,12 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
     drawings: list[Drawing] = []
     for path, folders, files in os.walk(folder):
         folders.sort()
-        if "figures.json" in files:
-            drawings += read_drawings(os.path.join(path, "figures.json"))
+        if FIGURES in files:
+            drawings += read_drawings(path)
         if "config.json" in files:
             runs.append(read_run(path, _name(folder, path)))
             for name in folders:
-                inside = os.path.join(path, name, "figures.json")
-                drawings += read_drawings(inside) if os.path.isfile(inside) else []
+                drawings += read_drawings(os.path.join(path, name))
             folders.clear()
     runs = _readable(runs)
     if not runs:
@@ -199,18 +195,10 @@ def _measurement_folders(path: str) -> Iterator[str]:
             yield name
 
 
-def read_drawings(path: str) -> list[Drawing]:
-    """The figures that a `figures.json` tells of and that are there.
+def read_drawings(folder: str) -> list[Drawing]:
+    """The figures that a folder's `figures.json` tells of and that are there; none without that file.
 
     Raises:
       ValueError: a file of something else.
     """
-    folder, found = os.path.dirname(path), read_json(path, dict)
-    try:
-        drawings = [
-            Drawing(os.path.join(folder, f"{name}.png"), name, record["shows"], list(record["models"]), record)
-            for name, record in found["figures"].items()
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"cannot read {path}: {error!r}; expected the figures of `python -m jeat_tf.draw`") from error
-    return [drawing for drawing in drawings if os.path.isfile(drawing.path)]
+    return [Drawing(os.path.join(folder, f"{name}.png"), name, record) for name, record in read_figures(folder).items()]

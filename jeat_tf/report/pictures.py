@@ -75,17 +75,16 @@ def drawings_by_kind(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
     """
     kinds: dict[str, list[Picture]] = {}
     for drawing in drawings:
-        kinds.setdefault(str(drawing.record.get("kind", "figures")), []).append(_drawing(drawing))
+        kinds.setdefault(drawing.record.kind, []).append(_drawing(drawing))
     return kinds
 
 
 def _drawing(drawing: Drawing) -> Picture:
-    record, models = drawing.record, ", ".join(drawing.models)
-    made = [f"{key} {record[key]}" for key in ("date", "seed") if key in record]
-    made.append(record.get("provenance", {}).get("command", "command not recorded"))
-    alt = f"{drawing.name.replace('_', ' ')}: {drawing.shows}; {models}"
-    picture = _picture(drawing.path, alt, f"{drawing.shows}: {models}")
-    return picture._replace(origin=", ".join(made), lines=record.get("kind") in _LINES)
+    record, models = drawing.record, ", ".join(drawing.record.models)
+    made = f"date {record.date}, seed {record.seed}, {record.provenance.command}"
+    alt = f"{drawing.name.replace('_', ' ')}: {record.shows}; {models}"
+    picture = _picture(drawing.path, alt, f"{record.shows}: {models}")
+    return picture._replace(origin=made, lines=record.kind in _LINES)
 
 
 def _words(file: str) -> str:

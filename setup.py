@@ -83,6 +83,8 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "onnx": ["tf2onnx>=1.16", "onnxruntime>=1.20"],
+        # Brings the module imagecorruptions; the package of that name is older and does not run with NumPy 2.
+        "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
         "profile": ["xprof>=2.20"],
         # 2.17 pins requests and urllib3 exactly.
         "kfp": ["kfp>=2.16,<2.17"],

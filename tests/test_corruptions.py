@@ -1,5 +1,10 @@
 """Common corruptions: what they do to images, the layouts they come in, and what an evaluation writes."""
 
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +12,9 @@ from PIL import Image
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
+from jeat_tf.data import corruption_library
 from jeat_tf.data.corrupted_sets import open_corrupted
+from jeat_tf.data.corruption_library import corrupt_by_library
 from jeat_tf.data.corruptions import CORRUPTIONS, corrupt
 from jeat_tf.data.labelled import LabelledImages, Pixels
 from jeat_tf.evaluate.corruption import ALEXNET
@@ -78,6 +85,54 @@ class TestCorruptions:
             corrupt(images, name, severity)
 
 
+class TestLibrary:
+    """The package itself where it is installed, or else one that draws as it does: from NumPy's global generator."""
+
+    COLOURS = RNG.random((3, 32, 40, 3)).astype(np.float32)
+
+    @pytest.fixture(autouse=True)
+    def package(self, monkeypatch):
+        if importlib.util.find_spec("imagecorruptions"):
+            return
+
+        def corrupt(image, severity, corruption_name, seed=None):
+            generator = np.random if seed is None else np.random.RandomState(seed)
+            return np.uint8(np.clip(image + severity * generator.normal(size=image.shape), 0, 255))
+
+        stand_in = types.ModuleType("imagecorruptions")
+        stand_in.__spec__ = importlib.machinery.ModuleSpec("imagecorruptions", None)
+        stand_in.corrupt = corrupt
+        monkeypatch.setitem(sys.modules, "imagecorruptions", stand_in)
+
+    @pytest.mark.parametrize("name", corruption_library.NAMES)
+    def test_an_image_is_corrupted_the_same_in_any_company(self, name):
+        together = corrupt_by_library(self.COLOURS, name, 4, seed=1)
+        assert together.shape == self.COLOURS.shape
+        np.testing.assert_allclose(together * 255, np.rint(together * 255), atol=1e-4)
+        assert np.abs(together - self.COLOURS).mean() > 0.005
+        np.random.seed(5)  # noqa: NPY002
+        expected = np.random.RandomState(5).random()
+        np.testing.assert_array_equal(corrupt_by_library(self.COLOURS[1:2], name, 4, seed=1), together[1:2])
+        assert np.random.random() == expected  # noqa: NPY002 - a caller's own draws are not moved
+
+    def test_by_its_name_in_an_evaluation(self):
+        clean = GREY._replace(images=Pixels(self.COLOURS), labels=np.arange(3))
+        opened = open_corrupted("imagecorruptions", clean, only=("snow", "fog"))
+        assert list(opened) == [(name, s) for name in ("snow", "fog") for s in range(1, 6)]
+        np.testing.assert_array_equal(opened["fog", 2]().images[:], corrupt_by_library(self.COLOURS, "fog", 2))
+
+    def test_what_it_does_not_take(self, monkeypatch):
+        with pytest.raises(ValueError, match=r"at least 32 pixels .* received shape \[8, 8, 1\]; .*=common"):
+            open_corrupted("imagecorruptions", GREY)
+        with pytest.raises(ValueError, match="unknown corruption fogg"):
+            corrupt_by_library(self.COLOURS, "fogg", 1)
+        with pytest.raises(ValueError, match="severity of 1 to 5, received 0"):
+            corrupt_by_library(self.COLOURS, "fog", 0)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ValueError, match=r"pip install 'jeat_tf\[corruptions\]'"):
+            open_corrupted("imagecorruptions", GREY)
+
+
 class TestLayouts:
     @pytest.fixture
     def arrays(self, tmp_path):
@@ -144,7 +199,9 @@ class TestLayouts:
         assert len(opened) == 95
 
     def test_other_sources_and_names(self, tmp_path):
-        with pytest.raises(ValueError, match='"common", a folder or a TFDS name .* received "cifar_c"'):
+        with pytest.raises(
+            ValueError, match='"common", "imagecorruptions", a folder or a TFDS name .* received "cifar_c"'
+        ):
             open_corrupted("cifar_c", GREY)
         with pytest.raises(ValueError, match="found neither"):
             open_corrupted(str(tmp_path), GREY)

@@ -37,8 +37,8 @@ class Density(Value):
     )
     corruptions: str = setting(
         "",
-        "accuracy and calibration under corruptions of: common, made of the images here; a folder of CIFAR-10-C or "
-        "ImageNet-C; a TFDS name such as cifar10_corrupted",
+        "accuracy and calibration under corruptions of: common, made of the images here; imagecorruptions, made of "
+        "them by that package; a folder of CIFAR-10-C or ImageNet-C; a TFDS name such as cifar10_corrupted",
     )
     corruption_names: str = setting("", "corruptions, comma-separated, e.g. gaussian_noise,contrast; empty: all")
     corruption_baseline: str = setting(

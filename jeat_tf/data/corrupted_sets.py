@@ -3,11 +3,12 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from jeat_tf.core.values import nearest
+from jeat_tf.data import corruption_library
 from jeat_tf.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from jeat_tf.data.labelled import LabelledImages, Pixels, open_labelled
 
@@ -32,9 +33,9 @@ def open_corrupted(
     """The images of every corruption and severity, checked as far as that takes no reading.
 
     Args:
-      source: "common" for `corruptions.CORRUPTIONS` of the clean images; a folder with CIFAR-10-C's layout, one
-        `<corruption>.npy` for each and `labels.npy`; a folder with ImageNet-C's, `<corruption>/<severity>/<class>/`; or
-        a TFDS name with a config for each, e.g. "cifar10_corrupted".
+      source: "common" for `corruptions.CORRUPTIONS` of the clean images; "imagecorruptions" for those of that package;
+        a folder with CIFAR-10-C's layout, one `<corruption>.npy` for each and `labels.npy`; a folder with ImageNet-C's,
+        `<corruption>/<severity>/<class>/`; or a TFDS name with a config for each, e.g. "cifar10_corrupted".
       clean: the images that are corrupted, or whose classes the others have.
       only: names of corruptions; empty for all.
       count: images of each severity; 0: all.
@@ -50,7 +51,10 @@ def open_corrupted(
     found: _Found
     if source == COMMON:
         names = [name for name in CORRUPTIONS if name != "saturate" or clean.image_shape[-1] == 3]
-        found = {name: [functools.partial(_made, clean, name, s, seed) for s in SEVERITIES] for name in names}
+        found = _made_of(clean, corrupt, names, seed)
+    elif source == corruption_library.PACKAGE:
+        corruption_library.check_installed(clean.image_shape)
+        found = _made_of(clean, corruption_library.corrupt_by_library, corruption_library.NAMES, seed)
     elif os.path.isdir(source) and os.path.exists(os.path.join(source, "labels.npy")):
         found = _from_arrays(source, clean, count)
     elif os.path.isdir(source):
@@ -62,8 +66,14 @@ def open_corrupted(
     return {(name, s): found[name][s - 1] for name in only or found for s in SEVERITIES}
 
 
-def _made(clean: LabelledImages, name: str, severity: int, seed: int) -> LabelledImages:
-    images = corrupt(clean.images[:], name, severity, seed=seed)
+def _made_of(clean: LabelledImages, corrupt_fn: Callable[..., np.ndarray], names: Iterable[str], seed: int) -> _Found:
+    return {name: [functools.partial(_made, clean, corrupt_fn, name, s, seed) for s in SEVERITIES] for name in names}
+
+
+def _made(
+    clean: LabelledImages, corrupt_fn: Callable[..., np.ndarray], name: str, severity: int, seed: int
+) -> LabelledImages:
+    images = corrupt_fn(clean.images[:], name, severity, seed=seed)
     return clean._replace(images=Pixels(images), origin=f"{clean.origin}, {name} {severity}")
 
 
@@ -186,8 +196,8 @@ def _from_tfds(
         configs = [config.name for config in tfds.builder_cls(name).BUILDER_CONFIGS]
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(
-            f'expected corruptions to be "{COMMON}", a folder or a TFDS name such as cifar10_corrupted, received '
-            f'"{name}"'
+            f'expected corruptions to be "{COMMON}", "{corruption_library.PACKAGE}", a folder or a TFDS name such as '
+            f'cifar10_corrupted, received "{name}"'
         ) from error
     names = sorted({match[1] for config in configs if (match := re.fullmatch(r"(.+)_[1-5]", config))})
     if missing := [f"{each}_{s}" for each in names for s in SEVERITIES if f"{each}_{s}" not in configs] or not names:

@@ -2,7 +2,8 @@
 
 https://arxiv.org/abs/1903.12261. The strengths are those of CIFAR-10-C for images of up to 64 pixels and those of
 ImageNet-C for larger ones, on scipy and PIL. Motion blur, glass blur, snow, frost, fog, spatter and elastic transform
-are not among them: they need ImageMagick, pictures or OpenCV. For published numbers use the published images.
+are not among them: they need ImageMagick, pictures or OpenCV. `corruption_library` has them by another package. For
+published numbers use the published images.
 """
 
 import io
@@ -34,8 +35,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, *, seed: int = 0) -> n
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"unknown corruption {name}; expected one of {', '.join(CORRUPTIONS)}")
-    if severity not in SEVERITIES:
-        raise ValueError(f"expected a severity of 1 to 5, received {severity}")
+    check_severity(severity)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"expected images [B, H, W, 1 or 3] to corrupt, received shape {list(images.shape)}")
     if name == "saturate" and images.shape[-1] != 3:
@@ -47,6 +47,12 @@ def corrupt(images: np.ndarray, name: str, severity: int, *, seed: int = 0) -> n
     draws = [np.random.Generator(np.random.Philox(int(a) << 32 | int(b))) for a, b in seeds]
     found = np.stack([fn(x.astype(np.float64), strength, draw) for x, draw in zip(images, draws, strict=True)])
     return (np.rint(np.clip(found, 0, 1) * 255) / 255).astype(np.float32)
+
+
+def check_severity(severity: int) -> None:
+    """Raises ValueError unless the severity is one of 1 to 5."""
+    if severity not in SEVERITIES:
+        raise ValueError(f"expected a severity of 1 to 5, received {severity}")
 
 
 def _gaussian_noise(x: np.ndarray, std: float, draw: Draw) -> np.ndarray:

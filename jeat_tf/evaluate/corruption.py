@@ -13,6 +13,7 @@ from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.shared import Data, size_of
 from jeat_tf.core.records import read_record
 from jeat_tf.data.corrupted_sets import COMMON, Opened, open_corrupted
+from jeat_tf.data.corruption_library import PACKAGE
 from jeat_tf.data.corruptions import SEVERITIES
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.metrics.calibration import calibration
@@ -98,6 +99,8 @@ def measure_corruptions(
 
 
 def _words(source: str) -> str:
+    if source == PACKAGE:
+        return f"made by the package {PACKAGE} with the strengths of ImageNet-C"
     return "made here with the strengths of CIFAR-10-C and ImageNet-C" if source == COMMON else f"from {source}"
 
 

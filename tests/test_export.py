@@ -99,6 +99,12 @@ def test_what_is_there_is_not_overwritten(run, exported):
     assert (exported[0] / "net.tflite").read_bytes() == before
 
 
+def test_a_file_that_is_not_the_net_of_a_run_has_a_folder_of_its_own(net, tmp_path):
+    net.save(tmp_path / "plain.keras")
+    (found,) = export(ExportConfig(model=str(tmp_path / "plain.keras"), formats="tflite"))
+    assert found.path == str(tmp_path / "export-plain" / "net.tflite")
+
+
 def test_settings_of_an_export(run, tmp_path):
     with pytest.raises(ValueError, match=r'unknown format "tflit" in --formats; .*tflite'):
         ExportConfig(formats="tflit")

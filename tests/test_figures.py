@@ -1,6 +1,7 @@
 import ast
 import pathlib
 
+import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,10 +16,12 @@ from jeat_tf.figures.class_grids import class_grid, draw_class_grid
 from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
 from jeat_tf.figures.energy_changes import ChangesByEpoch, changes_by_epoch, draw_energy_changes
 from jeat_tf.figures.files import save_figure
+from jeat_tf.figures.heat_maps import draw_heat_maps
 from jeat_tf.figures.histograms import draw_score_histograms
 from jeat_tf.figures.landscape import Landscape, draw_energy_contours, energy_contours
 from jeat_tf.figures.neighbour_rows import draw_neighbours, neighbours
 from jeat_tf.figures.reliability import ReliabilityBins, draw_reliability
+from jeat_tf.figures.style import DARK
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.calibration import calibration
 from jeat_tf.samplers.start_layer import uniform
@@ -60,6 +63,13 @@ class TestContours:
         np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-6)
         np.testing.assert_array_equal(contours().directions.reshape(2, -1), directions)
         assert np.abs(contours(seed=seed(1)).directions.reshape(2, -1) - directions).max() > 0.01
+
+    def test_show_their_image_and_its_class_in_a_corner_of_the_first_panel(self):
+        figure = draw_energy_contours(contours({"a": linear_net(), "b": linear_net()}), image=X[0], name="class 3")
+        (corner,) = figure.axes[0].child_axes
+        np.testing.assert_array_equal(corner.images[0].get_array(), X[0, ..., 0])
+        assert corner.get_xlabel() == "class 3"
+        assert not figure.axes[1].child_axes
 
     @pytest.mark.parametrize(
         ("kwargs", "message"),
@@ -213,6 +223,16 @@ def test_reliability_is_drawn_with_the_error_of_calibration():
 
 
 COUNTS = {"inside": np.array([1, 2, 1]), "outside": np.array([0, 0, 30])}
+
+
+@pytest.mark.parametrize(("page", "bright"), [({}, False), (DARK, True)], ids=["light", "dark"])
+def test_empty_cells_of_a_table_have_nearly_the_colour_of_the_page(page, bright):
+    with matplotlib.rc_context(page):
+        figure = draw_heat_maps({"pgd": np.array([[0.0, 100.0]])}, ["a"], ["b", "c"], down="class", across="taken for")
+        (image,), empty, full = figure.axes[0].images, *figure.axes[0].texts
+        little, much = (np.mean(image.cmap(image.norm(number))[:3]) for number in (0, 100))
+        assert (little < 0.25, much > 0.75) == (bright, bright)
+        assert (empty.get_color(), full.get_color()) == (("white", "black") if bright else ("black", "white"))
 
 
 def test_histograms_are_shares_of_each_set():

@@ -98,6 +98,12 @@ def test_the_pictures_show_every_class_and_every_reading(once):
     assert all((labels[i * (8 * scale + gap) :][: 8 * scale] < 128).any() for i in range(10))  # a word beside each row
     with Image.open(once[1] / "chain.gif") as animation:
         assert animation.n_frames == 3
+        captions = []
+        for frame in range(3):
+            animation.seek(frame)
+            captions.append(np.asarray(animation.convert("L"))[-20:])
+        assert all((caption < 128).any() for caption in captions)
+        assert not np.array_equal(captions[0], captions[1])  # the step and the energy of each
 
 
 def test_energy_falls_along_the_chain(once):

@@ -16,7 +16,9 @@ class ExportConfig(Value):
     """Settings of `python -m jeat_tf.export`."""
 
     model: str = setting("", "folder of a finished training run, or a .keras file")
-    output_dir: str = setting("", "folder of the exports; empty: <model>/export", identity=False)
+    output_dir: str = setting(
+        "", "folder of the exports; empty: `export` beside the net, `export-NAME` for NAME.keras", identity=False
+    )
     formats: str = setting("saved_model", f"comma-separated, of {', '.join(FORMATS)}")
     name: str = setting("", "card: name of the model; empty: <data set>-<method>")
 

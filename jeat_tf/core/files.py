@@ -13,11 +13,14 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from jeat_tf.core.archives import check_unpacked
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 V = TypeVar("V")
 _PARTIAL = ".partial-"
@@ -193,14 +196,11 @@ def write_image(path: str, image: np.ndarray) -> None:
         )
 
 
-def write_animation(path: str, frames: Sequence[np.ndarray], *, seconds: float) -> None:
-    """Writes a GIF of uint8[H, W, C] frames, each shown for so long and the last for ten times that, as a whole."""
-    from keras.utils import array_to_img
-
-    pictures = [array_to_img(frame, scale=False, data_format="channels_last") for frame in frames]
+def write_animation(path: str, frames: Sequence["Image.Image"], *, seconds: float) -> None:
+    """Writes a GIF whose frames are shown for so long, and the last for ten times that, as a whole."""
     durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]
     with whole_file(path) as temporary:
-        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def writable_folder(path: str, flag: str) -> str:

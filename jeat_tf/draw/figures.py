@@ -148,9 +148,15 @@ def _contours(scene: Scene) -> Iterator[Drawn]:
         scene.nets, image, int(label), radius=config.radius, num_points=config.points, seed=scene.seed(1)
     )
     settings = {name: getattr(config, name) for name in ("split", "image", "radius", "points")}
-    settings |= {"label": int(label), "class": data.class_names[label]}
+    class_name = data.class_names[label]
+    settings |= {"label": int(label), "class": class_name}
     for quantity, symbol in (("joint_energy", "E(x, y)"), ("marginal_energy", "E(x)")):
-        drawing = figures.draw_energy_contours(landscape, quantity)  # type: ignore[arg-type]
+        drawing = figures.draw_energy_contours(
+            landscape,
+            quantity,  # type: ignore[arg-type]
+            image=image,
+            name=f"class {class_name}",
+        )
         shows = f"{symbol} on a plane through a test image, in two random directions (JEAT Fig. 2)"
         arrays = landscape._asdict() | {"image": image}
         yield Drawn(f"contours_{quantity}", drawing, arrays, shows, scene.nets, settings)

@@ -23,7 +23,7 @@ from jeat_tf.export.signatures import Signatures
 from jeat_tf.models.files import load_net, net_file, weights_sha256
 from jeat_tf.runs.card import FILE, LICENCE, ModelCard, measured_of, summary_of
 from jeat_tf.runs.locks import held
-from jeat_tf.runs.trained import run_config
+from jeat_tf.runs.trained import output_folder, run_config
 from jeat_tf.runs.training import read_training
 
 _IMAGES = 4  # random ones, that the exports are compared on
@@ -59,8 +59,7 @@ def export(config: ExportConfig) -> list[Exported]:
     net, run = load_net(config.model), run_config(config.model)
     if None in net.input_shape[1:]:
         raise ValueError(f"expected a net of one image size, received one for {list(net.input_shape[1:])}")
-    here = config.model if os.path.isdir(config.model) else os.path.dirname(os.path.abspath(config.model))
-    folder = writable_folder(config.output_dir or os.path.join(here, "export"), "output_dir")
+    folder = writable_folder(output_folder(config.model, config.output_dir, "export"), "output_dir")
     with held(folder, "export"):
         writers: dict[str, Callable[[], Exported]] = {
             "saved_model": lambda: _saved_model(net, run, folder),

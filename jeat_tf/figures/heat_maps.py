@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from jeat_tf.figures.style import panels, set_title
+from jeat_tf.figures.style import panels, set_title, shades
 
 _CELL = 0.34  # inches, room for "100"
-_DARK = 55  # per cent above which text is white
+_LIGHT = 0.4  # luminance above which text on a cell is black
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 _ACROSS = 3  # tables beside each other
 
 
@@ -38,11 +39,13 @@ def draw_heat_maps(
     width = margin + _CELL * len(columns)
     below = 0.4 + (0.08 * max(map(len, columns)) if max(map(len, columns)) > 2 else 0.2)
     figure, axes = panels(lines, beside, width=max(width, 2.0), height=below + 0.4 + _CELL * len(rows))
+    colours = shades()
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
-        ax.imshow(table, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        ax.imshow(table, cmap=colours, vmin=0, vmax=100, aspect="auto")
         for (i, j), number in np.ndenumerate(table):
             if np.isfinite(number):
-                colour = "white" if number > _DARK else "black"
+                light = np.dot(colours(number / 100)[:3], _LUMINANCE) > _LIGHT
+                colour = "black" if light else "white"
                 ax.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=7, color=colour)
         ax.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > 2 else 0, fontsize=8)
         ax.set_yticks(range(len(rows)), rows, fontsize=8)

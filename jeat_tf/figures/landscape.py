@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
@@ -92,7 +93,11 @@ def energy_contours(
 
 
 def draw_energy_contours(
-    landscape: Landscape, quantity: Literal["joint_energy", "marginal_energy"] = "joint_energy"
+    landscape: Landscape,
+    quantity: Literal["joint_energy", "marginal_energy"] = "joint_energy",
+    *,
+    image: np.ndarray | None = None,
+    name: str = "",
 ) -> Figure:
     """A panel for each net, darker where the energy is lower, one colour scale for all; the star is the image.
 
@@ -102,6 +107,8 @@ def draw_energy_contours(
     Args:
       landscape: of `energy_contours`.
       quantity: E(x, y) or E(x).
+      image: float[H, W, C] in the middle of the plane, which is shown in a corner of the first panel; None: not shown.
+      name: of its class, below it.
     """
     values = getattr(landscape, quantity)
     rows = math.ceil(len(values) / 4)
@@ -111,12 +118,14 @@ def draw_energy_contours(
     half = (offsets[1] - offsets[0]) / 2  # a point is in the middle of its square
     extent = (offsets[0] - half, offsets[-1] + half, offsets[0] - half, offsets[-1] + half)
     shown: Any = None
-    for ax, name, z in zip(axes.flat, landscape.nets, values, strict=False):
+    for ax, net, z in zip(axes.flat, landscape.nets, values, strict=False):
         shown = ax.imshow(z, _DARK, vmin=low, vmax=high, origin="lower", extent=extent, interpolation="bilinear")
         lines = ax.contour(offsets, offsets, z, _LINES, colors="white", linestyles="solid", linewidths=0.6)
         ax.clabel(lines, fontsize=6)
         ax.plot(0, 0, marker="*", markersize=12, color="#0072B2", markeredgecolor="white")
-        set_title(ax, str(name), inches=2.6)
+        set_title(ax, str(net), inches=2.6)
+    if image is not None:
+        _show_in_corner(axes.flat[0], image, name)
     for ax in axes.flat[len(values) :]:
         ax.set_visible(False)
     figure.supxlabel("along the first direction\n(l2 distance, pixels in [0, 1])", fontsize=10)
@@ -124,6 +133,14 @@ def draw_energy_contours(
     symbol = "E(x, y)" if quantity == "joint_energy" else "E(x)"
     figure.colorbar(shown, ax=axes, label=f"${symbol}$, same scale for all")
     return figure
+
+
+def _show_in_corner(axes: Axes, image: np.ndarray, name: str) -> None:
+    corner = axes.inset_axes((0.02, 0.76, 0.22, 0.22))
+    corner.imshow(np.clip(image.squeeze(), 0, 1), cmap="gray", vmin=0, vmax=1)
+    corner.set(xticks=[], yticks=[])
+    corner.spines[:].set(color="white", linewidth=1.5)
+    corner.set_xlabel(name, fontsize=8, color="white", labelpad=2, fontweight="bold")
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:

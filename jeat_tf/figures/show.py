@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _GROUND, _INK = 255, 40
+_SMALLEST = 9  # points of a caption
 
 
 def show(
@@ -65,4 +66,17 @@ def show(
         elif words is not None and not in_rows:
             middle = start + pixels * scale // 2
             draw.text((middle, top + height * scale + line // 2), words[i], fill=ink, font=font, anchor="mm")
+    return canvas
+
+
+def with_caption(picture: Image.Image, text: str) -> Image.Image:
+    """The picture with a line of text below it, in letters that fit its width."""
+    points = 16
+    while (font := ImageFont.load_default(size=points)).getlength(text) > picture.width - 4 and points > _SMALLEST:
+        points -= 1
+    ground, ink = (_GROUND, _INK) if picture.mode == "L" else ((_GROUND,) * 3, (_INK,) * 3)
+    canvas = Image.new(picture.mode, (picture.width, picture.height + round(1.5 * points)), ground)
+    canvas.paste(picture, (0, 0))
+    middle = (picture.width // 2, picture.height + round(0.7 * points))
+    ImageDraw.Draw(canvas).text(middle, text, fill=ink, font=font, anchor="mm")
     return canvas

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 # Okabe & Ito, 2008, without its yellow, which is too light for lines on white; its black is the colour of the text.
@@ -17,6 +18,8 @@ _ON_DARK = dict.fromkeys(
 )
 DARK = _ON_DARK | dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#1c1f23")
 """What matplotlib draws with on a dark page: `with matplotlib.rc_context(DARK): ...`."""
+_BLUES = LinearSegmentedColormap.from_list("blues", ("#f7fbff", "#6baed6", "#08306b"))
+_BLUES_ON_DARK = LinearSegmentedColormap.from_list("blues_on_dark", ("#22272d", "#2f6d9c", "#c9e6fa"))
 _DASHES = ("-", "--", ":")
 _LETTER = 0.09  # inches, the width of a letter of size 10, on the safe side
 
@@ -37,12 +40,20 @@ def panels(rows: int, columns: int, *, width: float = 3.4, height: float = 3.0, 
 
 def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and dashes of each name's line: the first 21 names all differ."""
-    text = matplotlib.rcParams["text.color"]
-    colours = (*(_COLOURS_ON_DARK if text == DARK["text.color"] else _COLOURS), text)
+    colours = (*(_COLOURS_ON_DARK if _is_dark() else _COLOURS), matplotlib.rcParams["text.color"])
     return {
         name: {"color": colours[i % len(colours)], "linestyle": _DASHES[i // len(colours) % len(_DASHES)]}
         for i, name in enumerate(names)
     }
+
+
+def shades() -> Colormap:
+    """Colours from that of the page, for little, to the one that differs most from it."""
+    return _BLUES_ON_DARK if _is_dark() else _BLUES
+
+
+def _is_dark() -> bool:
+    return matplotlib.rcParams["text.color"] == DARK["text.color"]
 
 
 def set_title(axes: Axes, name: str, *, inches: float) -> None:

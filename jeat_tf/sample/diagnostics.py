@@ -1,6 +1,5 @@
 """What is said and shown of samples that were drawn: diagnostics of their chains, and pictures."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -10,10 +9,9 @@ import tensorflow as tf
 
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.files import whole_file, write_animation
-from jeat_tf.core.image_grid import grid
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Images, ImagesAndLabels
-from jeat_tf.figures.show import show
+from jeat_tf.figures.show import show, with_caption
 from jeat_tf.metrics.chain_diagnostics import diagnose
 from jeat_tf.metrics.looks import looks
 from jeat_tf.runs.sample_results import Diagnostics
@@ -104,13 +102,27 @@ def seen_by(net: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(images).all(axis=(1, 2, 3)), classes, -1)
 
 
-def animate(folder: str, frames: list[Images], labels: np.ndarray) -> None:
-    """Writes chain.gif: the first images of each class at every reading."""
-    order = np.argsort(labels, kind="stable")[: _SHOWN_OF_CLASS * _SHOWN_OF_CLASS]
-    scale = max(1, round(_WIDTH / math.sqrt(len(order)) / frames[0].shape[2]))
-    write_animation(
-        os.path.join(folder, "chain.gif"), [grid(frame.numpy()[order], scale=scale) for frame in frames], seconds=0.15
-    )
+def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[str, np.ndarray]) -> None:
+    """Writes chain.gif: the first images of each class at every reading, with the step and their mean E(x, y).
+
+    Args:
+      folder: it is written to.
+      frames: images at each reading.
+      labels: requested classes.
+      traces: what was read, as `Drawing.batch` returns it.
+    """
+    rows = [np.flatnonzero(labels == k)[:_SHOWN_OF_CLASS] for k in np.unique(labels)]
+    first, columns = np.concatenate(rows), max(map(len, rows))
+    energies = traces["trace_energy"][:, first].mean(axis=1)
+    steps = traces["trace_step"]
+    pictures = [
+        with_caption(
+            show(frame.numpy()[first], columns=columns, width=_WIDTH),
+            f"step {step} of {steps[-1]}, mean E(x, y) {mean:.2f}",
+        )
+        for frame, step, mean in zip(frames, steps, energies, strict=True)
+    ]
+    write_animation(os.path.join(folder, "chain.gif"), pictures, seconds=0.15)
 
 
 def write_class_grid(path: str, shown: Shard, class_names: Sequence[str]) -> None:

@@ -188,7 +188,7 @@ def _drawn(
         images.append(frames[-1].numpy())
         traces.append(readings)
         if i == 0:
-            animate(folder, frames, batches[0])
+            animate(folder, frames, batches[0], readings)
     x = np.concatenate(images)
     labels = seen_by(drawing.net, x) if config.classes == "none" else np.concatenate([batches[i] for i in of_file])
     joined = {

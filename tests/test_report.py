@@ -24,6 +24,7 @@ from jeat_tf.core.records import Record, write_record
 from jeat_tf.methods.accounting import Passes
 from jeat_tf.methods.guard_files import GuardEvent, write_events
 from jeat_tf.report.collect import read_runs
+from jeat_tf.report.lineage import lineage
 from jeat_tf.report.published import side_by_side
 from jeat_tf.report.run import report
 from jeat_tf.report.summary import columns_of, summarise
@@ -353,6 +354,48 @@ class TestPage:
         images = re.findall(r"<img [^>]*>", written[1].read_text())
         assert len(images) == 4  # curves over epsilon and epochs; grids of two methods
         assert all(re.search(r'alt="[^"]+"', image) for image in images)
+
+
+class TestLineage:
+    @pytest.fixture
+    def drawn(self, tmp_path):
+        """JEAT, which was measured and judged by the net of the other run, and that run."""
+        samples = samples_json()
+        judge = dataclasses.replace(samples.judge, weights_sha256="of the judge")
+        make_run(tmp_path / "jeat", evaluation=results(), samples=dataclasses.replace(samples, judge=judge))
+        make_run(tmp_path / "standard", method="standard", train=training("of the judge"))
+        return lineage(summarise(read_runs(str(tmp_path))[0])[0], "report.html")
+
+    def test_has_a_box_for_each_thing_and_arrows_from_what_it_was_made_of(self, drawn):
+        names = [box.name for box in drawn.boxes]
+        assert sorted(names) == sorted(
+            ["digits", "jeat", "standard", "samples of jeat", "evaluation of jeat", "report.html"]
+        )
+        places = {box.name: box for box in drawn.boxes}
+        ends = [re.fullmatch(r"M(\d+),(\d+) .* \d+,(\d+) H(\d+)", path).groups() for path in drawn.arrows]
+        right = {(box.x + drawn.box_width, box.y + drawn.box_height // 2): name for name, box in places.items()}
+        left = {(box.x, box.y + drawn.box_height // 2): name for name, box in places.items()}
+        assert {(right[int(x), int(y)], left[int(end), int(last)]) for x, y, last, end in ends} == {
+            ("digits", "jeat"),
+            ("digits", "standard"),
+            ("jeat", "samples of jeat"),
+            ("standard", "samples of jeat"),  # the judge
+            ("jeat", "evaluation of jeat"),
+            ("samples of jeat", "report.html"),
+            ("evaluation of jeat", "report.html"),
+        }
+
+    def test_no_boxes_meet_and_none_reaches_beyond_the_drawing(self, drawn):
+        for i, a in enumerate(drawn.boxes):
+            assert 0 <= a.x <= drawn.width - drawn.box_width
+            assert 0 <= a.y <= drawn.height - drawn.box_height
+            for b in drawn.boxes[:i]:
+                assert abs(a.x - b.x) >= drawn.box_width or abs(a.y - b.y) >= drawn.box_height
+
+    def test_is_on_the_page_without_what_a_name_could_smuggle_in(self, written):
+        (svg,) = re.findall(r"<svg .*?</svg>", written[1].read_text(), re.DOTALL)
+        assert svg.count("<rect") == svg.count("<title>") > 6
+        assert EVIL not in svg
 
 
 def test_a_run_that_the_guard_stopped_was_not_taken_back_there(tmp_path):

@@ -131,7 +131,7 @@ def draw_energy_contours(
     figure.supxlabel("along the first direction\n(l2 distance, pixels in [0, 1])", fontsize=10)
     figure.supylabel("along the second direction", fontsize=10)
     symbol = "E(x, y)" if quantity == "joint_energy" else "E(x)"
-    figure.colorbar(shown, ax=axes, label=f"${symbol}$, same scale for all")
+    figure.colorbar(shown, ax=axes, label=f"${symbol}$" + (", same scale for all" if len(values) > 1 else ""))
     return figure
 
 

@@ -10,7 +10,8 @@ def main(config: ReportConfig) -> None:
     """Writes the report, and says where."""
     found = report(config)
     for method in found["methods"]:
-        print(f"{method['name']}: {len(method['runs'])} runs, {len(method['values'])} numbers")
+        runs = len(method["runs"])
+        print(f"{method['name']}: {runs} run{'s' * (runs != 1)}, {len(method['values'])} numbers")
     for remark in found["remarks"]:
         print(f"note: {remark}")
     print(f"written: {config.out}, .json, .md, .tex ({os.path.getsize(config.out) / 2**20:.1f} MiB)")

@@ -10,6 +10,7 @@ from jeat_tf.core.provenance import Provenance
 from jeat_tf.report.audits import audit, run_facts
 from jeat_tf.report.charts import class_tables, robustness_curves, training_curves
 from jeat_tf.report.collect import Drawing
+from jeat_tf.report.lineage import lineage
 from jeat_tf.report.measures import GENERATED, GROUPS, Column
 from jeat_tf.report.pictures import drawings_by_kind, of_chart, plots, sample_grid
 from jeat_tf.report.published import side_by_side
@@ -36,6 +37,7 @@ def render(
     remarks: Sequence[str],
     made: Provenance,
     date: str,
+    name: str,
     entries: Sequence[dict[str, Any]] = (),
 ) -> str:
     """The page.
@@ -46,6 +48,7 @@ def render(
       remarks: what was not averaged or left out, and why.
       made: provenance of the page itself.
       date: day on which it was made.
+      name: of the page's file.
       entries: tables of `read_entries`.
 
     Raises:
@@ -87,6 +90,7 @@ def render(
         plots=[(method.name, pictures) for method in methods if (pictures := plots(method))],
         published=side_by_side(methods, columns, entries),
         audits=[audit(run) for run in runs],
+        lineage=lineage(methods, name),
         facts=[(method.name, [run_facts(run) for run in method.runs + method.unfinished]) for method in methods],
         data=as_data(methods),
     )

@@ -15,7 +15,7 @@ from jeat_tf.runs.sample_results import FILE, SampleResults
 _WIDEST = 1100  # pixels of a picture on the page
 _WIDE = 800  # from which on a picture has a row of its own
 _GRID = 600  # pixels that a grid of images is enlarged to, at least
-_LINES = ("changes", "curves", "contours", "gradients")  # kinds of drawings that hold lines and no images
+_LINES = ("changes", "curves", "gradients")  # kinds of drawings that hold lines and no images
 
 
 class Picture(NamedTuple):

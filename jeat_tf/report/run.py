@@ -68,7 +68,8 @@ def _write(
     made, today = provenance(), datetime.date.today().isoformat()
     found = {"marker": MARKER, "date": today, "provenance": plain(made), "remarks": remarks, **as_data(methods)}
     title = f"{MARKER}, {today}: mean and sample standard deviation over seeds"
-    page = render(methods, drawings, remarks=remarks, made=made, date=today, entries=entries)
+    name = os.path.basename(files["html"])
+    page = render(methods, drawings, remarks=remarks, made=made, date=today, name=name, entries=entries)
     write_text(files["json"], json.dumps(found, indent=1, allow_nan=False) + "\n")
     write_text(files["md"], f"<!-- {title} -->\n\n{markdown(methods, columns)}")
     write_text(files["tex"], f"% {title}\n{latex(methods, columns)}")

@@ -1,7 +1,9 @@
 """Nets from elsewhere, and runs that go on: what is read, and what is said of the rest."""
 
 import warnings
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -65,6 +67,20 @@ def test_weights_without_a_net_say_how_to_make_one(tmp_path):
         ValueError, match=r"holds weights without a net; build the net in Python, then net.load_weights"
     ):
         load_net(path)
+
+
+def test_an_archive_whose_weights_begin_where_hdf5_may_is_read(tmp_path):
+    net, path = tiny_cnn(), str(tmp_path / "net.keras")
+    net.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in ("metadata.json", "config.json", "model.weights.h5")}
+    names = sum(30 + len(name) for name in parts)
+    room = 8192 - names - len(parts["metadata.json"]) - len(parts["config.json"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content + b" " * (room if name == "config.json" else 0))
+    assert h5py.is_hdf5(path)
+    np.testing.assert_array_equal(load_net(path)(X), net(X))
 
 
 def test_a_second_net_in_a_folder_has_results_of_its_own(tmp_path):

@@ -318,7 +318,8 @@ def test_pseudo_labels_come_from_a_teacher_trained_on_the_labelled_part(tmp_path
     assert result.steps == 378 // 150
     teacher = json.loads((tmp_path / "run" / "teacher" / "train.json").read_text())
     assert teacher["method"] == "standard"
-    assert teacher["weights_sha256"] != result.weights_sha256
+    assert teacher["weights_sha256"] == result.teacher.weights_sha256 != result.weights_sha256
+    assert 0 < result.teacher.accuracy < 1
 
 
 def test_a_plan_measures_and_writes_nothing(tmp_path, monkeypatch):

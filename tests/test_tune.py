@@ -41,6 +41,7 @@ def test_as_many_settings_are_tried_as_the_budget_says_and_the_best_draws(tuned,
     assert tuning == report.tuning == read_record(SampleResults, str(folder / "samples.json")).tuning
     assert len(tuning.trials) == tuning.budget == 7
     assert tuning.split == split_names(digits, 10, 0)[1]
+    assert 0.9 < tuning.features_accuracy <= 1
     distances = [trial.distance for trial in tuning.trials]
     assert tuning.best.distance == min(distances) < max(distances)
     assert report.protocol.stages == (tuning.best.stage,)

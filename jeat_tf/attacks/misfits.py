@@ -1,7 +1,7 @@
 """Signs that a net and the images it is given do not belong together."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +17,44 @@ _POINTS = 0.03  # of accuracy: from this difference on there is a word
 _COUNT = 2  # images that it has to be, at least
 
 
+class Scales(NamedTuple):
+    """How well a net does on images in [0, 1], and on other scales of their pixels.
+
+    Attributes:
+      right: bool[N], the images that it classifies correctly as they are.
+      accuracy: scale in words -> share that it classifies correctly.
+      better: settings of `Origin` for the scale on which it clearly does better, such as {"pixels": "0..255"}; empty
+        where there is none.
+    """
+
+    right: np.ndarray
+    accuracy: dict[str, float]
+    better: dict[str, str]
+
+
+def scales(oracle: Oracle, x: Any, labels: np.ndarray) -> Scales:
+    """Looks at a net on several scales of pixels.
+
+    Args:
+      oracle, x, labels: as in `misfits`, few enough to be looked at all.
+    """
+    mean, std = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2)) + 1e-6
+    channels = [",".join(f"{value:.3g}" for value in values) for values in (mean, std)]
+    others: dict[str, tuple[np.ndarray, dict[str, str]]] = {
+        "[-1, 1]": (2 * x - 1, {"pixels": "-1..1"}),
+        "0-255": (255 * x, {"pixels": "0..255"}),
+        "mean 0 and standard deviation 1": ((x - mean) / std, {"mean": channels[0], "std": channels[1]}),
+    }
+    right = _right(oracle, x, labels)
+    of_others = {name: _right(oracle, images, labels) for name, (images, _) in others.items()}
+    best = max(of_others, key=lambda name: of_others[name].sum())
+    more = int(of_others[best].sum()) - int(right.sum())
+    # Of a net that guesses on either scale, chance makes the difference: it grows as the root of what differs.
+    clear = more**2 >= 2 * int(np.sum(of_others[best] != right)) and more >= max(_COUNT, _POINTS * len(x))
+    accuracy = {"[0, 1]": float(right.mean())} | {name: float(found.mean()) for name, found in of_others.items()}
+    return Scales(right, accuracy, others[best][1] if clear else {})
+
+
 def misfits(oracle: Oracle, x: Any, labels: np.ndarray) -> list[Finding]:
     """Whether a net does better on another scale of pixels, and whether it does no better than guessing.
 
@@ -27,23 +65,15 @@ def misfits(oracle: Oracle, x: Any, labels: np.ndarray) -> list[Finding]:
     """
     chosen = np.linspace(0, len(labels) - 1, min(_LOOKED_AT, len(labels))).astype(int)  # data may lie class by class
     x, labels = np.asarray(x[chosen]), np.asarray(labels)[chosen]
-    mean, std = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2)) + 1e-6
-    channels = [", ".join(f"{value:.3g}" for value in values) for values in (mean, std)]
-    others = {
-        "[-1, 1]": (2 * x - 1, 'pixels="-1..1"'),
-        "0-255": (255 * x, 'pixels="0..255"'),
-        "mean 0 and standard deviation 1": ((x - mean) / std, "mean=[{}], std=[{}]".format(*channels)),
-    }
-    right = _right(oracle, x, labels)
-    of_others = {name: _right(oracle, images, labels) for name, (images, _) in others.items()}
-    best = max(of_others, key=lambda name: of_others[name].sum())
-    more = int(of_others[best].sum()) - int(right.sum())
-    # Of a net that guesses on either scale, chance makes the difference: it grows as the root of what differs.
-    clear = more**2 >= 2 * int(np.sum(of_others[best] != right))
-    accuracy = {"[0, 1]": right.mean()} | {name: found.mean() for name, found in of_others.items()}
-    detail = "accuracy " + ", ".join(f"{value:.0%} on {name}" for name, value in accuracy.items())
-    outside = clear and more >= max(_COUNT, _POINTS * len(x))
-    remedy = f"; if it was trained so, jt.as_logits(net, {others[best][1]}) puts that inside" if outside else ""
+    found = scales(oracle, x, labels)
+    right = found.right
+    detail = "accuracy " + ", ".join(f"{value:.0%} on {name}" for name, value in found.accuracy.items())
+    if found.better:
+        flags = " ".join(f"--{name}={text}" for name, text in found.better.items())
+        detail += (
+            f"; if it was trained so, jt.as_logits(net, {_in_python(found.better)}) puts that inside; on the command "
+            f"line it is {flags}"
+        )
     guess = f"{right.mean():.0%} of {len(x)} images are classified correctly"
     guessing = is_guessing(float(right.mean()), labels)
     if guessing:
@@ -52,7 +82,7 @@ def misfits(oracle: Oracle, x: Any, labels: np.ndarray) -> list[Finding]:
             "the channels, and the preparation of the images"
         )
     return [
-        Finding("normalisation outside the net", outside, detail + remedy),
+        Finding("normalisation outside the net", bool(found.better), detail),
         Finding("no better than guessing", guessing, guess),
     ]
 
@@ -80,6 +110,13 @@ def warn_of_precision(net: Any) -> None:
             "attack jt.as_logits(net), which computes in float32",
             stacklevel=4,
         )
+
+
+def _in_python(settings: dict[str, str]) -> str:
+    return ", ".join(
+        f'{name}="{text}"' if name == "pixels" else f"{name}=[{text.replace(',', ', ')}]"
+        for name, text in settings.items()
+    )
 
 
 def _right(oracle: Oracle, x: np.ndarray, labels: np.ndarray) -> np.ndarray:

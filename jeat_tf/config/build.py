@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import keras
+import numpy as np
 
 from jeat_tf.config.shared import Data, size_of
 from jeat_tf.config.train import Optimizer
@@ -11,8 +12,10 @@ from jeat_tf.data.datasets import open_dataset
 from jeat_tf.data.image_data import ImageData
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.optimizers import CoupledSGD, Cyclic, Warmup
-from jeat_tf.models.files import load_net
+from jeat_tf.models.heads import before_last_dense
 from jeat_tf.models.nets import Net
+from jeat_tf.models.origin import named_net
+from jeat_tf.models.precision import random_images
 
 
 def dataset(config: Data) -> ImageData:
@@ -30,7 +33,8 @@ def net(
     """A new net, its weights drawn from Keras' global seed, or a net to fine-tune.
 
     A net of `init_from` with the same architecture gives its weights, all but those of the last layer where the classes
-    are others. A net of another architecture is taken itself, with a new last layer where the classes are others.
+    are others. A net of another architecture is taken itself, with a new last layer where the classes are others. So is
+    one whose weights would fit, but which computes something else of them.
 
     Raises:
       ValueError: the net of `init_from` takes other images, or its last layer is not a dense one.
@@ -42,21 +46,34 @@ def net(
     finally:
         keras.config.set_dtype_policy(default)
     if init_from:
-        return _fine_tuned(new, load_net(init_from), init_from)
+        return _fine_tuned(new, init_from, 1e-3 if precision == "float32" else 0.15)
     return new
 
 
-def _fine_tuned(new: keras.Model, source: keras.Model, path: str) -> keras.Model:
+def _fine_tuned(new: keras.Model, init_from: str, tolerance: float) -> keras.Model:
+    named = named_net(init_from)
+    try:
+        read = named.read()
+    except ValueError as error:
+        raise ValueError(f"--init_from={init_from}: {error}") from error
+    for change in read.changes:
+        print(f"init_from: {change}")
+    source, path = read.net, named.path
     weights, expected = source.get_weights(), [tuple(weight.shape) for weight in new.weights]
     shapes = [weight.shape for weight in weights]
     head = len(new.layers[-1].weights)
+    fresh = new.get_weights()
     if shapes == expected:
         new.set_weights(weights)
-        return new
-    if head and len(shapes) == len(expected) and shapes[:-head] == expected[:-head]:
-        new.set_weights([*weights[:-head], *new.get_weights()[-head:]])
-        print(f"init_from: the weights of {path}, and a new head for {new.output_shape[-1]} classes")
-        return new
+        if _alike(new, source, tolerance):
+            return new
+        new.set_weights(fresh)
+    elif head and len(shapes) == len(expected) and shapes[:-head] == expected[:-head]:
+        new.set_weights([*weights[:-head], *fresh[-head:]])
+        before, after = before_last_dense(new), before_last_dense(source)
+        if before is None or after is None or _alike(before, after, tolerance):
+            print(f"init_from: the weights of {path}, and a new head for {new.output_shape[-1]} classes")
+            return new
     wanted = new.input_shape[1:]
     if any(size not in (None, other) for size, other in zip(source.input_shape[1:], wanted, strict=True)):
         raise ValueError(
@@ -66,15 +83,21 @@ def _fine_tuned(new: keras.Model, source: keras.Model, path: str) -> keras.Model
     if source.output_shape[-1] == new.output_shape[-1]:
         print(f"init_from: the net of {path} itself, in place of --net")
         return source
-    last = source.layers[-1]
-    if not isinstance(last, keras.layers.Dense):
+    body = before_last_dense(source)
+    if body is None:
         raise ValueError(
             f"expected a net whose last layer is a dense one in --init_from={path}, to give it {new.output_shape[-1]} "
-            f"classes, received {type(last).__name__}"
+            f"classes, received {type(source.layers[-1]).__name__}"
         )
-    logits = keras.layers.Dense(new.output_shape[-1], dtype="float32", name="logits")(last.input)
+    logits = keras.layers.Dense(new.output_shape[-1], dtype="float32", name="new_logits")(body.outputs[0])
     print(f"init_from: the net of {path} itself, in place of --net, with a new head for {new.output_shape[-1]} classes")
-    return keras.Model(source.inputs, logits, name=source.name)
+    return keras.Model(body.inputs[0], logits, name=source.name)
+
+
+def _alike(one: keras.Model, other: keras.Model, tolerance: float) -> bool:
+    """Whether two nets give the same outputs for random images, to `tolerance` times the largest."""
+    a, b = (np.asarray(net(random_images(one), training=False), np.float64) for net in (one, other))
+    return a.shape == b.shape and np.allclose(a, b, rtol=0, atol=tolerance * np.nanmax(np.abs(b)), equal_nan=True)
 
 
 def optimizer(

@@ -3,7 +3,7 @@
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.balls import BALLS
 from jeat_tf.core.values import Value, setting, value
-from jeat_tf.models.origin import Origin
+from jeat_tf.models.origin import BEHIND, Origin
 
 
 @value
@@ -11,7 +11,7 @@ class Audit(Value):
     """Checks that the attacks mean what they seem to mean."""
 
     audit_images: int = setting(64, "images for the gradient-masking checks; 0: none", at_least=0)
-    transfer_from: str = setting("", "another net for the same images, to transfer attacks from")
+    transfer_from: str = setting("", "another net for the same images, to transfer attacks from" + BEHIND)
     bpda: str = setting(
         "",
         "layers whose gradient is replaced by another function's, layer:function, comma-separated, e.g. "
@@ -60,7 +60,7 @@ class Generation(Value):
     features: str = setting(
         "",
         "net that scores look through: inception (of 2015-12-05, for IS, FID and KID as published), keras_inception, "
-        "or a .keras classifier of the same images, whose scores are named so",
+        "or a .keras classifier of the same images, whose scores are named so" + BEHIND,
     )
     features_path: str = setting("", "inception: its graph or archive; keras_inception: its weights; empty: downloaded")
     features_sha256: str = setting("", "inception: digest that the file must have")

@@ -2,7 +2,7 @@
 
 from jeat_tf.config.shared import JIT, JIT_HELP, Data
 from jeat_tf.core.values import Value, setting, value
-from jeat_tf.models.origin import Origin
+from jeat_tf.models.origin import BEHIND, Origin
 from jeat_tf.samplers.starts import STARTS
 
 
@@ -42,7 +42,7 @@ class SampleConfig(Value):
         at_least=1,
     )
     tune_features: str = setting(
-        "", "with --tune: .keras classifier whose features say what is near to real images", identity=False
+        "", "with --tune: classifier whose features say what is near to real images" + BEHIND, identity=False
     )
     tune_split: str = setting(
         "", "with --tune: images to be near to, e.g. train[90%:]; empty: the run's validation images"
@@ -70,7 +70,7 @@ class SampleConfig(Value):
         "draw only the i-th, from 0, of m parts of these files, i/m, so that m machines draw them together; empty: all",
         identity=False,
     )
-    judge: str = setting("", "independent .keras classifier that grades the images", identity=False)
+    judge: str = setting("", "independent classifier that grades the images" + BEHIND, identity=False)
     jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT))
     resume: bool = setting(True, "resume with the files found in output_dir", identity=False)
     output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)

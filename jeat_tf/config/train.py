@@ -14,6 +14,7 @@ from jeat_tf.methods.recipes.jeat import JEAT
 from jeat_tf.methods.recipes.standard import Standard
 from jeat_tf.methods.updates import UPDATES, Free, Update
 from jeat_tf.models.nets import NETS, FlowNet, Net, SmallCNN
+from jeat_tf.models.origin import BEHIND
 
 
 @value
@@ -43,7 +44,7 @@ class Stream(Value):
     pseudo_labels: str = setting(
         "",
         "net that labels those images (RST): a run's folder or a .keras file; self: a standard net trained first, in "
-        "<model_dir>/teacher; empty: they stay unlabelled and serve p(x)",
+        "<model_dir>/teacher; empty: they stay unlabelled and serve p(x)" + BEHIND,
     )
 
     @property
@@ -106,7 +107,7 @@ class Run(Value):
     init_from: str = setting(
         "",
         "net whose weights this one begins with: a run's folder or a .keras file; other classes give it a new head, "
-        "and another architecture takes the place of --net",
+        "and another architecture takes the place of --net" + BEHIND,
     )
     resume: bool = setting(True, "resume the run found in model_dir", identity=False)
     checkpoint_steps: int = setting(0, "also save every so many steps; 0: at epoch ends", at_least=0, identity=False)

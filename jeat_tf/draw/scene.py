@@ -17,8 +17,9 @@ from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.models.files import net_file, weights_sha256
 from jeat_tf.runs.drawings import DrawnNet
+from jeat_tf.runs.fit import check_fit
 from jeat_tf.runs.samples import SampleFolder
-from jeat_tf.runs.trained import check_fit, data_of_run, output_folder, run_config
+from jeat_tf.runs.trained import data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES
 from jeat_tf.samplers.starts import STARTS

@@ -6,6 +6,7 @@ from jeat_tf.core.files import check_exists
 from jeat_tf.evaluate.robustness import attack_names
 from jeat_tf.evaluate.threats import balls_of
 from jeat_tf.models.files import net_file
+from jeat_tf.models.origin import named_net
 from jeat_tf.runs.trained import data_of_run, run_config
 
 _INCEPTIONS = ("inception", "keras_inception")
@@ -25,8 +26,8 @@ def check_given(config: EvaluateConfig) -> None:
         lambda: net_file(config.model),
         named_data,
         *attacks,
-        lambda: check_exists("transfer_from", config.audit.transfer_from),
-        lambda: check_exists("features", "" if features in _INCEPTIONS else features),
+        lambda: check_exists("transfer_from", named_net(config.audit.transfer_from).path),
+        lambda: check_exists("features", "" if features in _INCEPTIONS else named_net(features).path),
         lambda: check_exists("features_path", config.generation.features_path),
         *(
             lambda name=name: check_exists("ood", name)

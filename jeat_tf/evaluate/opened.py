@@ -11,8 +11,9 @@ from jeat_tf.data.image_data import ImageData
 from jeat_tf.data.labelled import LabelledImages, first_of_split
 from jeat_tf.models.files import net_file
 from jeat_tf.models.foreign import Adapted
+from jeat_tf.runs.fit import check_fit
 from jeat_tf.runs.results import Subject, subject_of
-from jeat_tf.runs.trained import check_fit, class_names_of_run, data_of_run, run_config
+from jeat_tf.runs.trained import class_names_of_run, data_of_run, run_config
 
 
 class Evaluated(NamedTuple):

@@ -16,6 +16,7 @@ from jeat_tf.core.checks import admit_images
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.models.files import weights_sha256
+from jeat_tf.models.heads import before_last_dense
 
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 _GRAPH = "classify_image_graph_def.pb"
@@ -169,10 +170,12 @@ def classifier(net: keras.Model) -> FeatureNet:
             "functional or Sequential net"
         )
     dense = [layer for layer in net.layers if isinstance(layer, keras.layers.Dense)]
-    if not dense:
+    inside = None if dense else before_last_dense(net, through=True)
+    if not dense and inside is None:
         raise ValueError(f"expected a judge that ends in a dense layer, received {net.name} without one")
     check_head(net, f"judge ({net.name})")
-    both = keras.Model(net.inputs[0], [dense[-1].input, net.outputs[0]])
+    features = dense[-1].input if inside is None else inside.outputs[0]
+    both = keras.Model(net.inputs[0], [features, net.outputs[0]])
 
     def apply(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = admit_images(images)

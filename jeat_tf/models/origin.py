@@ -1,16 +1,20 @@
 """Where a net is from: what its images and its outputs are, as flags of every verb that takes a net."""
 
 import importlib
-from typing import TYPE_CHECKING
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
+from jeat_tf.core.flat import owners, read, replace
 from jeat_tf.core.units import numbers
-from jeat_tf.core.values import Value, setting, value
+from jeat_tf.core.values import Value, nearest, setting, value
 
 if TYPE_CHECKING:
     from jeat_tf.models.foreign import Adapted
 
 PIXELS = ("0..1", "0..255", "-1..1")
 HEADS = ("auto", "logits", "softmax", "sigmoid", "log_softmax")
+BEHIND = "; settings of a net from elsewhere go behind its path: net.keras:pixels=0..255,head=softmax"
 
 
 @value
@@ -72,3 +76,54 @@ class Origin(Value):
                 raise ValueError(
                     f"cannot import {module} of --imports: {error}; install it, or set PYTHONPATH to its folder"
                 ) from error
+
+
+class NamedNet(NamedTuple):
+    """A net beside the one that a verb is about, as a flag names it.
+
+    Attributes:
+      path: of its file or folder.
+      origin: what is said of it behind the path; None where nothing is.
+    """
+
+    path: str
+    origin: Origin | None = None
+
+    def read(self) -> "Adapted":
+        """`Origin.read`.
+
+        Raises:
+          ValueError: as there; a setting that is missing is named as it is typed behind the path.
+        """
+        try:
+            return (self.origin or Origin()).read(self.path)
+        except ValueError as error:
+            raise ValueError(_behind(str(error), self.path)) from error
+
+
+def named_net(text: str) -> NamedNet:
+    """What a path, or a path with the settings of `Origin` behind a colon, names.
+
+    >>> named_net("theirs.keras:pixels=0..255,mean=123.7,116.3,103.5,head=softmax").path
+    'theirs.keras'
+
+    Raises:
+      ValueError: an unknown setting, or a value that it cannot have, with the nearest names.
+    """
+    found = re.fullmatch(r"(.*):(\w+=.*)", text, re.DOTALL)
+    if found is None or os.path.exists(text):
+        return NamedNet(text)
+    path, known, given = found[1], owners(Origin), {}
+    for assignment in re.split(r",\s*(?=\w+=)", found[2]):
+        name, _, said = assignment.partition("=")
+        if name not in known:
+            raise ValueError(f'unknown setting "{name}" behind {path}; {nearest(name, known)}')
+        given[name] = read(f"{path}:{name}", said, known[name][0].field)
+    return NamedNet(path, replace(Origin(), **given))
+
+
+def _behind(said: str, path: str) -> str:
+    """A sentence about a net, with the flags of `--model` as settings behind the net's path."""
+    said = re.sub(r"--trust\b", f"{path}:trust=true", said)
+    said = re.sub(r"--imports=(?=the\.module)", f"{path}:imports=", said)
+    return said.replace("choose one by output=...", f"choose one by {path}:output=...")

@@ -35,6 +35,8 @@ class Tuning(Record):
       real_images: how many they are.
       features: file of the classifier whose features were compared.
       features_sha256: digest of its weights.
+      features_accuracy: share of real images that it classifies correctly.
+      features_changes: what was done to it, one sentence each.
       weights_sha256: of the net that was drawn from.
       start_distance: distance of the start alone.
       trials: in the order in which they were tried.
@@ -53,6 +55,8 @@ class Tuning(Record):
     weights_sha256: str
     start_distance: float
     trials: tuple[Trial, ...]
+    features_accuracy: float | None = None
+    features_changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.budget < 1 or len(self.trials) > self.budget:

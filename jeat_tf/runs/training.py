@@ -7,6 +7,7 @@ from jeat_tf.core.provenance import Provenance
 from jeat_tf.core.records import Record, record, stored, typed, write_record
 from jeat_tf.methods.accounting import Passes
 from jeat_tf.methods.guard_files import GuardEvent
+from jeat_tf.runs.second_nets import SecondNet
 
 FILE = "train.json"
 
@@ -73,6 +74,7 @@ class Training(Record, Cost):
       data_sha256: digest of the training images whose labels are used, and of these labels.
       class_names: of the data; empty where only the labels are known.
       guard: what it did.
+      teacher: net that labelled images; None without.
       seconds: of all calls; None where a call found nothing left to do.
       seconds_per_step: with validation and files.
     """
@@ -92,6 +94,7 @@ class Training(Record, Cost):
     seconds_per_step: float | None = None
     data_sha256: str = ""
     class_names: tuple[str, ...] = ()
+    teacher: SecondNet | None = None
 
     def write(self, folder: str) -> None:
         """Writes train.json."""

@@ -18,9 +18,11 @@ from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import net_file
 from jeat_tf.models.flow import flow_samples
+from jeat_tf.models.origin import named_net
+from jeat_tf.runs.fit import check_fit
 from jeat_tf.runs.sample_results import Drawn
 from jeat_tf.runs.samples import Shard
-from jeat_tf.runs.trained import Trained, check_fit, conditional_buffer, data_of_run, run_config, stored_buffer
+from jeat_tf.runs.trained import Trained, conditional_buffer, data_of_run, run_config, stored_buffer
 from jeat_tf.samplers.stages import Recipe, Stage, named_recipe, parse_stages
 from jeat_tf.samplers.start_layer import Given
 from jeat_tf.samplers.starts import STARTS, Start
@@ -58,8 +60,11 @@ def check_given(config: SampleConfig) -> None:
         if not data_of_run(config.data, run).dataset:
             raise ValueError("expected a data set, received nothing; set --dataset")
 
-    named = ("judge", "tune_features", "start_images")
-    checks = [functools.partial(check_exists, name, getattr(config, name)) for name in named]
+    def second(flag: str) -> None:
+        check_exists(flag, named_net(getattr(config, flag)).path)
+
+    checks: list[Callable[[], object]] = [functools.partial(second, flag) for flag in ("judge", "tune_features")]
+    checks.append(lambda: check_exists("start_images", config.start_images))
     all_at_once(lambda: net_file(config.model), named_data, *checks)
 
 

@@ -17,9 +17,9 @@ from jeat_tf.core.types import Draw
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.metrics.features import classifier_features
 from jeat_tf.metrics.frechet import frechet_distance
-from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.models.files import weights_sha256
 from jeat_tf.runs.sampling import Trial, Tuning, read_tuning
-from jeat_tf.runs.second_nets import open_second_of
+from jeat_tf.runs.second_nets import Opened, open_second_of
 from jeat_tf.runs.trained import Trained
 from jeat_tf.sample.plan import Plan
 from jeat_tf.samplers import walks
@@ -116,7 +116,7 @@ def tune(config: SampleConfig, trained: Trained, start: Draw, began: str, labels
     """
     assert config.tune is not None  # the caller looked
     split, real = _real_images(config, trained)
-    judge = _judge(config, trained)
+    judge, known = _judge(config, trained)
     labels = np.resize(labels, config.tune_images)
     asked = Tuning(
         budget=config.tune,
@@ -125,8 +125,10 @@ def tune(config: SampleConfig, trained: Trained, start: Draw, began: str, labels
         start=began,
         split=split,
         real_images=len(real),
-        features=net_file(config.tune_features),
-        features_sha256=weights_sha256(judge),
+        features=known.model,
+        features_sha256=known.weights_sha256,
+        features_accuracy=known.accuracy,
+        features_changes=known.changes,
         weights_sha256=weights_sha256(trained.net),
         start_distance=0.0,
         trials=(),
@@ -193,9 +195,9 @@ def _distance(judge: keras.Model, images: np.ndarray, reference: np.ndarray) -> 
     return float(frechet_distance(classifier_features(judge, images), reference))
 
 
-def _judge(config: SampleConfig, trained: Trained) -> keras.Model:
-    judge = open_second_of(config.tune_features, "tune_features", trained.data).net
-    if weights_sha256(judge) == weights_sha256(trained.net):
+def _judge(config: SampleConfig, trained: Trained) -> Opened:
+    judge = open_second_of(config.tune_features, "tune_features", trained.data)
+    if judge.found.weights_sha256 == weights_sha256(trained.net):
         raise ValueError(
             f"expected --tune_features of another net, received the net itself, {config.tune_features}, whose features "
             "its own chains fool; train one with another seed"

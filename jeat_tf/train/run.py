@@ -32,14 +32,16 @@ from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked, unchanged
 from jeat_tf.methods.monitoring import Board
 from jeat_tf.methods.overfitting import OverfittingAlarm
-from jeat_tf.models.files import load_net, weights_sha256
+from jeat_tf.models.files import weights_sha256
 from jeat_tf.models.stored import check_storable, check_stored
 from jeat_tf.runs.locks import held
+from jeat_tf.runs.second_nets import SecondNet
 from jeat_tf.runs.trained import run_config
 from jeat_tf.runs.training import FILE, Cost, Training, Watch
 from jeat_tf.train.devices import strategy_of
 from jeat_tf.train.images import TrainingImages, steps_in_epoch, stream, training_images
 from jeat_tf.train.model import classifier, cost_of
+from jeat_tf.train.teaching import labelled_by_teacher
 from jeat_tf.train.workers import Workers, cluster_of, copy_state, lost
 
 _ROBUST_IMAGES = 512  # validation images that robust accuracy is followed on
@@ -102,8 +104,9 @@ def _train(
     if workers is not None:
         identity = {name: str(value) for name, value in flatten(config, identity=True).items()}
         workers.agree("settings and images", json.dumps([identity, digest(*images.labelled)], sort_keys=True))
+    teacher = None
     if config.stream.pseudo_labels:
-        images = images._replace(extra=_pseudo_labelled(config, images, folder))
+        images, teacher = labelled_by_teacher(config, data, images, folder, train)
 
     keras.utils.set_random_seed(config.run.seed)
     with strategy.scope():
@@ -149,7 +152,7 @@ def _train(
         fitted = True
     events = [] if guard is None else guard.events
     watch = Watch(mode=config.watch.guard, events=tuple(events))
-    result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data, images)
+    result = _finish(folder, config, model, checkpoints, first_step, cost, watch, data, images, teacher)
     finish(folder)
     if guard is not None:
         guard.remove_states()  # a longer run begins with a guard that knows of no steps
@@ -169,20 +172,6 @@ def _restored(checkpoints: Checkpoints, model: EnergyClassifier, folder: str, wo
         step = checkpoints.restore(model)
     workers.agree("state to resume", str(step))
     return step
-
-
-def _pseudo_labelled(config: TrainConfig, images: TrainingImages, folder: str) -> ImagesAndLabels:
-    """The images without labels, labelled by a net (Carmon et al., 2019)."""
-    path = config.stream.pseudo_labels
-    if path == "self":
-        path = own_folder(os.path.join(folder, "teacher"))
-        train(config.teacher(path))
-    assert images.extra is not None  # settings without them are refused
-    added = images.extra[0]
-    predicted = load_net(path).predict(
-        evaluation_batches(tf.data.Dataset.from_tensor_slices((added, images.extra[1])), 256), verbose=0
-    )
-    return added, predicted.argmax(-1).astype(images.extra[1].dtype)
 
 
 def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImages) -> str:
@@ -312,6 +301,7 @@ def _finish(
     watch: Watch,
     data: ImageData,
     images: TrainingImages,
+    teacher: SecondNet | None,
 ) -> Training:
     seconds, step = checkpoints.seconds, model.steps_taken
     model.optimizer.finalize_variable_values(model.net.trainable_variables)  # the average, if there is one
@@ -332,6 +322,7 @@ def _finish(
         data_sha256=digest(*images.labelled),
         class_names=data.class_names if data.named else (),
         guard=watch,
+        teacher=teacher,
         date=datetime.date.today().isoformat(),
         provenance=provenance(),
     )

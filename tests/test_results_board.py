@@ -2,14 +2,19 @@
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from jeat_tf.config.report import ReportConfig
+from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.files import write_text
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import write_record
 from jeat_tf.report.hparams import results, write_results
+from jeat_tf.report.run import report
 from jeat_tf.runs.results import ATTACKS
 from tests.made import attack_results, density_results, row
 
@@ -25,6 +30,18 @@ def test_a_run_is_a_row_of_its_settings_and_numbers(tmp_path):
     values = {tag: tf.make_ndarray(events.Tensors(tag)[0].tensor_proto) for tag in events.Tags()["tensors"]}
     assert values["accuracy/clean"] == 0.5
     assert values["calibration/ece"] == 0.25
+
+
+def test_the_report_writes_a_row_for_each_run(tmp_path):
+    for seed in (0, 1):
+        folder = tmp_path / "runs" / f"jem-{seed}"
+        write_text(folder / "config.json", to_json(replace(TrainConfig(), method="jem", seed=seed)))
+        write_record(str(folder / "evaluation" / ATTACKS), attack_results((row("clean", 45 + seed, 0.0),)))
+    board = tmp_path / "board"
+    report(ReportConfig(runs=str(tmp_path / "runs"), out=str(tmp_path / "report.html"), tensorboard=str(board)))
+    for seed in (0, 1):
+        events = EventAccumulator(str(board / f"jem-{seed}")).Reload()
+        assert tf.make_ndarray(events.Tensors("accuracy/clean")[0].tensor_proto) == np.float32((45 + seed) / 50)
 
 
 def test_results_are_those_that_evaluate_wrote(tmp_path):

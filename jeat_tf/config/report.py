@@ -13,4 +13,10 @@ class ReportConfig(Value):
         "folder of leaderboard entries in RobustBench's form, e.g. its model_info, to stand beside our numbers",
         identity=False,
     )
+    tensorboard: str = setting(
+        "",
+        "folder for a row of each run in TensorBoard's HParams table: its settings and what `evaluate` measured; "
+        "empty: none",
+        identity=False,
+    )
     out: str = setting("", "the page, NAME.html; NAME.json, .md and .tex are written beside it", identity=False)

@@ -14,4 +14,6 @@ def main(config: ReportConfig) -> None:
         print(f"{method['name']}: {runs} run{'s' * (runs != 1)}, {len(method['values'])} numbers")
     for remark in found["remarks"]:
         print(f"note: {remark}")
+    if config.tensorboard:
+        print(f"rows for TensorBoard: {config.tensorboard}")
     print(f"written: {config.out}, .json, .md, .tex ({os.path.getsize(config.out) / 2**20:.1f} MiB)")

@@ -12,6 +12,7 @@ from jeat_tf.core.provenance import provenance
 from jeat_tf.core.records import plain
 from jeat_tf.report.collect import Drawing, Run, read_runs
 from jeat_tf.report.entries import read_entries
+from jeat_tf.report.hparams import results, write_results
 from jeat_tf.report.page import render
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, as_data, latex, markdown
@@ -21,7 +22,7 @@ _HEAD = 4096  # characters of a file in which its marker stands
 
 
 def report(config: ReportConfig) -> dict[str, Any]:
-    """Reads the runs and writes the page and, beside it, its numbers as .json, .md and .tex.
+    """Reads the runs and writes the page and, beside it, its numbers as .json, .md and .tex, and rows for TensorBoard.
 
     Returns:
       report: what the .json holds: columns with their protocols, methods with means, sample standard deviations and
@@ -32,8 +33,13 @@ def report(config: ReportConfig) -> dict[str, Any]:
     """
     files = _files(config.out)
     entries = read_entries(config.entries) if config.entries else []
+    board = writable_folder(config.tensorboard, "tensorboard") if config.tensorboard else ""
     with held(os.path.dirname(os.path.abspath(config.out)), "jeat_tf.report", name="report"):
-        return _write(files, *read_runs(config.runs), {}, entries)
+        runs, drawings = read_runs(config.runs)
+        if board:
+            for run in runs:
+                write_results(os.path.join(board, run.name), run.config, results(run.path_of("evaluation")))
+        return _write(files, runs, drawings, {}, entries)
 
 
 def report_of(

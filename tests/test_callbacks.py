@@ -65,6 +65,7 @@ class TestRobustAccuracy:
         compiled().fit(X, LABELS, epochs=4, verbose=0, callbacks=[RobustAccuracy(X, LABELS, attack(), every=2), keep])
         assert ["val_robust_accuracy" in entry for entry in keep.history] == [False, True, False, True]
 
+    @pytest.mark.slow
     def test_serves_early_stopping(self):
         stop = keras.callbacks.EarlyStopping("val_robust_accuracy", patience=1, mode="max")
         model = EnergyClassifier(tiny_cnn(), Standard())

@@ -221,7 +221,7 @@ class TestNames:
             Data(image_size=size)
 
 
-@pytest.mark.parametrize("kind", ["folder", "uint8", "float32"])
+@pytest.mark.parametrize("kind", ["folder", "uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_train_sample_and_evaluate_take_them(kind, tmp_path):
     images, labels = arrays(48)
     test_images, test_labels = arrays(10)

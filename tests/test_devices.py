@@ -105,7 +105,7 @@ CERTAIN = {
 """Methods that draw nothing: two replicas see what one sees, and not only what two alone would."""
 
 
-@pytest.mark.parametrize("update", [name for name in UPDATES if name != "free"])
+@pytest.mark.parametrize("update", some([name for name in UPDATES if name != "free"], quick=("descend", "awp")))
 @pytest.mark.parametrize("method", some(CERTAIN, quick=("pgd_at",)))
 def test_two_replicas_step_as_one_by_every_method_that_draws_nothing(method, update, strategy, monkeypatch):
     monkeypatch.setitem(METHODS, method, CERTAIN[method])
@@ -176,6 +176,7 @@ def test_all_devices_without_a_gpu_are_one():
     assert strategy_of(replace(RUN, devices="all")).num_replicas_in_sync == 1
 
 
+@pytest.mark.slow
 def test_a_command_line_divides_its_processor():
     """In a process of its own: what a command line does first must not start TensorFlow."""
     words = (

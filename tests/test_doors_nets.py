@@ -247,7 +247,7 @@ def test_a_net_in_float16_under_attack_gives_a_word():
         ATTACK.against(jt.as_logits(net), X, Y)
 
 
-@pytest.mark.parametrize("kind", ["float32", "uint8"])
+@pytest.mark.parametrize("kind", [pytest.param("float32", marks=pytest.mark.slow), "uint8"])
 def test_the_example_takes_bytes_and_floats(kind, trained_net, digit_arrays, tmp_path):
     x, y = digit_arrays[0][:30], digit_arrays[1][:30]
     trained_net.save(tmp_path / "net.keras")

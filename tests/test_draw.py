@@ -71,7 +71,7 @@ def numbers(folder, name):
 @pytest.mark.slow
 def test_recording_changes_of_energy_leaves_the_run_as_it_is(full, tmp_path):
     alone = train(replace(TrainConfig(), model_dir=str(tmp_path), **TRAINED))
-    assert alone["weights_sha256"] == weights_sha256(load_net(full))
+    assert alone.weights_sha256 == weights_sha256(load_net(full))
 
 
 def test_a_run_on_images_as_they_are_records_the_attack_of_its_settings(full):

@@ -132,6 +132,7 @@ class TestResume:
             for name in a:
                 np.testing.assert_array_equal(a[name], b[name])
 
+    @pytest.mark.slow
     def test_a_terminated_process_leaves_a_state_to_go_on_with(self, run, tmp_path):
         command = [sys.executable, "-m", "jeat_tf.evaluate", f"--model={run}", "--attacks=square,autoattack"]
         process = subprocess.Popen(

@@ -342,7 +342,7 @@ class TestUpdates:
             assert np.any(other.update.delta.numpy())
 
 
-@pytest.mark.parametrize("name", ["descend", "awp", "sam"])
+@pytest.mark.parametrize("name", ["awp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("descend", "sam"))])
 class TestLayersThatSetTheirWeights:
     """In a pass in training mode; an update must not undo it."""
 

@@ -182,6 +182,7 @@ class TestResume:
         assert weights_sha256(nets[0]) == weights_sha256(nets[1])  # of the averages
         assert_same_records(whole, config)
 
+    @pytest.mark.slow
     def test_after_a_signal_between_alarms(self, tmp_path, monkeypatch, data_dir):
         """The guard goes on with its windows and its good state, and turns back to where it would have."""
         alarms, original = {3, 6}, Guard._look

@@ -291,6 +291,16 @@ def test_the_radius_of_training_is_marked_where_there_is_one(trained, marked):
     figure = draw_robustness_curves(balls, {"a": [9, 3]}, num_images=10, attack="PGD-10", trained=trained)
     lines = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
     assert [line[0] for line in lines] == pytest.approx([12.75] * marked)
+    assert [words.get_ha() for words in figure.axes[0].texts] == ["left"] * marked
+
+
+def test_the_words_beside_the_radius_of_training_stay_inside_the_panel():
+    figure = draw_robustness_curves(
+        [Linf(0.0), Linf(0.1)], {"a": [9, 3]}, num_images=10, attack="PGD-10", trained=[Linf(0.1)]
+    )
+    (words,) = figure.axes[0].texts
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].get_window_extent().x1 > words.get_window_extent().x1
 
 
 def drawings() -> dict[str, Figure]:

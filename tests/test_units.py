@@ -27,6 +27,8 @@ def test_what_is_no_number_is_refused(text):
 def test_fraction_of_255():
     assert fraction_of_255(8 / 255) == "8/255"
     assert fraction_of_255(0.1) == "0.1"
+    assert fraction_of_255(0.2) == "0.2"  # which is 51/255, but nobody writes it so
+    assert fraction_of_255(0.0) == "0"
     assert fraction_of_255(12.0) == "12"
 
 

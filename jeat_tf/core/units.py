@@ -31,9 +31,10 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def fraction_of_255(value: float) -> str:
-    """ "8/255" for 8 / 255; the plain number where it is no whole multiple of 1/255, and from 1 on."""
+    """ "8/255" for 8 / 255; the plain number for 0.2, for what is no whole multiple of 1/255, and from 1 on."""
     scaled = Fraction(value * 255).limit_denominator(10**6)
-    return f"{scaled.numerator}/255" if scaled.denominator == 1 and value < 1 else f"{value:g}"
+    in_255ths = scaled.denominator == 1 and value < 1 and value != round(value, 1)
+    return f"{scaled.numerator}/255" if in_255ths else f"{value:g}"
 
 
 def length_from_symmetric(value: float) -> float:

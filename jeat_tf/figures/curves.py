@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -58,7 +59,9 @@ def draw_robustness_curves(
         ax = figure.axes[0]
         radius = trained[0].epsilon * _unit(norm)
         ax.axvline(radius, color=matplotlib.rcParams["text.color"], linewidth=0.8, linestyle=":")
-        ax.annotate("trained with", (radius, 2), xytext=(3, 0), textcoords="offset points", fontsize=8)
+        left = radius > np.mean(ax.get_xlim())  # of the line, where the words stay inside the panel
+        side: dict[str, Any] = {"xytext": (-3 if left else 3, 0), "ha": "right" if left else "left"}
+        ax.annotate("trained with", (radius, 2), textcoords="offset points", fontsize=8, **side)
     return figure
 
 

@@ -50,6 +50,24 @@ class TestRobustAccuracy:
         assert history["val_robust_accuracy"][0] == pytest.approx(expected)
         assert 0 < expected < 1
 
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("head", [None, "softmax"])
+    def test_serves_fit_of_keras_2(self, head, digit_arrays):
+        tf_keras = pytest.importorskip("tf_keras")
+        images, labels = digit_arrays[0][:100], digit_arrays[1][:100]
+        k = tf_keras.layers
+        net = tf_keras.Sequential([k.Flatten(input_shape=(8, 8, 1)), k.Dense(10, head)])
+        net.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        callbacks = [RobustAccuracy(images, labels, PGD(Linf(0.0), 1))]
+        callbacks.append(tf_keras.callbacks.EarlyStopping("val_robust_accuracy", mode="max"))
+        if head:
+            with pytest.raises(ValueError, match="one that ends in softmax"):
+                net.fit(images, labels, verbose=0, callbacks=callbacks)
+        else:
+            found = net.fit(images, labels, epochs=2, verbose=0, callbacks=callbacks).history["val_robust_accuracy"]
+            right = net.predict(images, verbose=0).argmax(-1) == labels
+            assert found[-1] == pytest.approx(right.mean())
+
     def test_serves_an_ordinary_keras_model(self, trained_net, digit_arrays):
         images, labels = digit_arrays[0][:100], digit_arrays[1][:100]
         attack = PGD(Linf(0.1), 10, 0.02, "image")

@@ -103,7 +103,7 @@ def test_figures_say_it(foreign, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "received scores, top; choose one"),
+        ({}, "received scores, top; choose one by --output="),
         ({"output": "logits"}, "one of scores, top, received 'logits'"),
         ({"output": "scores", "std": "0"}, "std > 0"),
         ({"output": "scores", "mean": "1,2"}, "one number or 1, one for each channel"),

@@ -54,7 +54,8 @@ class RobustAccuracy(keras.callbacks.Callback):
     """Accuracy under an attack on fixed images, added to the epoch's logs as `val_robust_accuracy`.
 
     Put it before callbacks that read the logs (TensorBoard, early stopping, best checkpoint). Epochs between
-    measurements do not have the log, so early stopping on it wants `every=1`.
+    measurements do not have the log, so early stopping on it wants `every=1`. It also works in `fit` of Keras 2
+    (tf_keras).
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, attack: Attack, *, every: int = 1):
@@ -74,6 +75,12 @@ class RobustAccuracy(keras.callbacks.Callback):
         self.perturb = attacked(cross_entropy, attack)
         self.every = every
         self._measure: Any = None
+
+    def _of_batches(self) -> bool:
+        """Whether it does anything at a batch: `fit` of Keras 2 asks, and that of Keras 3 does not."""
+        return False
+
+    _implements_train_batch_hooks = _implements_test_batch_hooks = _implements_predict_batch_hooks = _of_batches
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         shape = getattr(self.model, "input_shape", None) or getattr(self.model, "image_shape", None)

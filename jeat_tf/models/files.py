@@ -72,6 +72,8 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
 def _in_one_sentence(error: Exception) -> str:
     """What is wrong with a file and what to do, of what Keras says in paragraphs."""
     said = str(error)
+    if said.startswith("it holds weights"):
+        return said
     if "Lambda" in said and "safe_mode" in said:
         return "it has a Lambda layer, which is a program; give --trust if you know where it is from"
     if unknown := re.search(r"Could not locate class '(\w+)'", said):

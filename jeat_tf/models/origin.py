@@ -66,7 +66,8 @@ class Origin(Value):
                 output=self.output or None,
             )
         except ValueError as error:
-            raise ValueError(f"cannot use the net in {path}: {error}") from error
+            said = str(error).replace("choose one by output=", "choose one by --output=")
+            raise ValueError(f"cannot use the net in {path}: {said}") from error
 
     def _import(self) -> None:
         for module in filter(None, map(str.strip, self.imports.split(","))):
@@ -126,4 +127,4 @@ def _behind(said: str, path: str) -> str:
     """A sentence about a net, with the flags of `--model` as settings behind the net's path."""
     said = re.sub(r"--trust\b", f"{path}:trust=true", said)
     said = re.sub(r"--imports=(?=the\.module)", f"{path}:imports=", said)
-    return said.replace("choose one by output=...", f"choose one by {path}:output=...")
+    return said.replace("choose one by --output=...", f"choose one by {path}:output=...")

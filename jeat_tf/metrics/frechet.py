@@ -46,7 +46,7 @@ def frechet_distance(a: FeatureStatistics | np.ndarray, b: FeatureStatistics | n
     a, b = (x if isinstance(x, FeatureStatistics) else FeatureStatistics.of(x) for x in (a, b))
     # The root of the set with fewer images: of the lower rank, so that no eigenvalue is a rounded zero.
     few, many = (a, b) if a.count <= b.count else (b, a)
-    return _frechet_distance(few, _root(few), many)
+    return _frechet_distance(few, _root(few, any_rank=many.deviations is not None), many)
 
 
 def bias_note(n: int) -> str:
@@ -116,8 +116,8 @@ def per_class_frechet(
     return {c: frechet_distance(features[labels == c], reference[reference_labels == c]) for c in classes}
 
 
-def _root(statistics: FeatureStatistics) -> np.ndarray:
-    """R float64[D, rank] with R R^T the covariance."""
+def _root(statistics: FeatureStatistics, *, any_rank: bool = False) -> np.ndarray:
+    """R float64[D, rank] with R R^T the covariance; with `any_rank` it may have columns too many."""
     if statistics.count <= statistics.width:
         warnings.warn(
             f"{statistics.count} images give {statistics.width} features a covariance without full rank; their "
@@ -125,6 +125,8 @@ def _root(statistics: FeatureStatistics) -> np.ndarray:
             stacklevel=3,
         )
     rows = statistics.deviations
+    if rows is not None and any_rank:
+        return rows.T  # singular values of a product are taken of it, of which none is the root of a rounded zero
     if rows is not None:
         # N x D with N <= D: no matrix D x D, and no eigenproblem of that size.
         _, sizes, directions = scipy.linalg.svd(rows, full_matrices=False)

@@ -3,7 +3,7 @@
 python benchmarks/reliability.py --trials=100 --files=10000     writes docs/reliability.md
 
 A benchmark that was stopped goes on with the same command: each trial is kept in --work. The page is written after
-each section.
+each section. Sections take turns: a twentieth of their trials first, then a quarter, then all.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import platform
 import random
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +24,14 @@ from typing import Any
 import faults
 import h5py
 import numpy as np
+import replicas
 import tensorflow as tf
 
 from jeat_tf.core import generations
 from jeat_tf.core.files import write_json, write_text
 
+EQUAL = 1e-6
+SHARES = (0.05, 0.25, 1.0)
 PAGE = faults.ROOT / "docs" / "reliability.md"
 Trial = dict[str, Any]
 
@@ -76,6 +81,24 @@ def snapshot(folder: pathlib.Path, rng: random.Random) -> Trial:
     return {"write": times[1], "verify": time.monotonic() - begun}
 
 
+def equal_replicas(trials: Trials, count: int) -> None:
+    """The first `count` comparisons of two replicas with one device, those that are there left out."""
+    done = trials.all.setdefault("replicas", [])
+    script = [
+        sys.executable,
+        str(faults.ROOT / "benchmarks" / "replicas.py"),
+        f"--first={len(done)}",
+        f"--last={count}",
+    ]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            done.append(json.loads(line))
+            write_json(str(trials.path), trials.all)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(script)} ended with {process.returncode}")
+
+
 def every_step(work: pathlib.Path, folder: pathlib.Path) -> Trial:
     """The run with a state after each step, and with none but at the ends of epochs."""
     plain = f"train {faults.TRAIN} --model_dir={folder}"
@@ -85,8 +108,16 @@ def every_step(work: pathlib.Path, folder: pathlib.Path) -> Trial:
     return seconds | {"steps": json.loads((folder / "each" / "train.json").read_text())["steps"]}
 
 
-def sections(trials: Trials, work: pathlib.Path, count: int, files: int) -> dict[str, Callable[[], None]]:
-    """Name -> what makes its trials."""
+def sections(
+    trials: Trials, work: pathlib.Path, count: int, files: int, asked_for: int
+) -> dict[str, Callable[[], None]]:
+    """Name -> what makes its trials.
+
+    Args:
+      count: trials of now.
+      files: malformed files of now.
+      asked_for: trials in the end.
+    """
     alone = trials.all.setdefault("alone", [])
     if not alone:
         shutil.rmtree(work, ignore_errors=True)
@@ -105,13 +136,15 @@ def sections(trials: Trials, work: pathlib.Path, count: int, files: int) -> dict
                 lambda folder, rng, name=name, source=source, read=read: faults.fuzz(name, source, read, folder, rng),
             )
 
-    some = max(1, count // 4)
+    some = max(1, min(count, max(20, count // 4)))
     made: dict[str, Callable[[], None]] = {
         "fuzz": fuzz,
         "flips": lambda: trials.run("flips", max(1, files // 10), lambda f, rng: faults.flip(half, f, rng)),
         "full": lambda: trials.run("full", 2 * count, lambda f, rng: faults.full(work / "full" / "a.npz", rng)),
         "snapshot": lambda: trials.run("snapshot", 5, snapshot),
-        "hold": lambda: trials.run("hold", 5 * count, lambda f, rng: faults.hold(f)),
+        "every step": lambda: trials.run("every step", 1, lambda f, rng: every_step(work, f)),
+        "resume": lambda: trials.run("resume", min(5, count), lambda f, rng: faults.resume(work, f)),
+        "hold": lambda: trials.run("hold", count, lambda f, rng: faults.hold(f)),
     }
     for verb, many in (("train", count), ("evaluate", some), ("sample", some)):
         made[f"kill {verb}"] = lambda verb=verb, many=many: trials.run(
@@ -125,7 +158,7 @@ def sections(trials: Trials, work: pathlib.Path, count: int, files: int) -> dict
         made[f"together {verb}"] = lambda verb=verb: trials.run(
             f"together {verb}", some, lambda f, rng: faults.together(verb, work, f)
         )
-    made["every step"] = lambda: trials.run("every step", 1, lambda f, rng: every_step(work, f))
+    made["replicas"] = lambda: equal_replicas(trials, -(-len(replicas.combinations()) * count // asked_for))
     made["kill train"] = made.pop("kill train")  # the longest goes last
     return made
 
@@ -160,13 +193,14 @@ def page(trials: Trials, asked: argparse.Namespace) -> str:
         section = f"full {verb}"
         then = trials.count(section, "same") + " end bit for bit once there is room"
         rows.append((f"disk full during `{verb}`", trials.count(section, "stated") + " end in a sentence", then))
+    rows += [*equalities(everything), *overheads(everything)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows if not row[1].startswith("0 of 0"))
     left = ", ".join(name for name, *rest in rows if rest[0].startswith("0 of 0"))
     left = f"\n\nNot run at this scale: {left}." if left else ""
     return f"""# Reliability
 
 This page is written by `make reliability TRIALS={asked.trials} FILES={asked.files}`.
-{scale(asked)} Seed {asked.seed},
+{scale(everything, asked)} Seed {asked.seed},
 {datetime.date.today().isoformat()}, {processor()}, no GPU, TensorFlow {tf.__version__}. Other programs were at work.
 Seconds of the clock are therefore too long.
 
@@ -180,6 +214,9 @@ verdicts, images and pictures with those of undisturbed work.
 {table}
 
 A full disk is imitated by a limit on the size of files, drawn at random.{left}
+
+Two replicas are compared for one step of each method and update. Methods that draw nothing are compared with one device
+of 64 images. All methods are compared with two threads without `tf.distribute`, which exchange their gradients.
 
 ## Malformed inputs
 
@@ -200,16 +237,52 @@ guard's events sets the file aside and warns.
 ## What is not here
 
 - `tests/test_faults.py` kills a commit before and after each of its renames, and damages each file that only helps.
-- `tests/test_devices.py` compares steps of two replicas with those of one.
+- `tests/test_devices.py` and `tests/test_workers.py` resume with another number of devices or processes.
 - A power cut was not tried. Files and folders are synced before a name changes.
 - Network file systems were not tried. The lock is the operating system's.
 """
 
 
-def scale(asked: argparse.Namespace) -> str:
-    if asked.trials >= 100 and asked.files >= 10_000:
+def scale(everything: dict[str, list[Trial]], asked: argparse.Namespace) -> str:
+    kills = len(everything.get("kill train", []))
+    files = sum(len(made) for section, made in everything.items() if section.startswith("fuzz "))
+    if kills >= 100 and files >= 9_900:
         return "It is at full scale."
+    if kills < asked.trials:
+        return (
+            f"It is **not complete**: {kills} of {asked.trials} trials of the longest section were made. Each row has "
+            "the\nnumber of its trials."
+        )
     return "It is at a **small scale**; the full one is `TRIALS=100 FILES=10000`."
+
+
+def equalities(everything: dict[str, list[Trial]]) -> list[tuple[str, str, str]]:
+    """Rows about two replicas of 32 images."""
+    rows = []
+    for alone, what in ((True, "one device of 64 images"), (False, "the mean of what each would do alone")):
+        made = [trial["difference"] for trial in everything.get("replicas", []) if trial["alone"] == alone]
+        equal = sum(difference <= EQUAL for difference in made)
+        largest = f"largest difference {max(made):.1e}" if made else ""
+        rows.append(
+            (f"2 replicas of 32 images, and {what}", f"{equal} of {len(made)}: gradients equal to 1e-6", largest)
+        )
+    return rows
+
+
+def overheads(everything: dict[str, list[Trial]]) -> list[tuple[str, str, str]]:
+    """Rows about what a state a minute costs, and what a resume."""
+    rows = []
+    if made := everything.get("snapshot"):
+        write = statistics.median(trial["write"] for trial in made)
+        rows.append(("overhead of one state of 50 MB a minute", f"{write / 0.6:.2g}% of the time", "limit 3%"))
+    if made := everything.get("every step"):
+        each = max(0.0, made[0]["each"] - made[0]["without"]) / made[0]["steps"]
+        rows.append(("overhead of one state of this training a minute", f"{each / 0.6:.2g}% of the time", "limit 3%"))
+    if made := everything.get("resume"):
+        clock, cpu = (statistics.median(trial[name] for trial in made) for name in ("seconds", "cpu"))
+        words = f"{clock:.1f} s, of which {cpu:.1f} s of the processor without the import of modules"
+        rows.append(("resume of `train` whose last state is there, to its result", words, f"median of {len(made)}"))
+    return rows
 
 
 def processor() -> str:
@@ -266,11 +339,13 @@ def main() -> None:
     if asked.page:
         write_text(str(PAGE), page(trials, asked))
         return
-    for name, make in sections(trials, work / "alone", asked.trials, asked.files).items():
-        begun = time.monotonic()
-        make()
-        write_text(str(PAGE), page(trials, asked))
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+    for share in SHARES:
+        count, files = (max(1, round(share * number)) for number in (asked.trials, asked.files))
+        for name, make in sections(trials, work / "alone", count, files, asked.trials).items():
+            begun = time.monotonic()
+            make()
+            write_text(str(PAGE), page(trials, asked))
+            print(f"{name}, {count} trials: {time.monotonic() - begun:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

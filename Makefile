@@ -66,6 +66,7 @@ check: setup-dev
 	$(PYTEST)
 
 # The site is built offline; a broken link or a docstring that names no argument is an error.
+# Its search needs a server: python -m http.server --directory site.
 docs: setup-dev
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --strict

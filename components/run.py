@@ -39,7 +39,7 @@ from .settings import PipelineConfig
 from .trainer import trainer
 from .types import InputArtifacts
 
-_AGAIN = "the same command goes on with the step it was at"
+_AGAIN = "repeat the same command to resume at this step"
 COMPONENTS: dict[str, Component] = {
     one.name: one for one in (data_prep, trainer, sample_export, merge_samples, evaluator, merge_evaluations, report)
 }

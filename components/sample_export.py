@@ -20,7 +20,7 @@ def sample_export(
     settings: Parameter[str] = "",
     seed: Parameter[int] = 0,
 ) -> None:
-    """Draws images, or a shard of them, as `python -m jeat_tf.sample` does; goes on with files that are there.
+    """Draws images, or a shard of them, as `python -m jeat_tf.sample` does; resumes with the files that are there.
 
     Args:
       settings: of the verb as JSON; empty: its defaults.

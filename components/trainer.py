@@ -19,7 +19,7 @@ def trainer(
     settings: Parameter[str],
     seed: Parameter[int] = 0,
 ) -> None:
-    """Trains a net, as `python -m jeat_tf.train` does; goes on with a run that was stopped.
+    """Trains a net, as `python -m jeat_tf.train` does; resumes a run that was stopped.
 
     Args:
       settings: of the verb as JSON, as `config.json` of a run holds them.

@@ -1,4 +1,4 @@
-"""Attacks in order, each on the images that still stand."""
+"""Attacks in order, each on the images that are still unbroken."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -196,7 +196,7 @@ def run_in_order(
     first = next((i for i, run in enumerate(plan.runs) if run.target is not None), None)
     while standing.run < len(plan.runs):
         run = plan.runs[standing.run]
-        # Those that stood when this run began, so that a run that was interrupted goes on with the same batches.
+        # Those unbroken when this run began, so that an interrupted run resumes with the same batches.
         queue = np.flatnonzero((standing.broken_by == STANDING) | (standing.broken_by == standing.run))
         if run.within is not None:
             queue = queue[standing.nearest[queue] <= run.within * run.ball.epsilon]

@@ -1,4 +1,4 @@
-"""The frame of every search: a step on a batch of images, repeated on those that still stand.
+"""The frame of every search: a step on a batch of images, repeated on those still unbroken.
 
 Images that are done leave the batch while the search runs. The batch shrinks along a ladder of sizes, so that a kernel
 sees few shapes and XLA compiles few programs.

@@ -38,7 +38,7 @@ def pgd_search(
 ) -> Found:
     """Projected gradient ascent (Madry et al., 2018) that stops for an image at its first success.
 
-    The steps of `pgd`, on images that still stand. `loss=losses.joint_energy` is JEAT's attack (eq. 18),
+    The steps of `pgd`, on images that are still unbroken. `loss=losses.joint_energy` is JEAT's attack (eq. 18),
     `loss=losses.margin` what many tables call C&W l-inf, one step of epsilon from x FGSM, and one of 1.25 epsilon
     from a random start FGSM-RS (Wong et al., 2020, https://arxiv.org/abs/2001.03994).
 

@@ -47,7 +47,7 @@ def define_flags(kind: type[Value], flag_values: flags.FlagValues = flags.FLAGS)
 
 
 def from_flags(kind: type[Config], flag_values: flags.FlagValues = flags.FLAGS, base: Config | None = None) -> Config:
-    """The settings that the parsed flags say; `base` are those of flags that are not given.
+    """The settings that the parsed flags say; `base` has the rest.
 
     Raises:
       ValueError: a value out of its bounds, or a setting that has no effect beside the others.

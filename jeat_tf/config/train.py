@@ -189,7 +189,7 @@ class TrainConfig(Value):
 
     @property
     def ball(self) -> Ball:
-        """The ball of the training attack, or where there is none that in which robust accuracy is followed."""
+        """The ball of the training attack; without one, the ball in which robust accuracy is followed."""
         return self.threat
 
     @property

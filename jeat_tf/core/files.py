@@ -32,7 +32,7 @@ _LEFT = re.compile(
 
 
 class KeptWarning(UserWarning):
-    """A file that only helps was damaged: it was set aside, and the work goes on without it."""
+    """A file that only helps was damaged: it was set aside, and the work continues without it."""
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ class Found(NamedTuple):
     """What a folder holds of a run's state.
 
     Attributes:
-      path: the file of the newest intact state; None if there is none.
+      path: the file of the newest intact state; None without one.
       manifest: its manifest, or None.
       broken: files that are not what was written, and why.
       newest: the latest step that a manifest knows of; 0 if none.

@@ -23,7 +23,7 @@ _SEEDED = ("impulse_noise", "glass_blur")  # do not draw from NumPy's global gen
 
 
 def corrupt_by_library(images: np.ndarray, name: str, severity: int, *, seed: int = 0) -> np.ndarray:
-    """float32[B, H, W, 3] on the 256 values of 8-bit pixels, in [0, 1]; the strengths are those of ImageNet-C.
+    """float32[B, H, W, 3] on the 256 values of 8-bit pixels, in [0, 1]; the strengths are ImageNet-C's.
 
     Args:
       images: float32[B, H, W, 3] in [0, 1].

@@ -64,7 +64,7 @@ def columns(
     """The attacks in every ball; those of the least distance once for each norm.
 
     Args:
-      names: of attacks, as on the command line; "clean" is none.
+      names: of attacks, as on the command line; "clean" is no attack.
       balls: of one norm the largest first.
       oracle: the net that is attacked, and decides.
       blind: the net without its refinement, if attacks on that are to be shown as well.

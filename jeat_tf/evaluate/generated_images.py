@@ -97,7 +97,7 @@ def _selection(*nums: int) -> str:
 
 
 def _of_class(seen: Seen, reference: Seen) -> tuple[dict[str, float] | str | None, str | None]:
-    """Frechet distances of all images of each class asked for, or why there are none, and their bias."""
+    """Frechet distances of all images of each requested class, or why there are none, and their bias."""
     if seen.of_class is None or reference.of_class is None:
         return None, None
     asked, real = seen.of_class.counts, reference.of_class.counts

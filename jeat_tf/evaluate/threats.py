@@ -1,4 +1,4 @@
-"""Which balls and attacks the settings of an evaluation name, and what stands against all of them."""
+"""Which balls and attacks the settings of an evaluation name, and which images survive all of them."""
 
 from collections.abc import Iterator, Mapping
 

@@ -37,8 +37,8 @@ class Exported(NamedTuple):
     Attributes:
       format: its name.
       path: file or folder.
-      holds: what it can be asked for.
-      left_out: what it cannot, and why.
+      holds: its outputs, such as logits and energy.
+      left_out: outputs that the format cannot have, and why.
       difference: largest difference of its logits from the net's, on random images.
     """
 
@@ -50,7 +50,7 @@ class Exported(NamedTuple):
 
 
 def export(config: ExportConfig) -> list[Exported]:
-    """Writes the formats that are asked for.
+    """Writes the requested formats.
 
     Raises:
       ValueError: no readable net, something at the place of an export, a package that is not installed, or an export

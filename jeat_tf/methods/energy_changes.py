@@ -64,7 +64,7 @@ class EnergyChanges(keras.callbacks.Callback):
           every: training steps between records; each costs one perturbation and three forward passes.
           seed: of the perturbations.
           path: an .npz file that keeps the record, written at epoch ends, and with each state if it is given to
-            `Checkpoints`. A run that goes on reads it and goes on with it. If it is damaged it is set aside, and the
+            `Checkpoints`. A resumed run reads it and adds to it. If it is damaged it is set aside, and the
             record begins anew. Empty writes none.
 
         Raises:

@@ -38,7 +38,7 @@ class Entrance(NamedTuple):
         is looked at when it comes; their first batch is looked at now, except a generator's, which Keras asks for.
 
         Raises:
-          ValueError: what the gate refuses, sample weights, or something that is none of these.
+          ValueError: what the gate refuses, sample weights, or anything else.
         """
         if isinstance(x, tf.data.Dataset):
             self._refuse_labels(y)

@@ -9,14 +9,14 @@ DROP_MEAN, DROP_WITHIN, DROP_ERRORS = 10, 50, 5.0
 
 
 def relative(window: deque[float], factor: float, floor: float) -> float:
-    """The limit that a running median sets; 0 is none."""
+    """The limit that a running median sets; 0 means no limit."""
     if not factor or len(window) < _FEWEST:
         return 0.0
     return max(floor, factor * statistics.median(window))
 
 
 def lowest(*limits: float) -> float:
-    """The lowest limit of those that are set; 0 is none."""
+    """The lowest limit of those that are set; 0 means no limit."""
     return min((limit for limit in limits if limit), default=0.0)
 
 

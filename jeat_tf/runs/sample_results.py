@@ -123,7 +123,7 @@ class Rating:
     """What an independent classifier says of one set of images.
 
     Attributes:
-      agreement: share of images in which it sees the class asked for.
+      agreement: share of images in which it sees the requested class.
       agreement_of_each_class: None of classes that were not asked for.
       share_of_each_class: that it sees.
       frechet_classifier_distance: to the reference; None where an image is not finite.

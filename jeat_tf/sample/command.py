@@ -13,7 +13,7 @@ def _warnings(report: SampleResults) -> Iterator[str]:
     found, judge, tuning = report.diagnostics, report.judge, report.tuning
     if not found.finite or found.chains_not_finite:
         yield (
-            f"{found.chains_not_finite} of {found.chains} chains are not finite and count as not the class asked for; "
+            f"{found.chains_not_finite} of {found.chains} chains are not finite and count as failures; "
             "try a smaller step_size"
         )
     if found.looks:

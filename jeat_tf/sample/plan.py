@@ -122,7 +122,7 @@ def classes_of(config: SampleConfig, plan: Plan, trained: Trained) -> str:
 
 
 def labels_of(config: SampleConfig, num_classes: int) -> np.ndarray:
-    """int64[num], the class asked for in each image; zeros, which nothing goes by, without classes."""
+    """int64[num], the requested class of each image; zeros, which nothing reads, without classes."""
     if config.classes == "none":
         return np.zeros(config.num, np.int64)
     if config.classes == "balanced":
@@ -183,7 +183,7 @@ def start_of(
         missing = sorted(set(labels.tolist()) - set(images.labels.tolist()))
         if missing and config.classes != "none":
             raise ValueError(
-                f"expected images of every class asked for in {config.start_images}, received none of {missing}"
+                f"expected images of every requested class in {config.start_images}, received none of {missing}"
             )
         return Given(images.images[:], images.labels if config.classes != "none" else None)
     assert plan.start is not None  # every other name was dealt with above

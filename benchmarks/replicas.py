@@ -38,7 +38,8 @@ def model(settings: dict[str, Any]) -> EnergyClassifier:
     """A small net with the method and the update of the settings."""
     keras.utils.set_random_seed(0)
     layers = [L.Rescaling(2.0, -1.0), L.Conv2D(4, 3, strides=2, padding="same"), L.LeakyReLU(0.2), L.Flatten()]
-    config = replace(TrainConfig(), strict=False, **SMALL | settings)
+    flow = {"net": "glow"} if settings["method"] == "flow" else {}  # the settings want one; any net will do
+    config = replace(TrainConfig(), strict=False, **SMALL | flow | settings)
     update = config.update
     if isinstance(update, Free):
         update = dataclasses.replace(update, ball=config.ball, batch_size=SIZE)

@@ -1,5 +1,6 @@
-"""Benchmarks that need hardware which is not here: that they run, on a net that is small enough."""
+"""Benchmarks that need hardware or hours which are not here: that they run, on what is small enough."""
 
+import argparse
 import os
 import pathlib
 import subprocess
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from jeat_tf.config.train import TrainConfig
+from jeat_tf.core.flat import replace
+
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-gpu = __import__("gpu")
+gpu, reliability, replicas = map(__import__, ("gpu", "reliability", "replicas"))
 
 
 @pytest.fixture
@@ -38,3 +42,36 @@ def test_without_a_gpu_nothing_is_measured():
     command = ["bash", str(ROOT / "benchmarks" / "gpu.sh")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "not measured: TensorFlow finds no GPU here\n")
+
+
+def test_the_reliability_page_says_how_many_trials_were_made(tmp_path):
+    trials = reliability.Trials(tmp_path / "trials.json", 0)
+    asked = argparse.Namespace(trials=100, files=10_000, seed=0)
+    trials.all |= {
+        "kill train": [{"kills": 2, "same": True, "temporaries": 0, "cpu": 1.0}],
+        "replicas": [{"alone": True, "difference": 1e-7}, {"alone": True, "difference": 1e-5}],
+        "snapshot": [{"write": 0.6, "verify": 0.1}],
+        "every step": [{"without": 7.0, "each": 13.0, "steps": 10}],
+        "resume": [{"seconds": 9.0, "cpu": 2.0}],
+    }
+    found = reliability.page(trials, asked)
+    assert "**not complete**: 1 of 100" in found
+    for row in (
+        "| SIGKILL of `train` at random times (2) | 1 of 1 end bit for bit | 0 temporary files left |",
+        "1 of 2: gradients equal to 1e-6 | largest difference 1.0e-05 |",
+        "| overhead of one state of 50 MB a minute | 1% of the time | limit 3% |",
+        "| overhead of one state of this training a minute | 1% of the time | limit 3% |",
+        "9.0 s, of which 2.0 s of the processor",
+    ):
+        assert row in found
+    trials.all["kill train"] *= 100
+    trials.all["fuzz a"] = [{"outcome": "stated", "named": True}] * 10_000
+    assert "It is at full scale." in reliability.page(trials, asked)
+
+
+@pytest.mark.slow
+def test_two_replicas_and_two_threads_take_the_same_step():
+    strategy = replicas.strategy_of(replace(TrainConfig(), devices="2", batch_size=replicas.SIZE))
+    for update in ("none", "awp"):
+        settings = {"method": "jem", "update": update}
+        assert replicas.difference(settings, strategy, alone=False) <= reliability.EQUAL

@@ -71,11 +71,14 @@ def test_the_saved_net_loads_where_the_package_is_unknown(tmp_path):
 
 @pytest.mark.slow
 def test_a_net_of_keras_applications_trains():
-    net = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classifier_activation=None, classes=10)
+    keras.utils.set_random_seed(0)
+    net = keras.applications.MobileNet(
+        (32, 32, 3), alpha=0.25, dropout=0.0, weights=None, classifier_activation=None, classes=10
+    )
     model = EnergyClassifier(net, PGDAT(attack(steps=1)))
     model.compile("adam")
     images = np.random.default_rng(0).random((8, 32, 32, 3), np.float32)
-    losses = model.fit(images, np.arange(8), epochs=8, verbose=0).history["loss"]
+    losses = model.fit(images, np.arange(8), epochs=16, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
 
 

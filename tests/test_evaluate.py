@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats, open_dataset
@@ -117,13 +118,21 @@ class TestResume:
 
         monkeypatch.setattr(stored_standing.StoredStanding, "_write", killed)
         interruptions = 0
+        dead = subprocess.Popen(["true"])
+        dead.wait()
         while True:
             try:
                 again = evaluate(config(run, tmp_path / "again", attacks=self.ATTACKS, batch_size=9))
                 break
             except KeyboardInterrupt:
                 interruptions += 1
+                with whole_file(str(tmp_path / "x.npz")) as living:
+                    left = living.replace(str(tmp_path), str(tmp_path / "again/state")).replace(
+                        f"-{os.getpid()}-", f"-{dead.pid}-"
+                    )
+                pathlib.Path(left).write_bytes(b"half a file of a process that was killed")
         assert interruptions == 2
+        assert not (tmp_path / "again/state").exists()
         for a, b in zip(whole.results, again.results, strict=True):
             for name in ("attack", "accuracy", "broken_by", "forwards", "gradients", "largest_distance"):
                 assert getattr(a, name) == getattr(b, name)

@@ -1,5 +1,6 @@
 """A net from elsewhere becomes a net of images in [0, 1] -> logits: the same answers, and a word for each change."""
 
+import errno
 import random
 
 import keras
@@ -207,6 +208,16 @@ class TestCopies:
         (tmp_path / "net.keras").write_text("no net")
         with pytest.raises(ValueError, match="whose file cannot: .*register its layers"):
             check_stored(net, str(tmp_path / "net.keras"))
+
+    def test_a_full_disk_is_not_the_nets_fault(self, monkeypatch):
+        net = keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), L.Dense(10)])
+
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(keras.Model, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            check_storable(net)
 
     @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
     def test_a_net_that_is_stored_as_it_is_passes_and_no_random_state_moves(self, dtype):

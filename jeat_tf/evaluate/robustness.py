@@ -23,7 +23,7 @@ from jeat_tf.attacks.targeted import toward
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core import records
 from jeat_tf.core.balls import Ball
-from jeat_tf.core.files import own_folder, writable_folder, write_arrays
+from jeat_tf.core.files import own_folder, remove_partial, writable_folder, write_arrays
 from jeat_tf.core.flat import flatten, replace
 from jeat_tf.data.labelled import LabelledImages
 from jeat_tf.evaluate.attack_rows import attack, columns, merged, results_of
@@ -93,6 +93,8 @@ def _evaluated(
 ) -> AttackResults | AttackedShard:
     net, data, subject = evaluated.read.net, evaluated.data, evaluated.subject
     state = own_folder(os.path.join(folder, "state"), make=False)
+    if os.path.isdir(state):
+        remove_partial(state)
     if not config.resume:
         forget(state, config.shard)
     shards = [config.shard] if config.shard else shards_in(state) or [""]

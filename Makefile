@@ -9,6 +9,8 @@ DATA ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Without byte code each process compiles TensorFlow anew, which takes three times as long as its import.
+unexport PYTHONDONTWRITEBYTECODE
 
 TRIALS ?= 100
 FILES ?= 10000

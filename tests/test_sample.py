@@ -336,6 +336,7 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
     assert 0 <= judged.agreement <= 1
     assert judged.accuracy > 0.85
     assert judged.accuracy_images == 397
+    keras.utils.set_random_seed(0)
     tiny_cnn().save(tmp_path / "untrained.keras")
     with pytest.raises(ValueError, match="expected a net that knows the classes of digits in --judge=.*untrained"):
         sample(config(run, tmp_path / "refused", judge=str(tmp_path / "untrained.keras")))

@@ -16,7 +16,7 @@ _ROUNDING_ELSE = 1e-5
 def check_storable(net: keras.Model) -> None:
     """Raises ValueError unless the net, stored and loaded again, gives the same logits.
 
-    An OSError of the disk stays one. Random states of Python and NumPy are left as they are: a run's numbers do not
+    An OSError of the disk stays one, and names the folder. Random states of Python and NumPy are left as they are: a run's numbers do not
     depend on this check.
     """
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  Keras draws seeds of initial weights from these
@@ -27,7 +27,8 @@ def check_storable(net: keras.Model) -> None:
                 net.save(path)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno is not None:
-                    raise  # of the disk, which says nothing about the net
+                    # Of the disk, which says nothing about the net.
+                    raise OSError(error.errno, os.strerror(error.errno), folder) from error
                 raise ValueError(f"expected a net that can be stored, received one that cannot: {error}") from error
             check_stored(net, path)
     finally:

@@ -87,6 +87,7 @@ class Verb:
 
 def _work(words: list[str], error: str, largest: int) -> None:
     if largest:
+        sys.dont_write_bytecode = True  # Python writes half of a file without a word, and reads it later
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     with open(error, "w") as file, open(os.devnull, "w") as null:
         os.dup2(file.fileno(), 2)

@@ -16,8 +16,8 @@ _ROUNDING_ELSE = 1e-5
 def check_storable(net: keras.Model) -> None:
     """Raises ValueError unless the net, stored and loaded again, gives the same logits.
 
-    An OSError of the disk stays one, and names the folder. Random states of Python and NumPy are left as they are: a run's numbers do not
-    depend on this check.
+    An OSError of the disk stays one, and names the folder. Random states of Python and NumPy are left as they are: a
+    run's numbers do not depend on this check.
     """
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  Keras draws seeds of initial weights from these
     try:

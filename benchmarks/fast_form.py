@@ -7,7 +7,6 @@ Both run on one thread, part by part of 100 images, in turn, after eight images 
 process' CPU seconds. A part that was measured is in --cells and is not measured again, so the same command resumes.
 """
 
-import json
 import os
 import time
 from typing import Any
@@ -23,7 +22,8 @@ import jeat_tf as jt
 from jeat_tf.attacks.ensemble import autoattack
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
-from jeat_tf.core.files import write_json
+from jeat_tf.core.balls import ball_of
+from jeat_tf.core.files import read_json, write_json
 from jeat_tf.core.units import number
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import load_net
@@ -53,7 +53,7 @@ def _measure() -> None:
     net = jt.load_pretrained(model[4:]) if model.startswith("zoo:") else load_net(model)
     data = open_labelled(_DATASET.value, "test", count=_IMAGES.value, data_dir=_DATA_DIR.value)
     x, labels = data.images[:], data.labels
-    ball = {"linf": jt.Linf, "l2": jt.L2, "l1": jt.L1}[_NORM.value](number(_EPSILON.value))
+    ball = ball_of(_NORM.value, number(_EPSILON.value))
     oracle, ball_name = Oracle(inference(net)), f"{_NORM.value} {_EPSILON.value}"
     for version in _VERSIONS.value:
         autoattack(oracle, x[:8], labels[:8], seed=[0, 0], ball=ball, attacks=version)
@@ -77,10 +77,7 @@ def _measure() -> None:
 
 
 def _read() -> dict[str, Any]:
-    if not os.path.exists(_CELLS.value):
-        return {}
-    with open(_CELLS.value, encoding="utf-8") as f:
-        return json.load(f)
+    return read_json(_CELLS.value, dict) if os.path.exists(_CELLS.value) else {}
 
 
 def _table(cells: dict[str, Any]) -> None:

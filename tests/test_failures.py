@@ -145,3 +145,16 @@ def test_a_stop_while_the_program_loads_ends_it_without_a_traceback(number, afte
     assert process.returncode == STOPPED, told
     assert "Traceback" not in told
     assert "stopped" in told
+
+
+def test_a_stop_within_code_that_is_executed_from_text_ends_with_the_status(tmp_path):
+    pathlib.Path(tmp_path, "stops.py").write_text(
+        "import os, signal\n"
+        "from jeat_tf.config.cli import stated_failures\n"
+        "with stated_failures():\n"
+        "    exec('os.kill(os.getpid(), signal.SIGINT)\\nfor _ in range(1000): pass')\n",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run([sys.executable, "-m", "stops"], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == STOPPED, done.stderr

@@ -146,7 +146,7 @@ def stated_failures(*, verbose: bool = False, again: str = "") -> Iterator[None]
     def interrupt(number: int, frame: Any) -> None:
         del frame
         stopped.append(number)
-        raise KeyboardInterrupt("SIGTERM" if number == signal.SIGTERM else "")
+        raise failures.Stopped("SIGTERM" if number == signal.SIGTERM else "")
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -155,7 +155,7 @@ def stated_failures(*, verbose: bool = False, again: str = "") -> Iterator[None]
         yield
     except (Exception, KeyboardInterrupt) as error:
         if stopped and not isinstance(error, KeyboardInterrupt):  # a module that was being loaded makes another of it
-            error = KeyboardInterrupt("SIGTERM" if stopped[0] == signal.SIGTERM else "")
+            error = failures.Stopped("SIGTERM" if stopped[0] == signal.SIGTERM else "")
         failures.end(error, verbose=verbose, again=again)
 
 

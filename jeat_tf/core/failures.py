@@ -40,6 +40,14 @@ _OF_TENSORFLOW = {
 }
 
 
+class Stopped(KeyboardInterrupt):
+    """A stop by a signal.
+
+    A class of its own, since Python ends by the signal, whatever the status, once a plain KeyboardInterrupt has passed
+    through an `exec` of text. Data classes and named tuples are made by one while modules load.
+    """
+
+
 def sentence(error: BaseException) -> str:
     """What failed, as far as possible with the file and what to do about it."""
     if isinstance(error, OSError) and error.errno is not None:

@@ -32,7 +32,7 @@ Features = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class ScoreNames(NamedTuple):
-    """Keys of the scores in JSON: the inception score, the Frechet distance and the kernel distance, if they are."""
+    """Keys in JSON of the three scores: inception score, Frechet distance and kernel distance, or their stand-ins."""
 
     score: str
     frechet: str
@@ -55,7 +55,7 @@ class FeatureNet(NamedTuple):
       name: which net.
       kind: "inception-2015", "keras-inception" or "classifier"; `score_names` depends on it.
       sha256: digest of the graph file, or of the weights of a Keras net.
-      resize: what is done to an image before the net, in words.
+      resize: description of what is done to an image before the net.
       apply: the net on one batch.
     """
 
@@ -169,13 +169,11 @@ def classifier(net: keras.Model) -> FeatureNet:
             f"expected a judge whose graph shows its layers, received {net.name}, which is subclassed; make it a "
             "functional or Sequential net"
         )
-    dense = [layer for layer in net.layers if isinstance(layer, keras.layers.Dense)]
-    inside = None if dense else before_last_dense(net, through=True)
-    if not dense and inside is None:
+    body = before_last_dense(net, through=True)
+    if body is None:
         raise ValueError(f"expected a judge that ends in a dense layer, received {net.name} without one")
     check_head(net, f"judge ({net.name})")
-    features = dense[-1].input if inside is None else inside.outputs[0]
-    both = keras.Model(net.inputs[0], [features, net.outputs[0]])
+    both = keras.Model(net.inputs[0], [body.outputs[0], net.outputs[0]])
 
     def apply(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = admit_images(images)
@@ -216,7 +214,7 @@ def _eight_bits(images: np.ndarray) -> np.ndarray:
 
 
 def _read_graph(path: str, sha256: str) -> bytes:
-    """The graph in a .pb or an archive, serialized, if it has the digest that is asked for."""
+    """The graph in a .pb or an archive, serialized, if it has the required digest."""
     try:
         with tarfile.open(path) as archive:
             member = next((m for m in archive if os.path.basename(m.name) == _GRAPH and m.isfile()), None)

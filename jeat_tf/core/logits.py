@@ -21,7 +21,7 @@ _ACTIVATIONS = {
 }  # of layers by their name, of layers and operations by their class
 _NEUTRAL = ("Identity", "Dropout", "Reshape", "Flatten", "Cast", "Squeeze", "Permute")
 _ROUNDING = 1e-2  # of a sum of probabilities in bfloat16, many times over
-_REMEDY = "take it off by jt.as_logits(net)"
+_REMEDY = "remove it by jt.as_logits(net)"
 
 
 class Head(NamedTuple):
@@ -91,14 +91,13 @@ def check_logits(logits: Any, *, energies: bool = False, what: str = "net") -> N
     give a warning.
 
     Args:
-      logits: what a net gives for images as they are.
-      energies: E(x) = -logsumexp is what counts, of which the outputs of a log-softmax know nothing. A net of one
-        output has one, too; everything else needs two classes at least.
+      logits: a net's outputs for clean images.
+      energies: whether E(x) = -logsumexp is needed. Outputs of a log-softmax are then refused, because their E(x) is
+        always 0, and one output is enough. Otherwise at least two classes are needed.
       what: noun for messages, e.g. "judge".
     """
     check_output(logits, what, least=1 if energies else 2)
-    logits = np.asarray(logits)
-    logits = logits.astype(np.float64)
+    logits = np.asarray(logits).astype(np.float64)
     if not np.isfinite(logits).all():
         raise ValueError("expected finite logits, received NaN or infinity for images as they are")
     if not len(logits):
@@ -118,7 +117,7 @@ def check_logits(logits: Any, *, energies: bool = False, what: str = "net") -> N
         warnings.warn(
             f"all outputs of the {what} lie in [0, 1] ({logits.min():.3g} to {logits.max():.3g}): they look like a "
             "sigmoid's and not like logits, and attacks on them look weaker than they are; jt.as_logits(net, "
-            'head="sigmoid") takes a sigmoid off',
+            'head="sigmoid") removes a sigmoid',
             stacklevel=3,
         )
 

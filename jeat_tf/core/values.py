@@ -39,7 +39,7 @@ def setting(
     """A field of a value, which may also be a flag.
 
     Args:
-      default: what it is where nobody says otherwise.
+      default: the value where none is given.
       help: one line, with the unit where there is one.
       at_least, above, at_most, below: bounds of a number.
       choices: allowed strings.
@@ -106,7 +106,7 @@ def fields(kind: type) -> list[dataclasses.Field]:
 
 
 def conversions(kind: type) -> list[dataclasses.Field]:
-    """What a value's class takes when it is made and does not keep, such as a unit."""
+    """The arguments of a value's class that the value does not keep, such as a unit."""
     every = getattr(kind, "__dataclass_fields__", {}).values()
     return [f for f in every if f._field_type is dataclasses._FIELD_INITVAR and f.metadata]  # type: ignore[attr-defined]
 
@@ -176,7 +176,7 @@ def _family(field: dataclasses.Field, kinds: Mapping[str, type[Value]]) -> tuple
 def _check_bounds(name: str, field: dataclasses.Field, value: float) -> None:
     at_least, above, at_most, below = field.metadata.get("bounds", (None,) * 4)
     words = [
-        (f"at least {at_least:g}", at_least is None or value >= at_least) if at_least is not None else None,
+        (f"at least {at_least:g}", value >= at_least) if at_least is not None else None,
         (f"above {above:g}", value > above) if above is not None else None,
         (f"at most {at_most:g}", value <= at_most) if at_most is not None else None,
         (f"below {below:g}", value < below) if below is not None else None,

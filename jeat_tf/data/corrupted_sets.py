@@ -30,7 +30,7 @@ def open_corrupted(
     download: bool = False,
     image_size: tuple[int, int] | None = None,
 ) -> Opened:
-    """The images of every corruption and severity, checked as far as that takes no reading.
+    """The images of every corruption and severity, checked as far as possible without reading them.
 
     Args:
       source: "common" for `corruptions.CORRUPTIONS` of the clean images; "imagecorruptions" for those of that package;
@@ -200,8 +200,11 @@ def _from_tfds(
             f'cifar10_corrupted, received "{name}"'
         ) from error
     names = sorted({match[1] for config in configs if (match := re.fullmatch(r"(.+)_[1-5]", config))})
-    if missing := [f"{each}_{s}" for each in names for s in SEVERITIES if f"{each}_{s}" not in configs] or not names:
-        raise ValueError(f"expected configs such as gaussian_noise_1 to _5 of {name}, found no {missing}")
+    missing = [f"{each}_{s}" for each in names for s in SEVERITIES if f"{each}_{s}" not in configs]
+    if missing or not names:
+        raise ValueError(
+            f"expected configs such as gaussian_noise_1 to _5 of {name}, found no {', '.join(missing) or 'such config'}"
+        )
     return {
         each: [
             functools.partial(_opened, f"{name}/{each}_{s}", clean, count, split, size, data_dir, download)

@@ -1,9 +1,9 @@
 """Common corruptions of images, in five strengths, after ImageNet-C (Hendrycks & Dietterich, 2019).
 
-https://arxiv.org/abs/1903.12261. The strengths are those of CIFAR-10-C for images of up to 64 pixels and those of
-ImageNet-C for larger ones, on scipy and PIL. Motion blur, glass blur, snow, frost, fog, spatter and elastic transform
-are not among them: they need ImageMagick, pictures or OpenCV. `corruption_library` has them by another package. For
-published numbers use the published images.
+https://arxiv.org/abs/1903.12261. Images of up to 64 pixels get the strengths of CIFAR-10-C, larger ones those of
+ImageNet-C, by scipy and PIL. Motion blur, glass blur, snow, frost, fog, spatter and elastic transform are left out,
+because they need ImageMagick, pictures or OpenCV. `corruption_library` has them by another package. For published
+numbers use the published images.
 """
 
 import io
@@ -142,8 +142,8 @@ def _jpeg_compression(x: np.ndarray, quality: int, draw: Draw) -> np.ndarray:
 
 
 def _picture(x: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.rint(x * 255).astype(np.uint8).squeeze(-1) if x.shape[-1] == 1 else
-                           np.rint(x * 255).astype(np.uint8))  # fmt: skip
+    pixels = np.rint(x * 255).astype(np.uint8)
+    return Image.fromarray(pixels.squeeze(-1) if x.shape[-1] == 1 else pixels)
 
 
 def _pixels(picture: Image.Image, shape: tuple[int, ...]) -> np.ndarray:

@@ -72,7 +72,7 @@ class Entrance(NamedTuple):
           ValueError: what the gate refuses, or more parts than two.
         """
         x, y = self._parts(batch)
-        if _pair(x, self.image_shape):
+        if _is_pair(x):
             images: Any = tuple(admit_images(one, image_shape=self.image_shape) for one in x)
         else:
             images = admit_images(x, image_shape=self.image_shape)
@@ -177,7 +177,7 @@ def refuse_weights(where: str, given: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def in_words() -> Iterator[None]:
-    """What the gate refuses inside a dataset is raised as outside of it, as a ValueError."""
+    """Raises what the gate refuses inside a dataset as the same ValueError that it raises outside of one."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -224,7 +224,7 @@ def _of_dict(batch: dict[str, Any], *, labelled: bool) -> tuple[Any, ...]:
     return (batch[images[0]], batch[labels[0]]) if labelled else (batch[images[0]],)
 
 
-def _pair(x: Any, image_shape: tuple[int, ...]) -> bool:
+def _is_pair(x: Any) -> bool:
     """Whether x is (images, images for p(x)), each a batch."""
     return isinstance(x, (tuple, list)) and len(x) == 2 and all(len(np.shape(one)) == 4 for one in x)
 

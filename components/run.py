@@ -220,7 +220,7 @@ def _main() -> None:
     name, rest = _component_of(sys.argv[1:])
     if name:
         verbose = "--verbose" in rest
-        with cli.stated_failures(verbose=verbose, again="the same command goes on"):
+        with cli.stated_failures(verbose=verbose, again="the same command resumes it"):
             if not verbose:
                 cli.load_quietly()
             run_component(name, [word for word in rest if word != "--verbose"])

@@ -173,7 +173,7 @@ def test_workers_that_are_killed_and_stopped_end_as_two_devices_do(tmp_path):
     job.processes[0].send_signal(signal.SIGTERM)
     stopped = job.end()
     assert [status for status, _ in stopped] == [STOPPED, STOPPED], stopped
-    assert all("the same command goes on" in words for _, words in stopped)
+    assert all("the same command resumes it" in words for _, words in stopped)
 
     assert [status for status, _ in Job(folder).end()] == [0, 0]
     alone = [sys.executable, "-m", "jeat_tf.train", *TRAIN.split(), f"--model_dir={tmp_path / 'two'}", "--devices=2"]

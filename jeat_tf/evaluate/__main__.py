@@ -8,4 +8,6 @@ if __name__ == "__main__":
     from jeat_tf.config import cli
     from jeat_tf.config.evaluate import EvaluateConfig
 
-    cli.run(EvaluateConfig, "jeat_tf.evaluate.command:main", name="jeat_tf.evaluate", again="the same command goes on")
+    cli.run(
+        EvaluateConfig, "jeat_tf.evaluate.command:main", name="jeat_tf.evaluate", again="the same command resumes it"
+    )

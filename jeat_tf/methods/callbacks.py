@@ -67,7 +67,7 @@ class RobustAccuracy(keras.callbacks.Callback):
           every: epochs between measurements.
 
         Raises:
-          ValueError: images or labels that are not what they should be; before the first epoch, a model that gives no
+          ValueError: invalid images or labels; before the first epoch, a model that gives no
             logits or has other images.
         """
         super().__init__()
@@ -109,12 +109,12 @@ class RobustAccuracy(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keeps a run's state so that it can go on bit for bit, the best net, and the history.
+    """Keeps a run's state so that it can resume bit for bit, the best net, and the history.
 
     Files, each replaced as a whole: `last.weights.h5` and `previous.weights.h5` (net, optimizer, step, replay buffer)
     with their manifests `last.json` and `previous.json` (digests, metrics, history), `best.keras` (net with the highest
-    monitored log), `history.json` (one entry an epoch), and what a guard goes on with. On Ctrl-C or SIGTERM the step at
-    hand is finished and saved, then KeyboardInterrupt is raised.
+    monitored log), `history.json` (one entry an epoch), and the guard's state. On Ctrl-C or SIGTERM the current step is
+    finished and saved, then KeyboardInterrupt is raised.
 
     Attributes:
       history: the epochs' logs, each with its epoch and step.
@@ -176,16 +176,16 @@ class Checkpoints(keras.callbacks.Callback):
             model.load_weights(found.path)
         except Exception as error:
             raise ValueError(
-                f"cannot use the checkpoint {found.path}: it is whole, and of another net or optimizer than that of "
-                f"the settings ({error}); give another folder"
+                f"cannot use the checkpoint {found.path}: it is intact, but of another net or optimizer than the "
+                f"settings describe ({error}); give another folder"
             ) from error
         manifest, step = found.manifest, model.steps_taken
         if aside := generations.settle(self.folder, found):
             what = "; ".join(f"{path} is damaged: {why}" for path, why in found.broken.items())
             lost = max(0, found.newest - step)
             warnings.warn(
-                f"{what}. Going on from the intact state of step {step}; {lost} steps are done again. The damaged file "
-                f"is kept as {', '.join(aside)}",
+                f"{what}. The run resumes from the intact state of step {step}; {lost} steps are done again. The "
+                f"damaged file is kept as {', '.join(aside)}",
                 KeptWarning,
                 stacklevel=2,
             )
@@ -199,7 +199,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """That the run has taken in all processes, as far as its states know of them."""
+        """Seconds that the run has taken in all processes, as far as its states record them."""
         return self._seconds + time.monotonic() - self._begun
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -250,12 +250,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.on_train_end()
         raise KeyboardInterrupt(
             f"{signal.Signals(number).name} at step {self.model.steps_taken}; saved in "
-            f"{self.folder}, the same command goes on"
+            f"{self.folder}, the same command resumes it"
         )
 
     def _save_state(self, *, within_epoch: bool) -> None:
-        # The guard's file has the step in its name, and goes when the state of its step has gone: whenever a run is
-        # killed, those that belong to its states are there.
+        # The guard's file has the step in its name, and is removed after the state of its step: whenever a run is
+        # killed, the files that belong to its states are there.
         step = self.model.steps_taken
         files: dict[str, str] = {}
         if self.energy_changes is not None:

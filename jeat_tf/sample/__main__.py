@@ -12,5 +12,5 @@ if __name__ == "__main__":
         SampleConfig,
         "jeat_tf.sample.command:main",
         name="jeat_tf.sample",
-        again="the same command goes on",
+        again="the same command resumes it",
     )

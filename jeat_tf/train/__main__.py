@@ -12,6 +12,6 @@ if __name__ == "__main__":
         TrainConfig,
         "jeat_tf.train.command:main",
         name="jeat_tf.train",
-        again="the same command goes on",
+        again="the same command resumes it",
         plan="jeat_tf.train.command:print_plan",
     )

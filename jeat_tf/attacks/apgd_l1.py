@@ -1,8 +1,8 @@
 """Auto-PGD in l1: sparse steps in balls that shrink to epsilon (Croce & Hein, 2021, https://arxiv.org/abs/2103.01208).
 
 A step moves the pixels of the largest gradients by the same length. How many they are follows from how many the best
-point so far has changed. The run begins in a ball of 3 epsilon, goes on in 2 epsilon and ends in epsilon; only there a
-misclassified image is a success.
+point so far has changed. The run begins in a ball of 3 epsilon, continues in 2 epsilon and ends in epsilon; only there
+a misclassified image is a success.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Carlini & Wagner's searches for a near adversarial image (2017, https://arxiv.org/abs/1608.04644).
 
-Images are optimised as tanh(w) / 2 + 1 / 2, which stays in [0, 1]. Each image runs its own schedule of constants: one
-that is through with a constant goes on to its next at once, whatever the others in the batch do.
+Images are optimised as tanh(w) / 2 + 1 / 2, which stays in [0, 1]. Each image runs its own schedule of constants: when
+one constant ends, the image's next begins at once, whatever the others in the batch do.
 """
 
 import functools
@@ -220,7 +220,7 @@ def carlini_wagner_linf(
       x: float32[B, H, W, C] in [0, 1].
       labels: int[B].
       seed: not used; nothing is random.
-      epsilon: distance that is near enough to stop; 0 goes on.
+      epsilon: distance that is near enough to stop; 0 never stops early.
       num_steps: Adam steps for each tau and c.
       max_gradients: Adam steps in all.
       learning_rate: Adam's.

@@ -22,16 +22,16 @@ EOT_SAMPLES = 20  # of AutoAttack's version "rand"
 
 
 class Standing:
-    """Who stands after which run: all that has to be kept to go on after an interruption.
+    """Which images are unbroken after which run: all the state that an interrupted evaluation needs to resume.
 
     Attributes:
       broken_by: int16[N]; STANDING, MISCLASSIFIED, or the index of the run that broke the image.
       predicted: int32[N], the class of the adversarial image; -1 without one.
       distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
       nearest: float32[N], least distance to an adversarial image, inside the ball or not; infinite without one.
-      forwards, gradients: int64[N], passes of the image through the net, that of the clean image and those of verdicts
-        among them.
-      run, position: where to go on: this run is through with so many of its batches.
+      forwards, gradients: int64[N], passes of the image through the net, including the clean image's and those of
+        verdicts.
+      run, position: where to resume: the index of the run, and how many of its batches are done.
       x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
     """
 
@@ -58,9 +58,9 @@ class AutoAttackResult(NamedTuple):
     """One entry for each image.
 
     Attributes:
-      x_adv: float32[N, H, W, C]; the image itself where it stands or was misclassified from the start.
+      x_adv: float32[N, H, W, C]; the image itself where it is unbroken or was misclassified from the start.
       broken: bool[N], misclassified from the start or adversarial.
-      broken_by: str[N], name of the attack, "clean" where misclassified from the start, "" where it stands.
+      broken_by: str[N], name of the attack, "clean" where misclassified from the start, "" where it is unbroken.
       forwards, gradients: int64[N], passes of the image through the net.
     """
 
@@ -86,7 +86,7 @@ def autoattack(
     >>> result = autoattack(net, images, labels, seed=[0, 0], ball=Linf(8 / 255))
     >>> robust_accuracy = 1 - result.broken.mean()
 
-    Results do not depend on batch_size or on the order of the images, but for the rounding of a net's kernels.
+    Results do not depend on batch_size or on the order of the images, except for the rounding of a net's kernels.
 
     Args:
       net: images -> logits, for instance a Keras model that was built without softmax; or an oracle.
@@ -130,7 +130,7 @@ def autoattack(
 
 
 def joined(parts: Sequence[Standing]) -> Standing:
-    """Who stands of the images of several parts, each through with the same plan, in order."""
+    """The standing of all images, from the standings of consecutive parts of them after the same plan."""
     whole = Standing(np.concatenate([part.broken_by == STANDING for part in parts]))
     for name in Standing.ARRAYS:
         arrays = [getattr(part, name) for part in parts]
@@ -140,13 +140,13 @@ def joined(parts: Sequence[Standing]) -> Standing:
 
 
 def names_of(standing: Standing, plan: Plan) -> np.ndarray:
-    """str[N], the name of the run that broke each image; "clean" where misclassified, "" where it stands."""
+    """str[N], the name of the run that broke each image; "clean" where misclassified, "" where unbroken."""
     names = np.array([*(run.name for run in plan.runs), "clean", ""])
     return names[standing.broken_by]  # -2 and -1 count from the end
 
 
 def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Logits float32[N, K] of the images as they are, once they were checked to be logits of such images.
+    """Logits float32[N, K] of the clean images, checked to be logits of the labels' classes.
 
     Args:
       x: N images float32[H, W, C] in [0, 1]; an array, or anything that gives arrays for slices.
@@ -185,7 +185,7 @@ def run_in_order(
       x: N images float32[H, W, C] in [0, 1]; an array, or anything that gives arrays for arrays of indices.
       labels: int[N].
       logits: float32[N, K], of `clean_logits`.
-      standing: who stands; changed in place.
+      standing: which images are unbroken; changed in place.
       seed: int32[2]; a run uses fold_in(seed, its index).
       batch_size: images in a batch.
 

@@ -110,7 +110,7 @@ class Evaluation(Value):
           batch_size: images in memory at a time; results do not depend on it.
 
         Raises:
-          ValueError: images, labels or outputs that are not what they should be.
+          ValueError: invalid images, labels or outputs.
         """
         from jeat_tf.attacks.named import named
         from jeat_tf.attacks.targeted import toward_one

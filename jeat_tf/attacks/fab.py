@@ -16,7 +16,7 @@ from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 _OVERSHOOT = 1.05  # eta
 _MOST_BIAS = 0.1  # alpha_max: weight of the step that starts at x itself
-_BACKWARD = 0.9  # beta: where to go on between x and an adversarial point
+_BACKWARD = 0.9  # beta: where to continue between x and an adversarial point
 _TINY = 1e-12
 # (steps, factor): an image whose nearest success is beyond factor * epsilon after so many steps is given up. The
 # distance after 10, 20 and 50 steps was at most 1.42, 1.13 and 1.06 times that after 100 (benchmarks/README.md).
@@ -65,8 +65,8 @@ def fab(
       ball: the norm that is kept small, and the epsilon of the two arguments below.
       num_steps: projections. Each costs one forward pass and one gradient; without targets K - 1 gradients.
       random_start: begin at distance epsilon / 2 from x and not at x.
-      verdict_only: an image is done once its adversarial image is within epsilon, or so far outside that what is left
-        of the run will not bring it in. False goes on making it nearer.
+      verdict_only: an image is done once its adversarial image is within epsilon, or so far outside that the remaining
+        steps will not bring it in. False keeps bringing it nearer.
       targets: int[B], the one class whose boundary is used.
       targeted: only the target counts as success; else any class but the label.
 

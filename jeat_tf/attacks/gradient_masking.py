@@ -1,7 +1,7 @@
 """Signs that an attack fails for another reason than robustness.
 
 After Athalye et al., 2018 (https://arxiv.org/abs/1802.00420), Carlini et al., 2019 (https://arxiv.org/abs/1902.06705)
-and the checks of AutoAttack, with those that they lack: its flags stay silent on nets whose true accuracy is far below.
+and the checks of AutoAttack, and some more: AutoAttack's stay silent on nets whose true accuracy is far below its own.
 """
 
 import functools
@@ -28,7 +28,7 @@ _QUERIES = 300
 _SHARE = 0.1  # of the images: what a difference between two attacks has to exceed, and at least _COUNT
 _COUNT = 3
 _ZERO_SHARE = 0.05
-_STANDING_SHARE = 0.1  # of the images at an epsilon that allows any image
+_UNBROKEN_SHARE = 0.1  # of the images at an epsilon that allows any image
 _LEAST_COSINE = 0.05
 _SAME = 1e-4  # logits of the same input, relative to the largest: rounding and no more
 
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
     Attributes:
       name: of the check.
       fired: the check found what it looks for.
-      detail: what was measured, in words.
+      detail: description of what was measured.
     """
 
     name: str
@@ -158,8 +158,8 @@ def gradient_masking(
         Finding("larger epsilon is worse", exceeds(first, double), versus(steps, first, "at twice epsilon", double)),
         Finding(
             "robust to anything",
-            float(np.mean(~huge)) > _STANDING_SHARE,
-            f"{np.mean(~huge):.0%} of the images stand where any image in [0, 1] is allowed",
+            float(np.mean(~huge)) > _UNBROKEN_SHARE,
+            f"{np.mean(~huge):.0%} of the images are unbroken where any image in [0, 1] is allowed",
         ),
         Finding(
             "black box beats gradients",

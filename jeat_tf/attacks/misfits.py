@@ -13,8 +13,8 @@ from jeat_tf.core.guessing import accuracy_of_guessing, is_guessing
 
 _LOOKED_AT = 512  # images
 _BATCH = 64
-_POINTS = 0.03  # of accuracy: from this difference on there is a word
-_COUNT = 2  # images that it has to be, at least
+_POINTS = 0.03  # of accuracy: a smaller difference is not reported
+_COUNT = 2  # images: nor is one of fewer
 
 
 class Scales(NamedTuple):
@@ -22,7 +22,7 @@ class Scales(NamedTuple):
 
     Attributes:
       right: bool[N], the images that it classifies correctly as they are.
-      accuracy: scale in words -> share that it classifies correctly.
+      accuracy: name of the scale -> share that it classifies correctly.
       better: settings of `Origin` for the scale on which it clearly does better, such as {"pixels": "0..255"}; empty
         where there is none.
     """
@@ -36,7 +36,9 @@ def scales(oracle: Oracle, x: Any, labels: np.ndarray) -> Scales:
     """Looks at a net on several scales of pixels.
 
     Args:
-      oracle, x, labels: as in `misfits`, few enough to be looked at all.
+      oracle: the net.
+      x: float32[N, H, W, C] in [0, 1]; all are looked at.
+      labels: int[N].
     """
     mean, std = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2)) + 1e-6
     channels = [",".join(f"{value:.3g}" for value in values) for values in (mean, std)]
@@ -92,7 +94,7 @@ def warn_of_misfits(oracle: Oracle, x: Any, labels: np.ndarray, accuracy: float 
 
     Args:
       oracle, x, labels: as in `misfits`.
-      accuracy: of the net on these images, where it is known; a net that is nearly always right is believed.
+      accuracy: of the net on these images, where it is known; a net that is nearly always right is not looked at.
     """
     if accuracy > 1 - _POINTS:
         return

@@ -39,7 +39,7 @@ class Named(NamedTuple):
       name: of the attack.
       ball: where x_adv may be.
       plan: the runs.
-      protocol: how it attacks, in words.
+      protocol: description of how it attacks.
       in_ball: False for attacks of the least distance in all of [0, 1], whose result does not depend on epsilon.
     """
 

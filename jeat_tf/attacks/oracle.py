@@ -87,7 +87,7 @@ class Oracle:
         self._num_classes = 0
 
     def num_classes(self, x: Images) -> int:
-        """K, asked of the net once with the first of x, when it is seen too that it gives logits.
+        """K, from one pass of the first images of x, which also checks that the net gives logits.
 
         Raises:
           ValueError: outputs that are not logits.
@@ -97,7 +97,7 @@ class Oracle:
         return self._num_classes
 
     def learn(self, logits: np.ndarray) -> None:
-        """Takes K from logits that the net gave for images as they are, so that it need not be asked.
+        """Takes K from logits that the net gave for clean images, which saves a pass.
 
         Raises:
           ValueError: outputs that are not logits.
@@ -148,7 +148,7 @@ class Oracle:
             logits = forward(x)
             value = loss(logits, rows.labels, rows.targets)
         gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return logits, value, tf.convert_to_tensor(gradient)  # of a net that gathers rows it is no dense tensor
+        return logits, value, tf.convert_to_tensor(gradient)  # a net that gathers rows gives sparse IndexedSlices
 
     def _mean(self, draw: Callable[[], Any]) -> Any:
         """The mean of `samples` draws of a nest of tensors."""

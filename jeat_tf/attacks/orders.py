@@ -17,7 +17,7 @@ class Order(NamedTuple):
     """How targets are ordered.
 
     Attributes:
-      name: in words.
+      name: description for reports.
       rank: (oracle, x, labels, logits) -> int[B, K - 1]: all classes but the label, the most promising target first.
       gradients: K -> gradients that this takes of each image.
     """

@@ -94,7 +94,7 @@ def search(
       targeted: only the target counts as success.
 
     Raises:
-      ValueError: x or labels are not what they should be, or targets are missing or equal the label.
+      ValueError: images outside [0, 1], bad labels, or targets that are missing or equal the label.
     """
     oracle = as_oracle(net)
     rows = _rows(oracle, x, labels, seed, targets, targeted)

@@ -45,7 +45,7 @@ def image(w: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def inverse(x: Images) -> tf.Tensor:
-    """The w whose image is x, but for 1e-6 at pixels of 0 and 1."""
+    """The w whose image is x, to 1e-6 at pixels of 0 and 1."""
     return tf.atanh((2 * x - 1) * _INSIDE)
 
 

@@ -1,4 +1,4 @@
-"""Attacks for training as values: they raise a loss near x, and say themselves as one would type them."""
+"""Attacks for training as values: they raise a loss near x, and print as one would type them."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,7 +80,7 @@ class PGD(Value):
           batch_size: images in memory at a time; results do not depend on it.
 
         Raises:
-          ValueError: images, labels or outputs that are not what they should be.
+          ValueError: invalid images, labels or outputs.
         """
         from jeat_tf.attacks.named import ascent
 

@@ -10,16 +10,16 @@ import numpy as np
 FREE = 256 * 2**20
 """Bytes that any archive may unpack to."""
 RATIO = 100
-"""How many times its own size an archive may unpack to beyond that. Compression of data reaches ten or so."""
+"""A larger archive may unpack to at most this many times its own size. Compression of data reaches ten or so."""
 
 
 def check_unpacked(path: str) -> None:
-    """Looks at what a .zip, .npz, .keras or HDF5 file says it unpacks to, before anything of it is read.
+    """Checks the unpacked size that a .zip, .npz, .keras or HDF5 file declares, before any data is read.
 
     Raises:
       FileNotFoundError: there is no file.
-      ValueError: it says more than `FREE` bytes and `RATIO` times its size, or a member whose header says another size
-        than it has.
+      ValueError: it declares more than both `FREE` bytes and `RATIO` times its size, or an array's header and the
+        array's size disagree.
     """
     size = os.path.getsize(path)
     if zipfile.is_zipfile(path):

@@ -40,7 +40,7 @@ class Ball(Value):
         return self._geometry.random_direction(shape, seed)
 
     def ascent(self, gradient: "tf.Tensor", x: "Images | None" = None) -> "tf.Tensor":
-        """A direction of length one in the ball's norm that follows the gradient, the steepest one but for l1.
+        """A direction of length one in the ball's norm that follows the gradient: the steepest one, except in l1.
 
         Args:
           gradient: float[B, H, W, C].

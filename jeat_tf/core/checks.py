@@ -116,14 +116,14 @@ def check_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> 
 
 
 def check_taken(net: Any, images: np.ndarray) -> None:
-    """Raises ValueError unless a net takes images of this shape, as far as it says what it takes."""
+    """Raises ValueError unless a net takes images of this shape; a net without a known input shape passes."""
     shape = getattr(net, "input_shape", None)
     if isinstance(shape, tuple) and len(shape) == 4:
         check_shape(images.shape[1:], shape[1:])
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabelled: bool = False) -> None:
-    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1, or without num_classes of 0 and above.
+    """Raises ValueError unless labels are integers [B] in 0..num_classes - 1; without num_classes, 0 and above.
 
     With `unlabelled` -1 is allowed too.
     """
@@ -144,7 +144,7 @@ def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabell
 
 
 def all_at_once(*checks: Callable[[], object]) -> None:
-    """Raises one ValueError of all that the checks refuse, so that a user need not find them out one by one."""
+    """Raises one ValueError with the messages of all checks that fail, so that a user sees them together."""
     refused = []
     for check in checks:
         try:
@@ -169,12 +169,12 @@ def _array(values: Any, what: str) -> np.ndarray:
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:
-    """Raises ValueError where something is larger than all memory of this machine, before it is asked for.
+    """Raises ValueError where something is larger than all memory of this machine, before it is allocated.
 
     Args:
       size: bytes.
-      what: it is, e.g. "a replay buffer of 10,000 images".
-      remedy: what to take in its place.
+      what: noun for the message, e.g. "a replay buffer of 10,000 images".
+      remedy: what to take instead, e.g. "a smaller --buffer_size".
     """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

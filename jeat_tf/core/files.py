@@ -44,7 +44,7 @@ def whole_file(path: str) -> Iterator[str]:
 
     Raises:
       ValueError: a folder is at `path`.
-      OSError: of the disk; it names `path`.
+      OSError: the disk is full, failing or read-only; the error names `path`.
     """
     folder, name = os.path.split(os.path.abspath(path))
     if os.path.isdir(path) and not os.path.islink(path):
@@ -85,9 +85,9 @@ def _sync(path: str) -> None:
 
 
 def remove_partial(folder: str) -> None:
-    """Removes what processes of this machine that are dead left in a folder in the middle of `whole_file`.
+    """Removes the temporary files that dead processes of this machine left in a folder in the middle of `whole_file`.
 
-    Folders inside, files of processes that live or of other machines, and other files of such a name stay.
+    Folders, files of living processes, files of other machines, and other files of such a name stay.
     """
     for entry in os.scandir(folder):
         match = _LEFT.fullmatch(entry.name)
@@ -104,7 +104,7 @@ def _dead(match: re.Match) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # it lives, and is another user's
+    except (OSError, OverflowError):  # a living process of another user
         return False
     return False
 
@@ -123,7 +123,7 @@ def begin_anew(path: str, what: str, reason: object) -> None:
 
     Args:
       path: the file.
-      what: it is, in words, and what becomes of it: "the record of energies; it begins anew".
+      what: noun for the warning, and what happens next: "the record of energies; it begins anew".
       reason: why it cannot be used.
     """
     aside = set_aside(path)
@@ -142,10 +142,10 @@ def write_json(path: str, value: Any) -> None:
 
 
 def read_json(path: str, kind: type[V], *, remedy: str = "it is damaged, remove it or make it again") -> V:
-    """What a JSON file holds, whose outermost value is a dict or a list.
+    """The content of a JSON file whose outermost value is a `kind`, dict or list.
 
     Raises:
-      ValueError: it cannot be read, is no JSON, or holds something else; the file is named, and the remedy.
+      ValueError: the file cannot be read, is no JSON, or holds another type; the message names file and remedy.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -154,7 +154,7 @@ def read_json(path: str, kind: type[V], *, remedy: str = "it is damaged, remove 
         raise ValueError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
     except RecursionError as error:
         raise ValueError(f"cannot read {path}: it is nested too deeply; {remedy}") from error
-    except ValueError as error:  # of the text, of its encoding, of a number without end
+    except ValueError as error:  # bad JSON, a bad encoding, or a number of too many digits
         raise ValueError(f"cannot read {path}: {error}; {remedy}") from error
     if not isinstance(value, kind):
         what = "object" if kind is dict else "list"
@@ -173,8 +173,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz file.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged, is no such file, holds objects other than arrays, or unpacks to far more than it is.
+      FileNotFoundError: there is no file.
+      ValueError: it is damaged, is no .npz file, holds objects other than arrays, or unpacks to far more than its size.
     """
     try:
         check_unpacked(path)
@@ -197,7 +197,7 @@ def write_image(path: str, image: np.ndarray) -> None:
 
 
 def write_animation(path: str, frames: Sequence["Image.Image"], *, seconds: float) -> None:
-    """Writes a GIF whose frames are shown for so long, and the last for ten times that, as a whole."""
+    """Writes a GIF as a whole; each frame is shown for `seconds`, and the last for ten times that."""
     durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]
     with whole_file(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
@@ -221,9 +221,9 @@ def writable_folder(path: str, flag: str) -> str:
 
 
 def check_exists(flag: str, path: str) -> None:
-    """Raises ValueError where a flag names a path at which nothing is; an empty path is no name."""
+    """Raises ValueError where a flag names a path that does not exist; an empty path passes."""
     if path and not os.path.exists(path):
-        raise ValueError(f"expected a file in --{flag}, received {path}, where nothing is")
+        raise ValueError(f"expected a file in --{flag}, received {path}, which does not exist")
 
 
 def sha256(path: str) -> str:
@@ -237,13 +237,13 @@ def sha256(path: str) -> str:
 
 
 def changes(was: dict[str, Any], now: dict[str, Any]) -> str:
-    """ "key: old -> new" for all that is different, or nothing."""
+    """ "key: old -> new" for each difference; empty without one."""
     changed = [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
     return ", ".join(f"{name}: {was.get(name)!r} -> {now.get(name)!r}" for name in changed)
 
 
 def own_folder(path: str, *, make: bool = True) -> str:
-    """Creates a folder inside an output folder if need be, or at least looks at it, and returns its path.
+    """The path of a folder inside an output folder, which is created if need be, or with `make` False only checked.
 
     Raises:
       ValueError: a link or a file is there: nothing is written through links.

@@ -144,7 +144,7 @@ def chosen(word: Any, name: str, kinds: Mapping[str, type[Value]], current: Any 
 
 def no_effect(name: str, given: Any, where: list[Owner], current: Mapping[str, Any]) -> str:
     """The sentence about a setting that nothing reads."""
-    # Each reader's first choice that is not made, and how many are; of most use is what is nearest to the settings.
+    # For each reader the first choice that is not made, with its depth: the deepest is nearest to the given settings.
     missing = [
         next(((i, of, word) for i, (of, word) in enumerate(owner.choices) if current.get(of) != word), (-1, "", ""))
         for owner in where
@@ -163,9 +163,10 @@ def _listed(words: list[str]) -> str:
 
 
 def flatten(of: Value, *, identity: bool = False) -> dict[str, Any]:
-    """flat name -> value; a value of several kinds stands as its word.
+    """flat name -> value; a value of several kinds appears as its word.
 
     Args:
+      of: the nested value.
       identity: leave out what does not change the numbers of a run.
     """
     found: dict[str, Any] = {}
@@ -204,10 +205,15 @@ def default(where: list[Owner]) -> Any:
 
 
 def read(what: str, text: str, field: dataclasses.Field) -> Any:
-    """The value of a field that a text says.
+    """The value of a field, from its text on a command line.
+
+    Args:
+      what: noun for messages, e.g. "--epochs".
+      text: as it was typed.
+      field: the field, whose annotation tells how to read the text.
 
     Raises:
-      ValueError: it says none.
+      ValueError: the text is no value of the field's type.
     """
     annotation = str(field.type)
     if "bool" in annotation:

@@ -24,14 +24,14 @@ _SLICE = 2**24  # bytes
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What is known of a state beside its arrays.
+    """Everything about a state except its arrays.
 
     Attributes:
       step: of the run.
       sha256: digest of the file of arrays.
       before: digest of the state before it; empty for the first.
       arrays: SHA-256 of each array, by its name in the file.
-      metrics: values of the metrics' variables: an epoch that was interrupted ends with the means that it would have.
+      metrics: values of the metrics' variables, so that an interrupted epoch ends with the means of an unbroken one.
       history: the epochs' logs so far.
       seconds: that the run has taken so far, in all processes.
       files: SHA-256 of the files beside it that belong to this state alone, by name.
@@ -73,7 +73,7 @@ def _manifest_file(folder: str, name: str = LAST) -> str:
 
 
 def commit(folder: str, write: Callable[[str], None], **state: Any) -> Manifest:
-    """Writes a new state; the last one becomes the previous one, and that one goes.
+    """Writes a new state; the last one becomes the previous one, which is removed.
 
     Args:
       folder: of the run.
@@ -98,9 +98,9 @@ def commit(folder: str, write: Callable[[str], None], **state: Any) -> Manifest:
 
 
 def finish(folder: str) -> None:
-    """Leaves the newest state of a run that came to its end, without the older one and without files beside it.
+    """Keeps only the newest state of a finished run: no older one, and no files beside it in its manifest.
 
-    A longer run may go on from it, and misses nothing: the caller removes those files after this call.
+    A longer run can resume from it. The caller removes those files after this call.
     """
     manifest = _read(_manifest_file(folder))
     if manifest is not None and manifest.files:
@@ -184,7 +184,7 @@ def _what_differs(path: str, manifests: list[Manifest]) -> str:
     try:
         with h5py.File(path, "r") as file:
             now = _digests(file)
-    except Exception as error:  # whatever HDF5 makes of it
+    except Exception as error:  # HDF5 raises errors of many types
         return f"{size:,} bytes, not readable: {error}"
     expected = max(manifests, key=lambda manifest: manifest.step).arrays
     names = [name for name in expected if now.get(name) != expected[name]]
@@ -214,7 +214,7 @@ def _parse(path: str) -> Manifest:
     if not isinstance(body, dict):
         raise ValueError("not the manifest of a checkpoint")
     if body.pop("seal", None) != _seal(body):
-        raise ValueError("not what was written: its seal is not that of what it says")
+        raise ValueError("not what was written: its seal does not match its content")
     if (schema := body.pop("schema", None)) != SCHEMA:
-        raise ValueError(f"of schema {schema}, expected {SCHEMA}: another version of jeat_tf wrote it")
+        raise ValueError(f"expected schema {SCHEMA}, received {schema}: another version of jeat_tf wrote it")
     return Manifest(**body)

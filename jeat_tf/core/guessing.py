@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_LEAST = 20  # images, of which an accuracy says something
+_LEAST = 20  # images: an accuracy on fewer says nothing
 
 
 def accuracy_of_guessing(labels: np.ndarray) -> float:
@@ -11,10 +11,10 @@ def accuracy_of_guessing(labels: np.ndarray) -> float:
 
 
 def is_guessing(accuracy: float, labels: np.ndarray) -> bool:
-    """Whether an accuracy on images with labels int[N] is that of a guess.
+    """Whether an accuracy on images with labels int[N] is no better than a guess.
 
-    It is where it lies within a tenth of the way from guessing to 1, or within two standard errors of guessing. Fewer
-    than 20 images, or images of one class, say nothing: then it is not.
+    True within a tenth of the way from guessing to 1, or within two standard errors of guessing. Fewer than 20 images,
+    or images of one class, prove nothing: the answer is False.
     """
     guess = accuracy_of_guessing(labels)
     if len(labels) < _LEAST or guess == 1:

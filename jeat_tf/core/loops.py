@@ -23,7 +23,7 @@ def input_gradient(fn: LossFn, x: Images) -> tf.Tensor:
         tape.watch(x)
         total = tf.reduce_sum(one_for_each(fn(x)))
     gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return tf.convert_to_tensor(gradient)  # of a net that gathers rows it is no dense tensor
+    return tf.convert_to_tensor(gradient)  # a net that gathers rows gives sparse IndexedSlices
 
 
 def one_for_each(values: tf.Tensor) -> tf.Tensor:

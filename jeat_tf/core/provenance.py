@@ -14,7 +14,7 @@ from jeat_tf.core.version import __version__
 
 @record
 class Provenance:
-    """Command, versions and hardware; stands beside every measured number.
+    """Command, versions and hardware, which are stored beside every measured number.
 
     Attributes:
       gpus: names of the devices.

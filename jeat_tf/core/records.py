@@ -1,7 +1,7 @@
 """Records: what a verb leaves on disk, as frozen dataclasses with a version, with one way to write and to read them.
 
-A record is a file of its own; what it holds may be other frozen dataclasses, NamedTuples, tuples, dicts with texts as
-keys, numbers and texts; a part of type `Any` is plain JSON. To add a field, write it into the class with a default. To
+A record is a file of its own. It may hold other frozen dataclasses, NamedTuples, tuples, dicts with texts as keys,
+numbers and texts; a part of type `Any` is plain JSON. To add a field, write it into the class with a default. To
 remove, rename or redefine one, raise the class's `SCHEMA` as well: a file of another schema is refused, not misread.
 """
 
@@ -84,7 +84,7 @@ def stored(kind: type[R], path: str) -> R | None:
 
 
 def plain(of: Any) -> Any:
-    """What JSON holds of a record or of a part of one; fields that are None by default and in fact are left out."""
+    """A record, or a part of one, as plain JSON values; fields that are None, and None by default, are left out."""
     if dataclasses.is_dataclass(of) and not isinstance(of, type):
         known = {field.name: (getattr(of, field.name), field.default) for field in dataclasses.fields(of)}
         return {name: plain(value) for name, (value, default) in known.items() if not (value is None is default)}

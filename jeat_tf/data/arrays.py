@@ -35,7 +35,8 @@ def from_arrays(
       size: (H, W) that images are resized to; None leaves them as they are.
 
     Raises:
-      ValueError: images or labels that are not such, not one label for each image, or labels without a class name.
+      ValueError: images or labels of another type or shape, not one label for each image, or labels without a class
+        name.
     """
     splits = {"train": train} if test is None else {"train": train, "test": test}
     return _stored(name, splits, class_names, size)

@@ -1,7 +1,7 @@
 """The nineteen corruptions of ImageNet-C by the package imagecorruptions, for colour images of 32 pixels and more.
 
-`pip install 'jeat_tf[corruptions]'` brings it: imagecorruptions-imaug, the kept form of the package of Michaelis et al.
-(2019, https://arxiv.org/abs/1907.07484). It is not a part of this package, because it needs OpenCV, Numba and
+`pip install 'jeat_tf[corruptions]'` brings imagecorruptions-imaug, the maintained fork of the package of Michaelis et
+al. (2019, https://arxiv.org/abs/1907.07484). It is not a part of this package, because it needs OpenCV, Numba and
 scikit-image, some 450 MB. It draws from NumPy's global generator, which is seeded here and put back.
 """
 

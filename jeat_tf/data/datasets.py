@@ -171,7 +171,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
     )
     if not download:
         raise FileNotFoundError(f"no prepared data set at {builder.data_path}; {recipe}")
-    # Half a second of work for the digits, which nobody has to hear of.
+    # Preparing the digits takes half a second and deserves no output.
     hushed = contextlib.redirect_stdout(io.StringIO()) if isinstance(builder, Digits) else contextlib.nullcontext()
     if isinstance(builder, Digits) or not sys.stderr.isatty():
         tfds.disable_progress_bar()
@@ -179,7 +179,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
         with hushed:
             builder.download_and_prepare()
     except Exception as error:
-        # TensorFlow's writers say it in words alone, of whatever type.
+        # TensorFlow's writers raise errors of other types, in which only the text tells that the disk is full.
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if os.strerror(number) in str(error):
                 raise OSError(number, os.strerror(number), str(builder.data_path)) from error

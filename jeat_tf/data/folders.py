@@ -27,7 +27,7 @@ def open_folder(folder: str, size: tuple[int, int] | None = None) -> StoredImage
 
     Folders named train, test and validation (or val) are splits. Without them all images are the split train. Classes
     are in the order of their names. The images are in one fixed random order, so that the first few are of all
-    classes. Grey images have one channel, unless there are colours in any.
+    classes. Grey images have one channel, unless any image has colours.
 
     Args:
       folder: path.
@@ -92,7 +92,7 @@ def _opened(path: str) -> Image.Image:
     try:
         return Image.open(path)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot read the image {path}: {error}; repair it, or take it away") from error
+        raise ValueError(f"cannot read the image {path}: {error}; repair or remove it") from error
 
 
 def _common_mode(paths: list[str]) -> str:
@@ -112,7 +112,7 @@ def _read(paths: list[str], mode: str, size: tuple[int, int] | None) -> np.ndarr
             try:
                 image = np.asarray(ImageOps.exif_transpose(stored).convert(mode))
             except (OSError, SyntaxError) as error:
-                raise ValueError(f"cannot read the image {path}: {error}; repair it, or take it away") from error
+                raise ValueError(f"cannot read the image {path}: {error}; repair or remove it") from error
         image = image.reshape(*image.shape[:2], _CHANNELS[mode])
         if size is not None and image.shape[:2] != size:
             image = resized(tf.constant(image), size).numpy()

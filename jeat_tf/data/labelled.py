@@ -27,7 +27,7 @@ class LabelledImages(NamedTuple):
 
     Attributes:
       name: of the data set, or the file.
-      origin: which of its images these are, in words.
+      origin: description of which of its images these are.
       images: N images.
       labels: int64[N].
       class_names: of the data set; empty where only the labels are known.
@@ -85,7 +85,7 @@ def open_labelled(
 
 
 def first_of_split(data: ImageData, split: str, *, count: int = 0) -> LabelledImages:
-    """The same of a data set that is open.
+    """The first `count` images of a split of an open data set; see `open_labelled`.
 
     Raises:
       ValueError: no such split, or fewer than `count` images.

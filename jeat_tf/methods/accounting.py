@@ -37,9 +37,9 @@ def count_passes(
 ) -> Passes:
     """Exact numbers, counted in one eager update of a net of one dense layer.
 
-    What the chains, the curriculum and the update keep is as before afterwards. Of the split chain of JEM++ the passes
-    through the first layer alone are not counted. Counts are of the state at hand: a curriculum or a guard that makes
-    chains longer makes them grow.
+    The state of chains, curriculum and update is put back afterwards. Passes of JEM++'s split chain through the first
+    layer alone are not counted. Counts are of the present state: a curriculum or a guard that makes chains longer makes
+    them grow.
 
     Args:
       objective: of a compiled classifier or on its own.
@@ -50,7 +50,7 @@ def count_passes(
       separate_marginal: p(x) has a stream of images of its own.
     """
     probe = _Probe()
-    # Nothing here is drawn at random or named by a global count: the run that asks stays as it is.
+    # Nothing here is drawn at random or named by a global count, so that the caller's run is not changed.
     stem = keras.layers.Identity(name=getattr(getattr(objective.negatives, "sampler", None), "layer", "") or "stem")
     stem.kernel = None  # where a split chain cuts the net: the probe is behind it
     net = keras.Sequential(

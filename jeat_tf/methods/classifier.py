@@ -51,7 +51,7 @@ class EnergyClassifier(GatedModel):
 
     Attributes:
       method: what is minimised, as a value; None for a bare objective.
-      step: int64[], training steps taken, whatever the optimizer makes of them.
+      step: int64[], training steps taken, however the optimizer counts them.
       adjustments: what a guard may change between steps.
       replay_buffer: the objective's persistent chains, or None.
       curriculum: of the objective's negatives, or None.
@@ -152,7 +152,7 @@ class EnergyClassifier(GatedModel):
           y: int[N].
 
         Raises:
-          ValueError: images or labels that are not what they should be, or an endless dataset.
+          ValueError: invalid images or labels, or an endless dataset.
         """
         if self.adapted:
             return
@@ -166,7 +166,7 @@ class EnergyClassifier(GatedModel):
         """E(x) float32[B], or E(x, y) where labels int[B] are given (JEAT eq. 7 and 8).
 
         Raises:
-          ValueError: images or labels that are not what they should be.
+          ValueError: invalid images or labels.
         """
         images = admit_images(x, image_shape=self.image_shape)
         if labels is not None:

@@ -68,7 +68,7 @@ class EnergyChanges(keras.callbacks.Callback):
             record begins anew. Empty writes none.
 
         Raises:
-          ValueError: images or labels that are not what they should be, or `every` below 1.
+          ValueError: invalid images or labels, or `every` below 1.
         """
         super().__init__()
         if every < 1:

@@ -1,4 +1,4 @@
-"""What keeps a run of energies from being lost: alarms, and the way back."""
+"""Detects diverging energies during training, and returns to a good state."""
 
 import dataclasses
 import json
@@ -27,20 +27,20 @@ class DivergenceError(ArithmeticError):
 
 
 class Guard(keras.callbacks.Callback):
-    """Goes back to a good state, and on more carefully, when training of an `EnergyClassifier` runs away.
+    """Returns to a good state, and continues more carefully, when training of an `EnergyClassifier` diverges.
 
-    Joint training of energies diverges without a warning in the loss: what runs away first is the gap
-    E(x_pos) - E(x_neg), or the chains, which end at the borders of the range. On an alarm the net, the optimizer's
-    moments, the replay buffer, the curriculum and the update's state become what they were; time does not: the steps,
-    the schedule, the stream of images and the seeds go on. The learning rate is halved, chains run twice as long, and
-    the weight of squared energies grows by `energy_l2`. After the last recovery, or with `recoveries=0` at once, an
-    alarm raises `DivergenceError`.
+    Joint training of energies diverges without a warning in the loss: the gap E(x_pos) - E(x_neg) runs away first, or
+    the chains, which end at the borders of the range. On an alarm the net, the optimizer's moments, the replay buffer,
+    the curriculum and the update's state become what they were. Time does not: the steps, the schedule, the stream of
+    images and the seeds continue. The learning rate is halved, chains run twice as long, and the weight of squared
+    energies grows by `energy_l2`. After the last recovery, or with `recoveries=0` at once, an alarm raises
+    `DivergenceError`.
 
     A state is good once `every` steps have passed after it without an alarm; two are held in host memory, each as large
     as the checkpoint (copying the 123 MB of a buffer of 10,000 CIFAR images takes 0.2 s of a CPU at 2.5 GHz). Put the
     guard before callbacks that write checkpoints. A callback that sets the learning rate by itself undoes the guard's.
 
-    A run that goes on from a checkpoint also needs the windows and the two states: what a checkpoint holds may be bad
+    A run that resumes from a checkpoint also needs the windows and the two states: what a checkpoint holds may be bad
     already. `Checkpoints(guard=...)` writes them beside it. Without them the guard begins anew, and takes what was
     loaded as good.
 
@@ -67,7 +67,7 @@ class Guard(keras.callbacks.Callback):
         board: Board | None = None,
         path: str = "",
     ):
-        """What is not finite is an alarm always; a threshold of 0 does not look.
+        """A value that is not finite is always an alarm; a threshold of 0 turns its own check off.
 
         Args:
           recoveries: how often to go back; 0 stops at the first alarm.
@@ -76,17 +76,17 @@ class Guard(keras.callbacks.Callback):
           max_gap: bound on the step's |E(x_pos) - E(x_neg)|.
           max_gradient_norm: bound on the step's gradient norm.
           gap_factor: bound on |gap| as a multiple of its running median.
-          gap_floor: |gap| up to which that does not count. A healthy gap passes through 0, so that its median may be as
-            small as one likes, and swings by some ten: `benchmarks/stability.py`.
+          gap_floor: |gap| up to which that does not count. A healthy gap passes through 0, so that its median may be
+            arbitrarily small, and swings by some ten: `benchmarks/stability.py`.
           gradient_factor: bound on the gradient norm as a multiple of its running median.
           gradient_floor: norm up to which that does not count.
           max_saturation: bound on the term `saturation`, mean of five steps: 0 is as many pixels of the negatives at
             the ends of the range as in data, 1 all of them.
           max_accuracy_drop: bound on the fall of the batches' accuracy, mean of ten steps, against the ten that lie 50
             steps before; a fall within five standard errors of these means is noise of small batches.
-          max_overfitting: bound on `latest_overfitting`, where an `OverfittingAlarm` stands before the guard.
+          max_overfitting: bound on `latest_overfitting`, where an `OverfittingAlarm` comes before the guard.
           window: steps that medians are taken over; fewer than twenty values do not count.
-          board: the run's TensorBoard events, which are told of the guard's.
+          board: the run's TensorBoard events, to which the guard's are added.
           path: JSON file that keeps the events, so that a resumed run knows of them; `save_state` writes beside it.
             Empty writes none.
         """
@@ -123,7 +123,7 @@ class Guard(keras.callbacks.Callback):
             self.events = told
             if self.recoveries:
                 self._good = self._snapshot(step)
-        # A stop ended a run, and this one goes on.
+        # A stop is no event of the run that resumes after it.
         self.events = [event for event in self.events if event.step <= step and not event.is_stop]
         if self.path and self.events and not os.path.exists(self.path):
             guard_files.write_events(self.path, self.events)
@@ -151,7 +151,7 @@ class Guard(keras.callbacks.Callback):
         )
 
     def save_state(self) -> str:
-        """Writes windows, states and events beside `path`, for a guard that goes on from a checkpoint of this step."""
+        """Writes windows, states and events beside `path`, for a guard that resumes from a checkpoint of this step."""
         arrays = {"snapshot_step": np.array(self._snapshot_step), "events": np.array(json.dumps(plain(self.events)))}
         arrays |= {f"window {name}": np.array(window, np.float64) for name, window in self._windows.items()}
         for kind, snapshot in (("good", self._good), ("candidate", self._candidate)):
@@ -163,7 +163,7 @@ class Guard(keras.callbacks.Callback):
         return path
 
     def remove_states(self, *, but: Collection[int] = ()) -> None:
-        """Removes what `save_state` has written for other steps than those."""
+        """Removes what `save_state` has written for steps that are not in `but`."""
         guard_files.remove_states(self.path, but)
 
     def _loaded(self, step: int) -> bool:
@@ -259,7 +259,7 @@ class Guard(keras.callbacks.Callback):
         )
 
     def _tell(self, event: GuardEvent) -> None:
-        """Keeps the event, and says so wherever it is looked for."""
+        """Keeps the event, and writes it to the terminal, the file and TensorBoard."""
         self.events.append(event)
         recoveries = sum(not e.is_stop for e in self.events)
         if event.is_stop:
@@ -270,7 +270,7 @@ class Guard(keras.callbacks.Callback):
                 f"to the weights of step {event.restored_step}, learning rate {event.learning_rate:g}, chain "
                 f"rounds {event.chain_rounds}, energy_l2 {event.energy_l2:g}"
             )
-        print(f"\n{line}", flush=True)  # a progress bar may stand on the line
+        print(f"\n{line}", flush=True)  # a progress bar may be on the line
         if self.path:
             guard_files.write_events(self.path, self.events)
         if self.board is not None:

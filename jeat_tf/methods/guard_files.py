@@ -1,4 +1,4 @@
-"""What a guard keeps on disk: its events, and a file for each state that it goes on from."""
+"""What a guard keeps on disk: its events, and a file for each state that it resumes from."""
 
 import os
 import re
@@ -14,12 +14,12 @@ class GuardEvent:
     """A recovery, or the stop of a run.
 
     Attributes:
-      step: at which it was.
+      step: training step of the alarm.
       action: whether the run was taken back or stopped.
-      reason: the alarm, in words.
-      value: that set it off; None: not finite.
-      limit: that it passed; None where there is none.
-      restored_step: whose weights the net has from then on; None: they are as they were.
+      reason: description of the alarm.
+      value: number that set it off; None: not finite.
+      limit: bound that the number passed; None where there is none.
+      restored_step: step whose weights the net has from then on; None: the weights are unchanged.
       learning_rate, chain_rounds, energy_l2: from then on; None where the guard recovers nothing.
     """
 
@@ -70,7 +70,7 @@ def state_file(path: str, step: int) -> str:
 
 
 def remove_states(path: str, but: Collection[int]) -> None:
-    """Removes the files of other steps than those."""
+    """Removes the state files of all steps that are not in `but`."""
     folder, stem = os.path.split(os.path.splitext(path)[0])
     for name in os.listdir(folder or os.curdir):
         match = re.fullmatch(rf"{re.escape(stem)}-(\d+)\.npz", name)

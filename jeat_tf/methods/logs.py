@@ -11,7 +11,7 @@ ADVERSARIAL = "adv_"
 
 
 def with_prefix(results: Mapping[str, Any], prefix: str, *, but: Collection[str]) -> dict[str, Any]:
-    """The results with a prefix before each name, but for those that are no metrics of the classified images."""
+    """The results with a prefix before each name, except names in `but`, which are no metrics of classified images."""
     return {name if name in but else prefix + name: value for name, value in results.items()}
 
 

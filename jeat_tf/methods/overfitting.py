@@ -54,7 +54,7 @@ class OverfittingAlarm(keras.callbacks.Callback):
           seed: of the attacks.
 
         Raises:
-          ValueError: images or labels that are not what they should be, or `every` below 1.
+          ValueError: invalid images or labels, or `every` below 1.
         """
         super().__init__()
         if every < 1:

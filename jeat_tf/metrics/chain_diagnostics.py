@@ -94,7 +94,7 @@ class Collapse(NamedTuple):
       pairwise_distance: mean l2 distance of two images of any classes.
       nearest_distance: mean l2 distance to the nearest other image of the class, among equally many.
       alarm: one of them is below `threshold`.
-      threshold: 0.5 unless another was asked for.
+      threshold: the ratio below which there is an alarm.
     """
 
     within_class_std: float
@@ -118,7 +118,7 @@ def collapse(
 
     Args:
       images: float[N, H, W, C].
-      labels: int[N], the classes asked for, or those that a classifier sees.
+      labels: int[N], the requested classes, or those that a classifier sees.
       reference_images: float[M, H, W, C].
       reference_labels: int[M].
       threshold: ratio below which the alarm is given.
@@ -209,7 +209,7 @@ def diagnose(
       traces: "trace_step" int[T], steps done at each reading, and "trace_energy", "trace_gradient_norm" float[T, N].
         Of readings at the same step the last counts. Chains that were ever not finite are counted and left out.
       images: float[M, H, W, C], last images; those that are not finite are left out.
-      labels: int[M], the classes asked for.
+      labels: int[M], the requested classes.
       reference_images: float[R, H, W, C].
       reference_labels: int[R], which say what classes there are.
       seen: int[M], the classes that a classifier sees in the images, for the share of each.

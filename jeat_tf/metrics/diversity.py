@@ -21,7 +21,7 @@ class WithinClass(NamedTuple):
       mean: over classes, each counting the same.
       classes: int64[K], those that occur.
       per_class: float64[K].
-      num_pairs: int64[K], pairs compared; all pairs of a class where it has no more than were asked for.
+      num_pairs: int64[K], pairs compared; all pairs of a class that has no more than the requested number.
     """
 
     mean: float

@@ -28,10 +28,10 @@ def checked_features(features: np.ndarray, least: int = 1) -> np.ndarray:
 class FeatureStatistics:
     """Count, mean float64[D] and covariance float64[D, D] of features that come in blocks.
 
-    Blocks are centred on their own mean and joined by Chan, Golub and LeVeque, 1979, eq. 2.1, so that a mean that
-    is large beside the spread costs no digits. Up to D images are kept as they are, whose covariance has a low rank.
-    Beyond, memory is some matrices [D, D] and one block, whatever the count; time
-    goes into those matrices where blocks are smaller than some hundred images.
+    Blocks are centred on their own mean and joined by Chan, Golub and LeVeque, 1979, eq. 2.1, so that a mean that is
+    large beside the spread costs no digits. Up to D images are kept as they are, because their covariance has a low
+    rank. Beyond, memory is some matrices [D, D] and one block, whatever the count. Blocks of fewer than some hundred
+    images are slow: each costs the time of such matrices.
 
     Args:
       width: D.

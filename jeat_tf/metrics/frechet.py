@@ -67,6 +67,8 @@ def frechet_infinity(
     Args:
       features: float[N, D] of the samples.
       reference: of the real images; its own bias stays.
+      seed: of the random subsets.
+      num_sizes: number of subset sizes, at least 10.
 
     Raises:
       ValueError: fewer than 2 (D + 1) samples, fewer than 10 sizes, or what `frechet_distance` raises.
@@ -98,8 +100,10 @@ def per_class_frechet(
     """`frechet_distance` of the samples of each class to the real images of that class.
 
     Args:
-      features: float[N, D] of the samples; labels int[N] are the classes asked for.
-      reference: float[M, D] of the real images, with labels int[M].
+      features: float[N, D] of the samples.
+      labels: int[N], their requested classes.
+      reference: float[M, D] of the real images.
+      reference_labels: int[M], their classes.
 
     Raises:
       ValueError: not one label for each image, or a class with fewer than 2 images on a side.

@@ -1,4 +1,4 @@
-"""What is wrong with images that one would see at once: saturated pixels, near copies, and worse than their start."""
+"""Faults of images that one would see at once: saturated pixels, near copies, and chains that spoil their start."""
 
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Looks(NamedTuple):
     copies_of_real: float
 
     def warnings(self) -> list[str]:
-        """Sentences about what is wrong, none where nothing is."""
+        """A sentence for each fault."""
         found = []
         if self.saturated > self.saturated_of_real + _OPEN * (1 - self.saturated_of_real):
             found.append(
@@ -72,7 +72,7 @@ def looks(
 
     Args:
       images: float[N, H, W, C].
-      labels: int[N], the classes asked for, or those that a classifier sees.
+      labels: int[N], the requested classes, or those that a classifier sees.
       real_images: float[M, H, W, C] in [0, 1], e.g. those of training.
       real_labels: int[M].
       starts: float[N, H, W, C], where the images' chains began.

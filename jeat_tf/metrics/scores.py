@@ -44,10 +44,10 @@ class DensityCoverage(NamedTuple):
 
 
 def agreement(judge: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images that the judge classifies as the label asked for.
+    """Share of images that the judge classifies as the requested label.
 
     Raises:
-      ValueError: images or labels that are not what they should be, or a judge that gives no logits.
+      ValueError: invalid images or labels, or a judge that gives no logits.
     """
     images, labels = admit(images, labels)
     parts = range(0, len(images), 256)

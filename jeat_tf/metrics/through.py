@@ -1,4 +1,4 @@
-"""A set of images through a feature net, once: sums over all of them, and a random sample for what compares images."""
+"""A set of images through a feature net, once: sums over all, and a random sample for measures that compare images."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from jeat_tf.metrics.feature_statistics import ClassStatistics, FeatureStatistic
 from jeat_tf.metrics.features import FeatureNet
 from jeat_tf.metrics.scores import SplitScore
 
-KEPT = 10_000  # images, drawn at random, whose features and pixels are kept for what compares image by image
+KEPT = 10_000  # images, drawn at random, whose features and pixels are kept for measures that compare images
 
 
 class Kept:
@@ -103,10 +103,10 @@ class Through:
         self.agreed += np.bincount(seen[seen == labels], minlength=len(self.agreed))
 
     def seen(self) -> Seen:
-        """What all images together are.
+        """The statistics of all images so far, and the random sample of them.
 
         Raises:
-          ValueError: none was shown.
+          ValueError: no image was shown.
         """
         if self._statistics is None:
             raise ValueError("expected at least 1 image, received none")

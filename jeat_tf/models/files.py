@@ -70,7 +70,7 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
 
 
 def _in_one_sentence(error: Exception) -> str:
-    """What is wrong with a file and what to do, of what Keras says in paragraphs."""
+    """What is wrong with a file and what to do, in place of Keras' paragraphs."""
     said = str(error)
     if said.startswith("it holds weights"):
         return said
@@ -100,7 +100,7 @@ def net_file(path: str) -> str:
 
 
 def weights_sha256(net: keras.Model) -> str:
-    """Digest of the weights, the same for equal nets (a .keras file holds its date and is not)."""
+    """Digest of the weights, the same for equal nets; that of a .keras file changes with its date."""
     digest = hashlib.sha256()
     for weight in net.weights:
         digest.update(f"{weight.dtype} {tuple(weight.shape)}".encode())

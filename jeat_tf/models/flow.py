@@ -177,7 +177,7 @@ class ActNorm(Bijection):
 
 @keras.saving.register_keras_serializable("jeat_tf")
 class Split(Bijection):
-    """Half of the channels goes on; the other, standardised by a learned Gaussian of the first, is noise.
+    """Keeps half of the channels; the other half, standardised by a learned Gaussian of the first, is noise.
 
     call(x) -> ((kept, noise), log_det), and inverse((kept, noise)) -> x (Glow, sec. 3.3, after RealNVP sec. 3.6).
     """

@@ -42,7 +42,7 @@ def as_logits(
 ) -> keras.Model:
     """A Keras model of images float32[B, H, W, C] in [0, 1] -> logits [B, K], made of a net from elsewhere.
 
-    It shares all layers with the net but the head. `adapted` also says, in words, what was done.
+    It shares all layers with the net except the head. `adapted` also describes each change.
 
     >>> net = jt.as_logits(keras.applications.MobileNetV2(), pixels="-1..1")
 

@@ -28,7 +28,7 @@ def glow(
 ) -> keras.Model:
     """Log-densities of images for each class, by an exactly invertible net.
 
-    Each level is a squeeze, `depth` steps of (ActNorm, invertible 1x1 convolution, affine coupling) and, but for the
+    Each level is a squeeze, `depth` steps of (ActNorm, invertible 1x1 convolution, affine coupling) and, except in the
     last, a split that sends half of the channels to the latents; fig. 2 of Kingma & Dhariwal, 2018,
     https://arxiv.org/abs/1807.03039. Call `initialize_flow` on a batch before training. Glow for CIFAR-10 has levels=3,
     depth=32, width=512.

@@ -56,7 +56,7 @@ def from_keras2(path: str) -> keras.Model:
     images = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
     expected, found = source(images, training=False), net(images, training=False)
     if isinstance(expected, (list, tuple, dict)):
-        return net  # several outputs are refused by who asked for a net
+        return net  # a net of several outputs is the caller's to choose from or to refuse
     expected, found = np.asarray(expected), np.asarray(found)
     error = np.abs(expected - found).max()
     if not error <= _TOLERANCE * max(1.0, np.abs(expected).max()):

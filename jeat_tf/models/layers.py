@@ -81,10 +81,12 @@ def linear(x: keras.KerasTensor, layer: keras.Layer, spectral_norm: bool = False
     Spectral normalisation (Miyato et al., 2018, https://arxiv.org/abs/1802.05957) of the kernel as a matrix [-1, out],
     by Keras' layer, under the name of the layer it wraps. It is a projection of the weights, not a function of them:
     each pass in training mode, before it multiplies, divides the kernel by an estimate of its largest singular value
-    (one step of power iteration) and assigns the result. Hence no gradient passes through the division; inference
-    takes the kernel as it is, a new net's as drawn; the value comes to 1 over tens of training passes, and each
-    optimizer step leaves it a little; and weights moved by some amount for a training pass (AWP) do not return when
-    that amount is taken off again.
+    (one step of power iteration) and assigns the result. This has four consequences:
+
+    - No gradient passes through the division.
+    - Inference takes the kernel as it is; that of a new net is as it was drawn.
+    - The value reaches 1 over tens of training passes, and each optimizer step moves it a little.
+    - Weights that are moved by some amount for a training pass (AWP) do not return when that amount is subtracted.
     """
     if spectral_norm:
         # In the weights' precision: under mixed_bfloat16 each assignment would round the kernel.

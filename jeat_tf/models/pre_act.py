@@ -115,7 +115,7 @@ def pre_act_resnet18(
 ) -> keras.Model:
     """PreAct ResNet-18 for images of about 32 pixels: the net of Fast adversarial training (Wong et al., 2020) and AWP.
 
-    11.17 million weights for CIFAR-10. Its initialisation is He et al.'s, not the default of PyTorch, as theirs is.
+    11.17 million weights for CIFAR-10. Its initialisation is He et al.'s; the authors' code has PyTorch's default.
 
     Args:
       image_shape: (H, W, C).

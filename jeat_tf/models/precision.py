@@ -13,7 +13,7 @@ _ROUGH = 0.15  # of the largest logit: what rounding to 8 bits may add up to ove
 def in_bfloat16(net: keras.Model) -> keras.Model:
     """A copy of a functional or Sequential net that computes in bfloat16, with the same float32 weights.
 
-    Worth it for gradients where the processor or GPU computes in bfloat16; success is to be decided by the net itself
+    Worth it for gradients where the processor or GPU computes in bfloat16. The net itself should decide success
     (`Oracle(net, coarse_fn=in_bfloat16(net))`).
 
     Raises:
@@ -25,7 +25,7 @@ def in_bfloat16(net: keras.Model) -> keras.Model:
 def in_float32(net: keras.Model, changes: list[str] | None = None) -> keras.Model:
     """The net itself, or where it computes in half precision a copy that computes in float32.
 
-    Attacks want the copy: in float16 small gradients become exactly 0.
+    Attacks need the copy: in float16 small gradients become exactly 0.
 
     Args:
       net: functional or Sequential.

@@ -154,8 +154,8 @@ class ResidualBlock(Bijection):
     log |det(I + J)| = sum_k (-1)^(k+1) tr(J^k) / k, J the Jacobian of g. A trace is v^T J^k v for a random v of signs
     (Hutchinson). Training mode takes a random number of terms, each divided by the chance that it is taken (Russian
     roulette: eq. 6 of Chen et al., 2019), and the gradient by their eq. 8, which keeps one term in memory. Its seed is
-    made of the block's seed and of the images, so that no state has to be kept. The chance to go on is coefficient^3,
-    the bound on g: the estimates then have a finite variance.
+    made of the block's seed and of the images, so that no state has to be kept. The chance of one more term is
+    coefficient^3, the bound on g: the estimates then have a finite variance.
     """
 
     def __init__(self, width: int, coefficient: float = 0.9, terms: int = 8, seed: int = 0, **kwargs: Any):

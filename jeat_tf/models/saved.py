@@ -11,7 +11,7 @@ _SIGNATURE = "serving_default"
 def from_saved_model(folder: str) -> keras.Model:
     """A SavedModel's serving function as a Keras net of float images.
 
-    A fixed number of images in a batch is kept to: other batches are cut and filled up.
+    Where the signature fixes the batch size, other batches are cut to that size and the last one is filled up.
 
     Raises:
       ValueError: no such signature, or one that does not take one tensor of float images [B, H, W, C].
@@ -61,7 +61,7 @@ class _Served(keras.layers.TFSMLayer):
             return self._serve(x)
         count = tf.shape(x)[0]
         parts = -(-count // size)
-        # The last image fills the last batch: it is a real one, whatever the net makes of blank ones.
+        # Copies of the last image fill the last batch: a blank image might upset the net.
         more = tf.broadcast_to(x[-1:], [parts * size - count, *x.shape[1:]])
         x = tf.reshape(tf.concat([x, more], axis=0), [parts, size, *x.shape[1:]])
         spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), self._serve(tf.zeros_like(x[0])))

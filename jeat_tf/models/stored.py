@@ -16,8 +16,8 @@ _ROUNDING_ELSE = 1e-5
 def check_storable(net: keras.Model) -> None:
     """Raises ValueError unless the net, stored and loaded again, gives the same logits.
 
-    An OSError of the disk stays one, and names the folder. Random states of Python and NumPy are left as they are: a
-    run's numbers do not depend on this check.
+    A disk that is full or failing raises an OSError that names the folder. The random states of Python and NumPy are
+    put back: a run's numbers do not depend on this check.
     """
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  Keras draws seeds of initial weights from these
     try:
@@ -39,7 +39,7 @@ def check_storable(net: keras.Model) -> None:
 def check_stored(net: keras.Model, path: str) -> None:
     """Raises ValueError unless the .keras file that a net was written to gives its logits, to rounding.
 
-    A net whose output is random cannot be compared, and is believed.
+    A net whose output is random cannot be compared, and passes.
     """
     try:
         stored = keras.saving.load_model(path, compile=False, safe_mode=False)  # this process has just written it

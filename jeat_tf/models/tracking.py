@@ -13,7 +13,7 @@ def check_tracked(net: keras.Model, images: Any) -> None:
     """
     with tf.GradientTape() as tape:
         net(images, training=False)
-    # Of the variables of several replicas the tape names the copies.
+    # Under several replicas the tape lists each variable's copies.
     known = {id(copy) for weight in net.weights for copy in getattr(weight.value, "values", (weight.value,))}
     unknown = [variable for variable in tape.watched_variables() if id(variable) not in known]
     if unknown:

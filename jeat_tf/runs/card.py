@@ -17,10 +17,10 @@ class Measured:
 
     Attributes:
       attack: its name, or "clean".
-      epsilon: radius in words; empty of clean images.
-      accuracy: share that is classified correctly.
-      images: of how many.
-      protocol: what was done, in words.
+      epsilon: norm and radius as text, e.g. "linf 8/255"; empty for clean images.
+      accuracy: share of images that are classified correctly.
+      images: number of images.
+      protocol: description of the attack.
     """
 
     attack: str

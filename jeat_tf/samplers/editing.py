@@ -1,8 +1,8 @@
 """Images made of images: filled in, cleaned, enlarged, moved to another class, and the way there.
 
-A net whose energy was trained, or that is robust, does all of these as it is (Du & Mordatch, 2019; Santurkar et al.,
-2019, https://arxiv.org/abs/1906.09453): each is a chain or an attack with one more condition. Values are checked in
-eager mode alone; the functions themselves also run inside `tf.function`, which is faster.
+A net whose energy was trained, or that is robust, does all of these without further training (Du & Mordatch, 2019;
+Santurkar et al., 2019, https://arxiv.org/abs/1906.09453): each is a chain or an attack with one more condition. Values
+are checked in eager mode alone; the functions themselves also run inside `tf.function`, which is faster.
 """
 
 from collections.abc import Callable
@@ -39,11 +39,11 @@ def inpaint(
 ) -> Images:
     """Images float32[B, H, W, C] with their known pixels, bit for bit, and the others found by a chain.
 
-    After each step the known pixels are put back. Not for Metropolis walks: their memory would be of other images.
+    After each step the known pixels are put back. Metropolis walks are refused: their memory would be of other images.
 
     Args:
       net: images -> logits.
-      images: float[B, H, W, C], in [0, 1] where known; what stands at unknown pixels does not count, NaN included.
+      images: float[B, H, W, C], in [0, 1] where known; unknown pixels are ignored, even NaN.
       known: bool, or float of 0 and 1, [B, H, W, 1] or like images: where an image is given.
       labels: int[B], the chain goes down E(x, y); None: down E(x).
       seed: int32[2].
@@ -119,10 +119,10 @@ def super_resolve(
 ) -> Images:
     """Images float32[B, h * factor, w * factor, C] in [0, 1] whose average pooling is `small`, to rounding.
 
-    The chain starts at the bicubic enlargement, and each step ends in images that shrink to `small`: what a block's
-    mean lacks is added to its pixels, these are clipped to [0, 1], and what then remains is made up for by darkening
-    or lightening the block in proportion. Where no pixel is clipped that is the nearest such image. Not for Metropolis
-    walks: their memory would be of other images.
+    The chain starts at the bicubic enlargement, and each step ends in images that shrink to `small`. What a block's
+    mean lacks is added to its pixels, and these are clipped to [0, 1]. What then remains is made up for by darkening
+    or lightening the block in proportion. Where no pixel is clipped, that is the nearest such image. Metropolis walks
+    are refused: their memory would be of other images.
 
     Args:
       net: large images -> logits.

@@ -20,7 +20,7 @@ class Acceptance(NamedTuple):
     """The memory of a Metropolis walk.
 
     Attributes:
-      position: float32[B, H, W, C], where the chain stands; the images returned are its mirror images within bounds.
+      position: float32[B, H, W, C], where the chain is; the images returned are its mirror images within bounds.
       results: of TFP's kernel, with the energy and the gradient there.
       accepted: float32[B], proposals that each image has taken.
       proposed: float32[], steps taken so far.
@@ -37,17 +37,17 @@ def mala(step_size: float, temperature: float = 1.0, bounds: Bounds | None = Non
 
     Proposes x - step_size / (2 temperature) * grad E(x) + sqrt(step_size) * N(0, I) and accepts it with the probability
     that makes exp(-E / temperature) stationary (Roberts & Tweedie, 1996; TFP's `MetropolisAdjustedLangevinAlgorithm`).
-    An image costs one gradient a step. Too large a step is refused always: look at `acceptance`, of which 0.57 is best
-    in the limit of many dimensions (Roberts & Rosenthal, 1998).
+    An image costs one gradient a step. A step that is too large is always refused: look at `acceptance`, of which 0.57
+    is best in the limit of many dimensions (Roberts & Rosenthal, 1998).
 
-    The chain goes by its memory: changing the images between steps, as `projected` does, does not change its way.
+    The chain continues from its memory. Changing the images between steps, as `projected` does, has no effect on it.
 
     Args:
       step_size: alpha, the variance of a step's noise, for [0, 1] pixels; in `langevin` it is the gradient's factor.
       temperature: T of exp(-E / T); below 1 the chain keeps to lower energies.
       bounds: pixel range outside of which the density is 0. Its ends are mirrors: the energy beyond is that of the
-        mirror image, which is what is returned. That is exact, and a density cut off there would not do: of images with
-        pixels of 0 and 1 nearly every proposal has one outside, and would be refused. None leaves the range open.
+        mirror image, which is returned. This is exact. Merely refusing proposals outside would not work: for images
+        with pixels at 0 and 1 it would refuse nearly all of them. None leaves the range open.
 
     Raises:
       ValueError: a step size or temperature that is not above 0.

@@ -54,7 +54,7 @@ class StartLayer(keras.layers.Layer):
           labels: int[N].
 
         Raises:
-          ValueError: images or labels that are not what they should be, or a class of fewer than two images.
+          ValueError: invalid images or labels, or a class of fewer than two images.
         """
         if self.is_adapted is None:
             return
@@ -168,7 +168,7 @@ def mixture(statistics: ClassStatistics) -> Callable[[Labels, Seed], Images]:
 
 
 class Given(keras.layers.Layer):
-    """Draws from images that are there, a replay buffer's or anyone's, by seed and with replacement."""
+    """Draws from given images, such as those of a replay buffer, by seed and with replacement."""
 
     def __init__(self, images: np.ndarray, classes: np.ndarray | None = None):
         """
@@ -178,7 +178,7 @@ class Given(keras.layers.Layer):
             None: any image, whatever the label.
 
         Raises:
-          ValueError: images or classes that are not what they should be, or not a class for each.
+          ValueError: invalid images or classes, or not a class for each.
         """
         super().__init__(name="given", dtype="float32", trainable=False)
         images = admit_images(images)

@@ -36,7 +36,7 @@ class Start(Value):
         return StartLayer(self, image_shape, num_classes)
 
     def rank_for(self, size: int) -> int | None:
-        """Columns of a class's factor for images of `size` numbers; None where a diagonal is not kept beside it."""
+        """Columns of a class's factor for images of `size` numbers; None for a full factor, without a diagonal."""
         raise NotImplementedError
 
     def statistics(self, images: "np.ndarray", labels: "np.ndarray", num_classes: int) -> "ClassStatistics":

@@ -138,7 +138,7 @@ class SplitSGLD(SGLD):
     """The split-network chain of JEM++ (Yang & Ji, 2021, Algorithm 1; after YOPO, Zhang et al., 2019).
 
     Each of `steps` outer steps runs the whole net once, and its first layers alone `inner_steps` times. With a linear
-    first layer it equals one proximal step; it is of use where the cut is after something that is not linear.
+    first layer it equals one proximal step; it differs where the cut is after something that is not linear.
     """
 
     word: ClassVar[str] = "split_sgld"
@@ -274,7 +274,7 @@ class MALA(Chain):
         return mala(step_size=self.step_size, temperature=self.temperature, bounds=PIXELS)
 
     def steps_at(self, done: int) -> Steps:
-        """Those of a proposal."""
+        """The drift and the noise of a proposal."""
         return Steps(self.step_size / 2 / self.temperature, math.sqrt(self.step_size))
 
 

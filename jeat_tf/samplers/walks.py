@@ -1,4 +1,4 @@
-"""Chains as single steps, so that they can be watched on the way, held to a condition, stopped and gone on with."""
+"""Chains as single steps, so that they can be watched on the way, held to a condition, stopped and resumed."""
 
 import math
 from collections.abc import Callable

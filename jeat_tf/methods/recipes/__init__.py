@@ -18,8 +18,7 @@
 | flow       | x, dequantised       | -                        | -log p(x given y) / size + c CE             |
 
 FGSM-AT and Fast are `PGDAT` with one step; Free, AWP and SAM are updates; JEM++ and SADA-JEM are `JEM` with other
-chains, starts and updates; RST is any of them on
-pseudo-labelled images. The contrastive methods also take v, the
+chains, starts and updates; RST is any of them on pseudo-labelled images. The contrastive methods also take v, the
 weight of E(x, y) - E(x_neg, y_neg), with chains on E(x, y).
 
 A file in this folder is a method: nothing else lists them.

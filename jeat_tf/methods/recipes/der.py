@@ -15,7 +15,7 @@ class DER(Attacked):
     """Adversarial training that keeps the energy level: CE(x_adv) + beta (E(x) - E(x_adv))^2.
 
     After the Delta Energy Regularizer of Mirza et al., 2025, https://arxiv.org/abs/2505.22486, who find that this
-    change of energy diverges when adversarial training overfits. The square and its weight are a reading. beta 0 is
+    change of energy diverges when adversarial training overfits. The square and its weight are our reading. beta 0 is
     `PGDAT` with one more pass, of the clean images.
     """
 

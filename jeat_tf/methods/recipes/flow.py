@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Flow(Method):
     """Maximum likelihood of a flow: -log p(x | y) / (H W C) + c CE(x) (Kingma & Dhariwal, 2018).
 
-    For a net whose logits are log p(x | y)."""
+    For a net whose logits are log p(x | y).
+    """
 
     word: ClassVar[str] = "flow"
     accuracy_may_fall: ClassVar[bool] = True

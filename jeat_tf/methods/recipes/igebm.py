@@ -17,7 +17,7 @@ class IGEBM(Contrastive):
 
     f(x)[y] = -E(x, y), so that its argmax classifies although no cross-entropy is trained. Chains lower E(x, y), and it
     is E(x, y) whose square is penalised, as the authors' code has it. A continued chain takes a new class in each step,
-    as theirs takes that of the batch. The net wants spectral normalisation.
+    as theirs takes that of the batch. The net needs spectral normalisation.
     """
 
     word: ClassVar[str] = "igebm"

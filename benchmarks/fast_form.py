@@ -14,6 +14,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
@@ -30,6 +31,12 @@ from jeat_tf.models.files import load_net
 
 _NAME = flags.DEFINE_string("name", "", "what the table calls the net; empty: only print the table")
 _MODEL = flags.DEFINE_string("model", "", "a .keras file or a run's folder; zoo:NAME is a net that ships")
+_MASK = flags.DEFINE_enum(
+    "mask",
+    "none",
+    ["none", "round", "scale"],
+    "a masked net: its images rounded to 16 levels, or its logits times 1,000",
+)
 _DATASET = flags.DEFINE_string("dataset", "digits", "TFDS name, folder or .npz file")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "TFDS data folder")
 _IMAGES = flags.DEFINE_integer("num_images", 0, "the first so many test images; 0: all")
@@ -51,6 +58,8 @@ def _measure() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     model = _MODEL.value
     net = jt.load_pretrained(model[4:]) if model.startswith("zoo:") else load_net(model)
+    if _MASK.value != "none":
+        net = _masked(net)
     data = open_labelled(_DATASET.value, "test", count=_IMAGES.value, data_dir=_DATA_DIR.value)
     x, labels = data.images[:], data.labels
     ball = ball_of(_NORM.value, number(_EPSILON.value))
@@ -74,6 +83,14 @@ def _measure() -> None:
                 "images": len(found.broken),
             }
             write_json(_CELLS.value, _read() | {key: cell})
+
+
+def _masked(net: keras.Model) -> keras.Model:
+    x = inputs = keras.Input(net.input_shape[1:])
+    if _MASK.value == "round":
+        x = keras.ops.round(15 * x) / 15
+    logits = net(x)
+    return keras.Model(inputs, 1000 * logits if _MASK.value == "scale" else logits)
 
 
 def _read() -> dict[str, Any]:

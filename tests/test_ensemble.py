@@ -194,7 +194,7 @@ class TestRunInOrder:
 
 class TestFast:
     def test_the_slow_attacks_see_images_near_the_boundary_alone(self, images):
-        """Of image i an adversarial image is found 0.95 + i / 10 radii away, and the second attack breaks anything."""
+        """Of image i an adversarial image is found 0.95 + i / 10 radii away; the second attack breaks anything."""
         x, labels = images[0][:6], images[1][:6]
         radii = (0.95 + np.arange(6) / 10).astype(np.float32)
         seen = []
@@ -223,10 +223,37 @@ class TestFast:
         assert standing.broken_by.tolist() == [0, 1, *[STANDING] * 4]
         np.testing.assert_allclose(standing.nearest[2:], BALL.epsilon * radii[2:], rtol=1e-4)
 
+    def test_they_see_images_that_the_nearest_search_cannot_break_and_resume_with_the_same_batches(self, images):
+        """The nearest search breaks nothing; the second finds far images, the third everything."""
+        x, labels = images[0][:6], images[1][:6]
+        seen = []
+
+        def search(broken, offset):
+            def searched(net, x, labels, *, seed, targets=None):
+                seen.append(len(x))
+                none = np.zeros(len(labels), np.int32)
+                x_adv = np.where(x < 0.5, x + offset, x - offset)
+                return Found(x_adv, np.full(len(labels), broken), np.asarray(labels) + 1, none, none)
+
+            return searched
+
+        runs = (
+            Run("near", search(False, 0), BALL, 1, bounded=False),
+            Run("far", search(True, 2 * BALL.epsilon), BALL, 1, bounded=False, within=1.1),
+            Run("slow", search(True, 0), BALL, 1, within=1.1),
+        )
+        standing, plan, logits = Standing(np.ones(6, bool)), Plan(runs, by_logit), np.eye(11)[labels]
+        for _ in range(9):  # an interruption after each batch
+            next(run_in_order(None, plan, x, labels, logits, standing, seed=seed(), batch_size=2), None)
+        assert seen == [2] * 9
+        assert standing.broken_by.tolist() == [2] * 6
+
     def test_it_has_everything_for_them(self):
         fast, slow = autoattack_plan("fast", Linf(0.1)), autoattack_plan("standard", Linf(0.1))
-        assert [run.name for run in fast.runs] == [run.name for run in slow.runs]
-        assert [run.within for run in fast.runs] == [None] * 11 + [1.1] * 9
+        places = [(run.name, run.target) for run in fast.runs]
+        assert places[:4] == [("apgd-ce", None), ("apgd-t", 0), ("apgd-t", 1), ("fab-t", 0)]
+        assert sorted(places, key=str) == sorted(((run.name, run.target) for run in slow.runs), key=str)
+        assert [run.within for run in fast.runs] == [None] * 4 + [1.1] * 16
         assert fast.order is by_malt
 
     def test_it_goes_without_square_on_images_that_are_too_small_for_it(self):

@@ -29,13 +29,14 @@ class Standing:
       predicted: int32[N], the class of the adversarial image; -1 without one.
       distance: float32[N], from the image to the adversarial one in the run's norm; 0 without one.
       nearest: float32[N], least distance to an adversarial image, inside the ball or not; infinite without one.
+      near: bool[N], the images that runs with `within` attack; known once the first of them begins.
       forwards, gradients: int64[N], passes of the image through the net, including the clean image's and those of
         verdicts.
       run, position: where to resume: the index of the run, and how many of its batches are done.
       x_adv: float32[N, H, W, C], or None where adversarial images are not kept.
     """
 
-    ARRAYS = ("broken_by", "predicted", "distance", "nearest", "forwards", "gradients", "x_adv")
+    ARRAYS = ("broken_by", "predicted", "distance", "nearest", "near", "forwards", "gradients", "x_adv")
 
     def __init__(self, correct: np.ndarray, keep: np.ndarray | None = None, *, passes: int = 0):
         """
@@ -48,6 +49,7 @@ class Standing:
         self.predicted = np.full(len(correct), -1, np.int32)
         self.distance = np.zeros(len(correct), np.float32)
         self.nearest = np.full(len(correct), np.inf, np.float32)
+        self.near = np.zeros(len(correct), bool)
         self.forwards = np.full(len(correct), passes, np.int64)
         self.gradients = np.zeros(len(correct), np.int64)
         self.x_adv = None if keep is None else np.array(keep, np.float32)
@@ -95,9 +97,9 @@ def autoattack(
       seed: int32[2].
       ball: `Linf(epsilon)`, `L2(epsilon)` or `L1(epsilon)`. In l1 "standard" and "fast" are those of Croce & Hein
         (2021): APGD-CE starts five times, and APGD-T tries five targets.
-      attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE and
-        APGD-T with targets in MALT's order, then FAB-T to the first; all of FAB-T and Square for images that FAB-T has
-        nearly broken), or names out of those in `ATTACKS`, a name for each restart.
+      attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE,
+        APGD-T to two targets in MALT's order and FAB-T to the first; all the rest for images that FAB-T nearly breaks,
+        or cannot break at any distance), or names out of those in `ATTACKS`, a name for each restart.
       batch_size: images in memory at a time.
 
     Raises:
@@ -194,12 +196,16 @@ def run_in_order(
     """
     ranks = np.full((len(labels), logits.shape[-1] - 1), -1, np.int32)
     first = next((i for i, run in enumerate(plan.runs) if run.target is not None), None)
+    slow = next((i for i, run in enumerate(plan.runs) if run.within is not None), None)
     while standing.run < len(plan.runs):
         run = plan.runs[standing.run]
         # Those unbroken when this run began, so that an interrupted run resumes with the same batches.
         queue = np.flatnonzero((standing.broken_by == STANDING) | (standing.broken_by == standing.run))
         if run.within is not None:
-            queue = queue[standing.nearest[queue] <= run.within * run.ball.epsilon]
+            if standing.run == slow and standing.position == 0:
+                radii = standing.nearest / run.ball.epsilon
+                standing.near = (radii <= run.within) | np.isinf(radii)
+            queue = queue[standing.near[queue]]
         if run.target is not None and run.target >= ranks.shape[1]:
             queue = queue[:0]
         batches = np.array_split(queue, -(-len(queue) // batch_size)) if len(queue) else []

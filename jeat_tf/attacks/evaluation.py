@@ -30,7 +30,7 @@ NAMES = {
     "fab-t": "AutoAttack's targeted FAB",
     "square": "AutoAttack's Square, without gradients",
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, in order",
-    "autoattack-fast": "APGD-CE and APGD-T, the most promising targets first; FAB-T and Square where they may help",
+    "autoattack-fast": "APGD-CE, APGD-T and FAB-T to the most promising targets; the rest where it may help",
     "autoattack-plus": "the published version plus, with five restarts",
     "autoattack-rand": "the published version rand, for nets with random output",
 }
@@ -126,7 +126,9 @@ class AutoAttack(Evaluation):
     """AutoAttack (Croce & Hein, 2020, https://arxiv.org/abs/2003.01690): APGD-CE, APGD-T, FAB-T and Square in order."""
 
     version: str = setting(
-        "standard", "as published, or fast: APGD-CE, APGD-T, and the others where they may help", choices=_VERSIONS
+        "standard",
+        "as published, or fast: a part for all images, the rest where it may help",
+        choices=_VERSIONS,
     )
 
     @property

@@ -19,6 +19,7 @@ from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.run import draw
 from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.metrics.neighbours import ssim
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.drawings import Drawings
 from jeat_tf.runs.samples import SampleFolder
@@ -119,7 +120,11 @@ def test_grids_and_neighbours_show_the_stored_samples_of_a_run(drawn, full):
     grids = numbers(folder, "grids")
     for row, k in enumerate((3, 0)):
         np.testing.assert_array_equal(grids["images"][0, row], shard.images[shard.labels == k][:2])
-    np.testing.assert_array_equal(numbers(folder, "neighbours_full")["images"], grids["images"][0, :, 0])
+    near = numbers(folder, "neighbours_full")
+    similarity = ssim(near["images"][:, None], near["neighbours"])
+    np.testing.assert_allclose(near["distances"], 1 - similarity, atol=1e-5)
+    assert (np.diff(near["distances"]) >= 0).all()
+    np.testing.assert_array_equal(near["images"], grids["images"][0, :, 0])
     protocols = report.figures["grids"].settings["generated"]
     assert protocols["full"]["source"] == "stored samples"
     assert protocols["full"]["steps"] == 2

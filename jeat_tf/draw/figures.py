@@ -13,13 +13,14 @@ from jeat_tf.core.records import stored
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.scene import Scene
 from jeat_tf.methods.energy_changes import EnergyRecord
-from jeat_tf.metrics.neighbours import nearest_l2
+from jeat_tf.metrics.neighbours import nearest_l2, nearest_ssim_among
 from jeat_tf.runs.results import ATTACKS, AttackResults, AttackRow
 from jeat_tf.runs.trained import run_config
 from jeat_tf.runs.training import read_history
 from jeat_tf.samplers.values import SGLD
 
 _NEIGHBOURS = 8  # training images beside a generated one
+_CANDIDATES = 200  # nearest in l2, among which the nearest by SSIM are looked for
 _READINGS = 20  # of a chain's gradients, at least
 _QUANTITIES = (
     "val_accuracy",
@@ -166,9 +167,10 @@ def _neighbours(scene: Scene) -> Iterator[Drawn]:
     training, _ = scene.training
     for name, (images, protocol) in scene.generated.items():
         firsts = images[:: scene.config.num_images]  # of each class; none is chosen for its looks
-        found = nearest_l2(firsts, training, k=min(_NEIGHBOURS, len(training)))
+        candidates = nearest_l2(firsts, training, k=min(_CANDIDATES, len(training))).indices
+        found = nearest_ssim_among(firsts, training, candidates, k=min(_NEIGHBOURS, len(training)))
         grid = figures.neighbours(firsts, training, **found._asdict())
-        measure = "l2 over pixels in [0, 1]"
+        measure = f"1 - SSIM, among the {candidates.shape[1]} nearest in l2"
         drawing = figures.draw_neighbours(grid, measure=measure)
         settings = {"measure": measure, "training_split": "train", "classes": scene.classes, "generated": protocol}
         shows = "the first generated image of each class and the training images nearest to it (JEAT Fig. 7)"

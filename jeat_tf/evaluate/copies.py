@@ -83,8 +83,4 @@ def _nearest_ssim(shown: np.ndarray, real: Pixels) -> neighbours.Neighbours:
     if len(real) <= through.KEPT:
         return neighbours.nearest_ssim(shown, real[:], k=5)
     candidates = _nearest_l2(shown, real, k=_CANDIDATES).indices
-    parts = [neighbours.nearest_ssim(shown[[i]], real[near], k=5) for i, near in enumerate(candidates)]
-    return neighbours.Neighbours(
-        np.stack([near[part.indices[0]] for near, part in zip(candidates, parts, strict=True)]),
-        np.concatenate([part.distances for part in parts]),
-    )
+    return neighbours.nearest_ssim_among(shown, real, candidates, k=5)

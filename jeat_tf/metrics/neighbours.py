@@ -8,6 +8,7 @@ import scipy.stats
 import tensorflow as tf
 
 from jeat_tf.core.checks import admit_images
+from jeat_tf.data.labelled import Pixels
 
 
 class Neighbours(NamedTuple):
@@ -86,8 +87,8 @@ def ssim(a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
 def nearest_ssim(queries: np.ndarray, references: np.ndarray, *, k: int = 10, block_size: int = 512) -> Neighbours:
     """Nearest references by 1 - SSIM, as in JEAT's fig. 7; its distance is 0 for a copy and at most 2.
 
-    `tf.image.ssim` takes milliseconds for a pair of 32x32 images on a CPU. Among many references, look on a CPU only
-    among those that `nearest_l2` puts first, and say so: the nearest by SSIM need not be among them.
+    `tf.image.ssim` takes milliseconds for a pair of 32x32 images on a CPU. Among many references, use
+    `nearest_ssim_among` those that `nearest_l2` puts first, and say so: the nearest by SSIM need not be among them.
 
     Args:
       queries: float[N, H, W, C] in [0, 1].
@@ -114,6 +115,27 @@ def nearest_ssim(queries: np.ndarray, references: np.ndarray, *, k: int = 10, bl
         indices.append(np.argsort(row, kind="stable")[:k])
         distances.append(row[indices[-1]])
     return Neighbours(np.stack(indices), np.stack(distances))
+
+
+def nearest_ssim_among(
+    queries: np.ndarray, references: np.ndarray | Pixels, candidates: np.ndarray, *, k: int = 10
+) -> Neighbours:
+    """`nearest_ssim` for each query among references of its own, such as those that `nearest_l2` puts first.
+
+    Args:
+      queries: float[N, H, W, C] in [0, 1].
+      references: float[M, H, W, C] in [0, 1].
+      candidates: int[N, n], indices of references.
+      k: neighbours for each query.
+
+    Raises:
+      ValueError: as `nearest_ssim`.
+    """
+    parts = [nearest_ssim(queries[[i]], references[near], k=k) for i, near in enumerate(candidates)]
+    return Neighbours(
+        np.stack([near[part.indices[0]] for near, part in zip(candidates, parts, strict=True)]),
+        np.concatenate([part.distances for part in parts]),
+    )
 
 
 def memorisation(generated: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> Memorisation:

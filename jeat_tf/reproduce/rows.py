@@ -211,7 +211,7 @@ def page() -> str:
         "",
         "No row has been run at the scales `mnist`, `cifar10_small` and `paper`. Systems without a preset at a scale",
         "are named and left out. Rows of CIFAR-100 use CIFAR-100 at `paper` and `cifar10_small`. Figure 6 is drawn",
-        "as each method's paper draws. Figure 7 has l2 neighbours; `evaluate --generation` measures SSIM.",
+        "as each method's paper draws. Figure 7 looks for the nearest by SSIM among the 200 nearest in l2.",
         "",
         "| row | of | shows | systems | command |",
         "|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""A net under attacks by name: who stands after each, and a row of results about it."""
+"""A net under attacks by name: which images are unbroken after each, and a row of results about it."""
 
 import dataclasses
 import time
@@ -35,7 +35,7 @@ class Column(NamedTuple):
       ball: where successes count.
       attack: its runs.
       oracle: the net that is attacked.
-      judge: the net that decides; the attacked one but for attacks that do not know of a refinement.
+      judge: the net that decides; another than the attacked one only for attacks that do not know of a refinement.
       shift: what is added to the label to get the target, of attacks that try all targets in turn.
     """
 
@@ -206,7 +206,7 @@ def results_of(
       column: the attack.
       labels: int[N].
       logits: float32[N, K], of the images as they are.
-      standing: who stands after it, of all N images.
+      standing: which of all N images are unbroken after it.
       seconds: spent on it.
     """
     plan, protocol, in_ball = column.attack.plan, column.attack.protocol, column.attack.in_ball

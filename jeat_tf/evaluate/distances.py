@@ -27,7 +27,7 @@ class Distances(NamedTuple):
     broken: np.ndarray
     distance: np.ndarray
 
-    def stand(self, epsilon: float) -> np.ndarray:
+    def unbroken(self, epsilon: float) -> np.ndarray:
         """bool[N], classified correctly, and no adversarial image was found within epsilon."""
         return self.correct & ~(self.broken & (self.distance <= epsilon))
 
@@ -43,7 +43,7 @@ def curves_of(found: Mapping[str, Distances]) -> tuple[Curve, ...]:
         same = [other for other in found.values() if other.norm == each.norm]
         largest = max(float(other.distance[other.broken].max(initial=0.0)) for other in same)
         radii = np.linspace(0.0, largest, _POINTS)
-        right = tuple(int(each.stand(radius).sum()) for radius in radii)
+        right = tuple(int(each.unbroken(radius).sum()) for radius in radii)
         curves.append(Curve(name, each.norm, tuple(map(float, radii)), right, len(each.correct)))
     return tuple(curves)
 

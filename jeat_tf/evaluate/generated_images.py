@@ -92,7 +92,7 @@ def _scores(
 
 
 def _selection(*nums: int) -> str:
-    """How the images that are compared one by one were chosen, in words."""
+    """Description of how the images that are compared one by one were chosen."""
     return "all" if max(nums) <= through.KEPT else f"at random, by the seed, where there are more than {through.KEPT}"
 
 

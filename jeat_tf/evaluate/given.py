@@ -1,4 +1,4 @@
-"""What an evaluation needs and what it names: looked at before anything is read or measured."""
+"""Checks what an evaluation needs and names, before anything is read or measured."""
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core.checks import all_at_once
@@ -13,7 +13,7 @@ _INCEPTIONS = ("inception", "keras_inception")
 
 
 def check_given(config: EvaluateConfig) -> None:
-    """Raises one ValueError of all flags that are missing, of all files that are not there and of unknown attacks."""
+    """Raises one ValueError about all flags that are missing, all files that do not exist, and unknown attacks."""
     run = run_config(config.model) if config.model else None
 
     def named_data() -> None:

@@ -29,7 +29,7 @@ class ImageSet(NamedTuple):
     Attributes:
       shards: the images in [0, 1], some thousand at a time, each time from the first one.
       protocol: how their scores come about.
-      conditional: whether the labels are classes that were asked for.
+      conditional: whether the labels are requested classes.
     """
 
     shards: Callable[[], Iterator[Shard]]

@@ -184,7 +184,7 @@ def _evaluated(
             nearest[f"{column.name} {norm}"] = Distances(norm, correct, standing.broken_by >= 0, standing.distance)
     for each in nearest.values():
         for ball in (ball for ball in balls if ball.norm == each.norm):
-            worst[ball] = worst.get(ball, correct) & each.stand(ball.epsilon)
+            worst[ball] = worst.get(ball, correct) & each.unbroken(ball.epsilon)
     rows += worst_rows({ball: worst[ball] for ball in balls if ball in worst}, data.labels, num_classes)
     curves = curves_of(nearest)
 

@@ -68,24 +68,24 @@ def worst_rows(worst: Mapping[Ball, np.ndarray], labels: np.ndarray, num_classes
       labels: int[N].
       num_classes: K.
     """
-    for ball, stands in worst.items():
+    for ball, unbroken in worst.items():
         yield AttackRow(
             attack="worst case",
             norm=ball.norm,
             epsilon=ball.epsilon,
             epsilon_text=epsilon_text(ball),
             protocol="all rows above in this ball",
-            **accuracy_of(stands),
-            per_class=per_class(labels, stands, num_classes),
+            **accuracy_of(unbroken),
+            per_class=per_class(labels, unbroken, num_classes),
         )
     if len({ball.norm for ball in worst}) > 1:
-        stands = np.logical_and.reduce(list(worst.values()))
+        unbroken = np.logical_and.reduce(list(worst.values()))
         yield AttackRow(
             attack="worst of all",
             epsilon=None,
             epsilon_text="",
             protocol="an image counts if nothing broke it in any of "
             + ", ".join(f"{ball.norm} {epsilon_text(ball)}" for ball in worst),
-            **accuracy_of(stands),
-            per_class=per_class(labels, stands, num_classes),
+            **accuracy_of(unbroken),
+            per_class=per_class(labels, unbroken, num_classes),
         )

@@ -10,7 +10,7 @@ from .settings import Workers
 def on_workers(work: Callable[[str], Any], shards: Sequence[str], workers: Workers) -> None:
     """Calls `work` with each shard "i/m", on workers that see the same files; returns when all are done.
 
-    A worker that fails is started again by most runners, and so `work` has to go on where it was.
+    A worker that fails is started again by most runners, so that `work` has to resume where it was.
 
     Raises:
       ValueError: Apache Beam is not installed.
@@ -18,7 +18,7 @@ def on_workers(work: Callable[[str], Any], shards: Sequence[str], workers: Worke
     beam, options = _beam()
 
     class Work(beam.DoFn):  # type: ignore[name-defined]
-        """A shard in words -> what its verb reports."""
+        """A shard "i/m" -> what its verb reports."""
 
         def process(self, shard: str) -> Iterator[Any]:
             yield work(shard)

@@ -20,7 +20,7 @@ from .settings import BeamEvaluateConfig
 def attack(config: BeamEvaluateConfig) -> AttackResults:
     """Attacks the net on workers, and then writes `results.json` and `verdicts.npz` here.
 
-    All workers write into the same folder. A worker that is started again goes on at the batch it was at.
+    All workers write into the same folder. A worker that is started again resumes at the batch it was at.
 
     Args:
       config: evaluation, parts, runner.

@@ -20,8 +20,8 @@ from .settings import BeamSampleConfig
 def draw(config: BeamSampleConfig) -> SampleResults:
     """Draws the samples on workers, and then writes `samples.json` and the pictures here.
 
-    All workers write into the same folder. A worker that is started again goes on at the file it was at, so that
-    what it ends with is bit for bit what one machine draws.
+    All workers write into the same folder. A worker that is started again resumes at the file it was at, so that the
+    result is bit for bit what one machine draws.
 
     Args:
       config: samples, parts, runner.

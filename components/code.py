@@ -1,5 +1,8 @@
-"""The digest of the code that a module runs: its own source, that of every module of this project it imports, and the
-templates and tables beside them."""
+"""The digest of the code that a module runs.
+
+It covers the module's own source, that of every module of this project that it imports, and the templates and tables
+beside them.
+"""
 
 import ast
 import functools
@@ -12,7 +15,7 @@ _PACKAGES = ("jeat_tf", "components")
 
 @functools.cache
 def code_sha256(module: str) -> str:
-    """Digest of the sources that `module` reaches by imports, those inside functions among them."""
+    """Digest of the sources that `module` reaches by imports, including those inside functions."""
     digest = hashlib.sha256()
     for name, source in sorted(_reached(module).items()):
         digest.update(f"{name}\n{source}\n".encode())

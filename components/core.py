@@ -20,7 +20,7 @@ class Component(NamedTuple):
 
     Attributes:
       name: of the function.
-      version: to be raised when its outputs change though its code's digest does not, e.g. with a library.
+      version: raise it when the outputs change and the code's digest does not, e.g. because a library changed.
       function: called with `InputArtifact`s, `OutputArtifact`s and values.
       inputs: by name.
       outputs: by name.

@@ -24,8 +24,9 @@ def evaluator(
     samples: InputArtifact[Samples] | None = None,
     judge: InputArtifact[Model] | None = None,
 ) -> None:
-    """Measures a net, or attacks it on a shard of the images, as `python -m jeat_tf.evaluate` does; goes on where it
-    was.
+    """Measures a net, or attacks it on a shard of the images, as `python -m jeat_tf.evaluate` does.
+
+    An interrupted measurement resumes where it was.
 
     Args:
       settings: of the verb as JSON.

@@ -24,7 +24,7 @@ _VERBOSE = flags.DEFINE_bool("verbose", False, "show the traceback of an error")
 
 
 def ancestry(lineage: Lineage, artifact: Stored, depth: int = 0, told: set[int] | None = None) -> Iterator[str]:
-    """Lines that say what made an artifact, from what, back to the data; what was told once is only named again."""
+    """Lines that say what made an artifact, from what, back to the data; an artifact met again is only named."""
     told = set() if told is None else told
     maker = lineage.maker(artifact.id)
     again = ", as above" if artifact.id in told else ""

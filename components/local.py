@@ -25,11 +25,11 @@ _DONE = "done.json"
 
 
 class Outcome(NamedTuple):
-    """What became of a node.
+    """The result of a node.
 
     Attributes:
       state: "complete", "cached", "failed" or "skipped".
-      why: the reason, in words.
+      why: description of the reason.
       outputs: folder of each artifact, if there are any.
       seconds: of this call.
     """
@@ -65,7 +65,8 @@ def call(
 def producer(component: Component, parameters: dict[str, Any]) -> dict[str, Any]:
     """Component, version, and digests of its code and of all files and folders that its parameters name.
 
-    But for data_dir: it may hold any number of data sets, and what TFDS has prepared there under a name has a version.
+    data_dir is left out: it may hold any number of data sets, and what TFDS has prepared there under a name has a
+    version.
     """
     paths = [path for name, value in parameters.items() for path in _paths(name, value)]
     named = {path: sha256(path) for path in paths if os.path.exists(path)}
@@ -89,11 +90,11 @@ def _paths(name: str, value: Any) -> Iterator[str]:
 
 
 class LocalRunner:
-    """A folder of artifacts, their lineage, and what is under way.
+    """A folder of artifacts, their lineage, and unfinished steps.
 
-    `artifacts/<type>/<key>` holds artifacts, whole or absent; `work/<key>` what a step has made so far, so that a step
-    that was killed goes on in it; `lineage.sqlite` who made what from what. The key of a step is a digest of component,
-    version, code, parameters, the files that these name, and the digests of its inputs.
+    `artifacts/<type>/<key>` holds artifacts, whole or absent. `work/<key>` holds what a step has made so far, so that a
+    step that was killed can resume. `lineage.sqlite` records which step made what from what. The key of a step is a
+    digest of component, version, code, parameters, the files that these name, and the digests of its inputs.
     """
 
     def __init__(self, root: str, *, say: Callable[[str], None] = print):
@@ -122,7 +123,7 @@ class LocalRunner:
           only: names of components that are run; the others' results must be there. Empty: all.
 
         Raises:
-          KeyboardInterrupt: stopped; the same call goes on.
+          KeyboardInterrupt: stopped; the same call resumes the run.
           ValueError: an unknown component.
           FolderInUse: another process is at work in this folder.
         """
@@ -184,7 +185,7 @@ class LocalRunner:
             if self._cached(node, key, outputs):
                 return Outcome("cached", "inputs, parameters and code are unchanged", outputs, 0.0)
             if not allowed:
-                return Outcome("skipped", "not asked for, and its result is not there", {}, 0.0)
+                return Outcome("skipped", "not requested, and its result does not exist", {}, 0.0)
             self._execute(node, key, inputs, digests, outputs, origin)
             return Outcome("complete", f"written to {', '.join(outputs.values())}", outputs, 0.0)
         except Exception as error:

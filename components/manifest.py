@@ -24,9 +24,9 @@ class Manifest(NamedTuple):
       files: SHA-256 by path inside the folder.
       properties: what the producer says of it, e.g. the digest of a net's weights.
       producer: component, its version, the digests of its code and of files that its parameters name.
-      parameters: it was made with.
+      parameters: parameters of the component's call.
       parents: digest of each artifact it was made from, by input.
-      digest: of all that later steps depend on: type, properties, files that are not volatile, and what records say.
+      digest: of all that later steps depend on: type, properties, files that are not volatile, and records' content.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Manifest(NamedTuple):
 
 
 def write(folder: str, kind: type[Artifact], properties: dict[str, Any], **origin: Any) -> Manifest:
-    """Writes the manifest of a folder as it stands; `origin` is producer, parameters and parents."""
+    """Writes the manifest of a folder as it is now; `origin` is producer, parameters and parents."""
     files = {name: sha256(os.path.join(folder, name)) for name in _files(folder)}
     digest = _digest(folder, kind, properties, files)
     manifest = Manifest(kind.__name__, kind.SCHEMA_VERSION, files, properties, digest=digest, **origin)
@@ -67,7 +67,7 @@ def read(folder: str, kind: type[Artifact]) -> Manifest:
         )
     _check_files(folder, manifest)
     if manifest.digest != _digest(folder, kind, manifest.properties, manifest.files):
-        raise ValueError(f"the manifest {path} was changed: its digest is not that of what it lists; {_REMEDY}")
+        raise ValueError(f"the manifest {path} was changed: its digest does not match what it lists; {_REMEDY}")
     return manifest
 
 
@@ -122,7 +122,7 @@ def _digest(folder: str, kind: type[Artifact], properties: dict[str, Any], files
 
 
 def _record_sha256(path: str, passing: frozenset[str]) -> str:
-    """Digest of what a JSON file says, wherever in it, but for the keys that pass."""
+    """Digest of a JSON file's content at any depth, without the keys in `passing`."""
 
     def lasting(value: Any) -> Any:
         if isinstance(value, dict):

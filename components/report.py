@@ -38,15 +38,15 @@ def report(
 ) -> None:
     """Puts models, their evaluations and samples of the same name together, as `python -m jeat_tf.report` reads them.
 
-    What is missing because its step failed stands in the report with the reason. `tensorboard/` has a row for each run
-    in the HParams table.
+    The report names what is missing because its step failed, with the reason. `tensorboard/` has a row for each run in
+    the HParams table.
 
     Args:
       draw_settings: of `python -m jeat_tf.draw` as JSON, for figures of the first net of each method; empty: none.
     """
     if not models.paths:
         why = "; ".join(f"{name}: {reason}" for name, reason in models.missing.items())
-        raise ValueError(f"expected at least one net, but none was made: {why or 'none was asked for'}")
+        raise ValueError(f"expected at least one net, but none was made: {why or 'none was requested'}")
     runs = []
     for name, path in models.paths.items():
         beside = {"evaluation": evaluations.paths.get(name), "samples": samples.paths.get(name)}

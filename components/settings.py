@@ -50,7 +50,7 @@ class KubeflowConfig(Value):
 
 @value
 class Workers(Value):
-    """Who does the shards."""
+    """Which workers do the shards."""
 
     shards: int = setting(0, "parts that workers do, each by one; 0: of samples, as many as there are files")
     beam_runner: str = setting("DirectRunner", "runner of Apache Beam, e.g. DirectRunner, FlinkRunner, DataflowRunner")

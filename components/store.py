@@ -1,4 +1,4 @@
-"""Lineage in one SQLite file: the artifacts, executions and events of ML Metadata."""
+"""Lineage in one SQLite file, with the artifacts, executions and events of ML Metadata."""
 
 import contextlib
 import json
@@ -76,7 +76,7 @@ class Execution(NamedTuple):
 
 
 class Lineage:
-    """Who made what from what."""
+    """Which step made what from what."""
 
     def __init__(self, path: str):
         """

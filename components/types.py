@@ -18,7 +18,7 @@ class Artifact:
     Attributes:
       SCHEMA_VERSION: of what the folder holds; it is in the manifest, and another one is refused.
       KFP_SCHEMA: how Kubeflow Pipelines knows it.
-      RECORDS: JSON files; later steps depend on what they say but for dates, seconds and places (`PASSING`).
+      RECORDS: JSON files; later steps depend on their content without dates, durations and paths (`PASSING`).
       VOLATILE: files whose content may differ between equal runs, e.g. by a date inside; later steps do not depend on
         them, and their digests are checked all the same.
     """
@@ -26,7 +26,7 @@ class Artifact:
     PASSING: ClassVar[frozenset[str]] = frozenset(
         {
             *("date", "provenance", "seconds", "cpu_seconds", "seconds_per_image", "seconds_per_step"),
-            # Paths, and the digest of a .keras file, which holds its date; those of weights and data stand beside them.
+            # Paths, and the digest of a .keras file, which holds its date; weights and data have digests of their own.
             *("model", "model_sha256", "model_dir", "dataset", "data_dir"),
         }
     )
@@ -98,7 +98,7 @@ class InputArtifacts(Generic[T]):
         if self.missing:
             why = "; ".join(f"{name}: {reason}" for name, reason in self.missing.items())
             raise ValueError(
-                f"expected all of {len(self.paths) + len(self.missing)} artifacts, but not made were: {why}"
+                f"expected all of {len(self.paths) + len(self.missing)} artifacts, but some were not made: {why}"
             )
         return list(self.paths.values())
 

@@ -21,7 +21,7 @@ class Wired(NamedTuple):
 
 
 def single_inputs(node: Node) -> dict[str, Wired]:
-    """What a node reads, one entry for each artifact, by a name that may stand in a program.
+    """What a node reads, one entry for each artifact, by a name that is an identifier.
 
     Raises:
       ValueError: two artifacts of one input whose names differ in punctuation alone.

@@ -175,7 +175,7 @@ def test_a_changed_file_is_never_used(runner):
             lambda folder: alter(folder, type="Model"),
             "expected an artifact of type Examples .* received one of type Model",
         ),
-        (lambda folder: alter(folder, properties={"images_sha256": "1"}), "its digest is not that of what it lists"),
+        (lambda folder: alter(folder, properties={"images_sha256": "1"}), "its digest does not match what it lists"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot read the manifest"),
     ],
 )

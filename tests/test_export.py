@@ -94,7 +94,7 @@ def test_a_card_says_how_the_net_was_made(run, net, exported):
 
 def test_what_is_there_is_not_overwritten(run, exported):
     before = (exported[0] / "net.tflite").read_bytes()
-    with pytest.raises(ValueError, match=r"expected nothing at .*net.tflite.*remove it, or give --output_dir"):
+    with pytest.raises(ValueError, match=r"net.tflite exists already; remove it, or give another --output_dir"):
         export(ExportConfig(model=run, output_dir=str(exported[0]), formats="tflite"))
     assert (exported[0] / "net.tflite").read_bytes() == before
 

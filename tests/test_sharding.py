@@ -187,7 +187,7 @@ def test_the_component_ends_as_one_that_draws_all(net, artifacts, tmp_path):
     assert made["samples"]["num"] == 35
     assert (tmp_path / "merged" / "grid.png").read_bytes() == (tmp_path / "all" / "grid.png").read_bytes()
     missing = InputArtifacts({"shard-0": shards[0]}, {"shard-1": "out of memory"})
-    with pytest.raises(ValueError, match="expected all of 2 artifacts, but not made were: shard-1: out of memory"):
+    with pytest.raises(ValueError, match="expected all of 2 artifacts, but some were not made: shard-1: out of memory"):
         execute(merge_samples, given | {"shards": missing}, {"samples": str(tmp_path / "no")}, parameters)
 
 

@@ -1,4 +1,4 @@
-"""Flagfiles: read before absl does, so that what is wrong with one is said with its name and line."""
+"""Flagfiles: checked before absl reads them, so that an error names the file and the line."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def place_of(message: str, arguments: Sequence[str]) -> str:
     flag = re.search(r"--?(?:no)?([\w.]+)", message)
     if flag is None or ", line " in message or any(_name(argument) == flag[1] for argument in arguments):
         return ""
-    with contextlib.suppress(ValueError):  # which was said
+    with contextlib.suppress(ValueError):  # `check_flagfiles` has reported it
         for path in _named(arguments):
             for number, line in _lines(path):
                 if _name(line) in (flag[1], f"no{flag[1]}"):

@@ -47,7 +47,7 @@ def define_flags(kind: type[Value], flag_values: flags.FlagValues = flags.FLAGS)
 
 
 def from_flags(kind: type[Config], flag_values: flags.FlagValues = flags.FLAGS, base: Config | None = None) -> Config:
-    """The settings that the parsed flags say; `base` has the rest.
+    """The settings of the parsed flags; the rest are from `base`, or else the defaults.
 
     Raises:
       ValueError: a value out of its bounds, or a setting that has no effect beside the others.
@@ -57,7 +57,7 @@ def from_flags(kind: type[Config], flag_values: flags.FlagValues = flags.FLAGS, 
 
 
 def parsed(kind: type[Config], *arguments: str) -> Config:
-    """The settings that arguments say, --flagfile=... and --preset=... among them, without the program's flags.
+    """The settings of arguments, which may include --flagfile=... and --preset=..., without the program's flags.
 
     Raises:
       ValueError: an unknown flag or preset, or a value that cannot be read.
@@ -131,7 +131,7 @@ def help_text(kind: type[Value], module: str, extra: Mapping[str, str]) -> str:
 
 def _flag_lines(name: str, where: list[Owner]) -> list[str]:
     helps = [owner.field.metadata["help"] for owner in where]
-    field = where[helps.index(max(helps, key=helps.count))].field  # the words that most of those who read it have
+    field = where[helps.index(max(helps, key=helps.count))].field  # the help text that most of its readers share
     shared = default(where)
     text = field.metadata["help"]
     if field.metadata["choices"]:

@@ -10,7 +10,7 @@ class ReportConfig(Value):
     runs: str = setting("", "folder of training runs, at any depth", identity=False)
     entries: str = setting(
         "",
-        "folder of leaderboard entries in RobustBench's form, e.g. its model_info, to stand beside our numbers",
+        "folder of leaderboard entries in RobustBench's form, e.g. its model_info, to show beside our numbers",
         identity=False,
     )
     tensorboard: str = setting(

@@ -17,8 +17,8 @@ class Fit(NamedTuple):
     """How a state_dict and a layout fit: well, where there are neither misfits nor missing arrays.
 
     Attributes:
-      misfits: in words, one for each array of the file that has another shape or no place.
-      missing: in words, one for each array that the file lacks.
+      misfits: a sentence for each array of the file that has another shape or no place.
+      missing: a sentence for each array that the file lacks.
       ignored: names of arrays that the layout has and does not use.
     """
 

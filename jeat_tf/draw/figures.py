@@ -37,7 +37,7 @@ _QUANTITIES = (
 
 
 class Missing(ValueError):
-    """What a figure shows is not there."""
+    """What a figure would show does not exist."""
 
 
 class Drawn(NamedTuple):
@@ -101,7 +101,7 @@ def _robustness(scene: Scene, results: dict[str, AttackResults]) -> Iterator[Dra
         alike: dict[str, dict[str, Any]] = {}
         for name, found in results.items():
             if found.weights_sha256 != scene.identities[name].weights_sha256:
-                continue  # of a net that was trained further, or anew
+                continue  # an evaluation of earlier weights of this net
             if "," in found.norm:
                 continue  # one radius for each of several norms
             rows = [row for row in found.results if row.attack == attack and row.in_ball]
@@ -219,7 +219,7 @@ def _gradients(scene: Scene) -> Iterator[Drawn]:
         )
 
 
-# Those that need something stored first: what is missing is said before chains take their time.
+# Kinds that need stored files come first: what is missing is reported before chains take their time.
 FIGURES: dict[str, Callable[[Scene], Iterator[Drawn]]] = {
     "changes": _changes,
     "curves": _curves,

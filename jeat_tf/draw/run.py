@@ -27,8 +27,8 @@ def draw(config: DrawConfig) -> Drawings:
         provenance; and the reasons for figures that this call could not draw.
 
     Raises:
-      ValueError: bad settings, an unreadable net, nets that do not fit one data set, or a figure that was asked for
-        and cannot be drawn.
+      ValueError: bad settings, an unreadable net, nets that do not fit one data set, or a requested figure that cannot
+        be drawn.
       FileNotFoundError: the data set is not prepared.
     """
     chosen = kinds(config)

@@ -24,7 +24,7 @@ from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES
 from jeat_tf.samplers.starts import STARTS
 
-_MOST_CLASSES = 10  # shown unless said: as many as the papers' data sets have
+_MOST_CLASSES = 10  # shown by default: as many as the papers' data sets have
 _RECIPE = "chain"  # of fresh chains, where a run has no stored samples
 
 
@@ -118,7 +118,7 @@ class Scene:
                     self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages
                 )
 
-            # Traced in so many words: TensorFlow warns of one function that is traced anew for each net.
+            # Traced explicitly: TensorFlow warns of one function that is traced anew for each net.
             return Generated(run.get_concrete_function()().numpy(), protocol)
 
     def _stored(self, name: str) -> Generated:

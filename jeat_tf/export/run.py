@@ -170,7 +170,7 @@ def _compared(net: keras.Model, exported: Callable[[np.ndarray], Any], what: str
 def _new(place: str) -> Iterator[str]:
     """A place beside `place` with the same ending, which takes its place once the block is done."""
     if os.path.lexists(place):
-        raise ValueError(f"expected nothing at {place}, received what is there; remove it, or give --output_dir")
+        raise ValueError(f"{place} exists already; remove it, or give another --output_dir")
     stem, ending = os.path.splitext(place)
     temporary = f"{stem}.partial{ending}"
     _remove(temporary)

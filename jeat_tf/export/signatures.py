@@ -16,7 +16,7 @@ from jeat_tf.samplers.walks import run
 
 
 class Signatures(tf.Module):
-    """What a SavedModel can be asked for.
+    """The functions of a SavedModel.
 
     Attributes:
       functions: name -> function. `classify`: images float32[B, H, W, C] in [0, 1] -> logits float32[B, K] and

@@ -41,7 +41,7 @@ def class_grid(
 
     Args:
       images: float[N, H, W, C] in [0, 1] of each method, by name; the same labels for all.
-      labels: int[N], the classes asked for.
+      labels: int[N], the requested classes.
       per_class: images in a row.
       classes: rows; None shows each class of the labels.
       class_names: by class index; None shows the indices.

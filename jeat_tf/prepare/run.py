@@ -24,9 +24,9 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
     Returns:
       summary: name, folder, image shape, class names, and for each split the number of images, images of each
-        class, and mean and standard deviation of pixels in [0, 1]; a digest of all images and labels; anomalies, in
-        words: images that are in two splits or twice in one, images of one value, classes without images or with ten
-        times as many as another.
+        class, and mean and standard deviation of pixels in [0, 1]; a digest of all images and labels; a sentence for
+        each anomaly: images that are in two splits or twice in one, images of one value, classes without images or
+        with ten times as many as another.
 
     Raises:
       ValueError: unknown data set, not image classification, or labels out of range.

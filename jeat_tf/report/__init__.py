@@ -1,4 +1,4 @@
-"""Runs on disk become tables, and one page: what was measured, of what, how, and what was not."""
+"""Turns runs on disk into tables and one page: what was measured, of which net, how, and what was not measured."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Where the numbers come from, and what speaks against them: audits of attacks, the guard, the files' provenance."""
+"""Where the numbers come from, and reasons to doubt them: audits of attacks, the guard, the files' provenance."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ _VERSIONS = ("jeat_tf", "tensorflow", "keras", "python")
 
 
 class Audit(NamedTuple):
-    """What was checked in a run, in words: whether gradients are masked, the net's output, the guard."""
+    """Sentences about what was checked in a run: whether gradients are masked, the net's output, the guard."""
 
     run: str
     masking: str

@@ -63,7 +63,7 @@ def robustness_curves(methods: Sequence[Method]) -> Iterator[Chart]:
 
 
 def _over_epsilon(report: AttackResults) -> Iterator[tuple[tuple, np.ndarray]]:
-    """(what is the same for curves in one chart, images right at each radius) of attacks at several radii."""
+    """(what curves of one chart share, number of images right at each radius) of attacks at several radii."""
     clean = [row for row in report.results if row.attack == "clean"]
     if "," in report.norm:  # one radius for each of several norms
         return

@@ -47,12 +47,12 @@ class Run(NamedTuple):
       path: its folder.
       name: the folder relative to the one that was read, with "/" between its parts.
       config: its settings.
-      training: its result; None of a run that did not come to its end.
+      training: its result; None for a run that did not finish.
       guard: what the guard did.
       history: the logs of each epoch.
       reports: what was measured of it, by the files' names relative to the run, e.g. "evaluation/results.json".
       pictures: its PNG files beside these, by their names relative to the run.
-      folders: where the folders in it are that lie elsewhere, by their names relative to the run.
+      folders: paths of its folders that are elsewhere, by their names relative to the run.
       left_out: files that are about other weights of its `net.keras` than training ended with.
     """
 
@@ -70,15 +70,13 @@ class Run(NamedTuple):
     def path_of(self, file: str) -> str:
         """Where a file of the run is."""
         inside, slash, rest = file.partition("/")
-        return (
-            os.path.join(self.folders.get(inside, os.path.join(self.path, inside)), rest)
-            if slash
-            else (os.path.join(self.path, file))
-        )
+        if not slash:
+            return os.path.join(self.path, file)
+        return os.path.join(self.folders.get(inside, os.path.join(self.path, inside)), rest)
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end: `train.json` is written last."""
+        """Whether training finished: `train.json` is written last."""
         return self.training is not None
 
 
@@ -129,7 +127,7 @@ def read_runs(folder: str) -> tuple[list[Run], list[Drawing]]:
 
 
 def _readable(runs: list[Run]) -> list[Run]:
-    """The runs, those in folders that are named by a digest called by their method and seed instead."""
+    """The runs; those in a folder that is named by a digest get their method and seed as name instead."""
     named: dict[str, Run] = {}
     for run in runs:
         name = run.name

@@ -1,4 +1,4 @@
-"""Leaderboard entries that the user gives, as tables to stand beside ours."""
+"""Leaderboard entries that the user gives, as tables beside ours."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ def read_entries(folder: str) -> list[dict[str, Any]]:
 
     Args:
       folder: with RobustBench's entries, `<data set>/<norm>/<model>.json` at any depth, e.g. its `model_info`. Entries
-        with other measures, such as those on corruptions, are passed over.
+        with other measures, such as those on corruptions, are ignored.
 
     Raises:
       ValueError: no folder, no entries, or an entry that lacks a number, which is named.

@@ -36,7 +36,7 @@ class Box(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """Boxes, and arrows as SVG paths; `text` says in words what the drawing shows."""
+    """Boxes, and arrows as SVG paths; `text` describes the drawing."""
 
     boxes: list[Box]
     arrows: list[str]

@@ -52,7 +52,7 @@ class Column(NamedTuple):
       title: e.g. "pgd20 8/255".
       unit: "%" or "".
       better: "higher" or "lower"; "" where neither is.
-      protocol: what numbers of this column have in common, in words.
+      protocol: description of what the numbers of this column have in common.
       main: whether it belongs in the first table.
     """
 

@@ -1,4 +1,4 @@
-"""One HTML page that holds all it shows: tables, images as data URIs, numbers as JSON; it loads nothing."""
+"""One HTML page that contains all it shows: tables, images as data URIs, numbers as JSON; it loads nothing."""
 
 import os
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ _LINES = ("changes", "curves", "gradients")  # kinds of drawings that hold lines
 
 
 class Picture(NamedTuple):
-    """What an <img> needs, a caption, and what made it where its run does not say so.
+    """What an <img> needs, a caption, and the command that made it where its run does not record that.
 
     Attributes:
       dark: the same for a dark page; empty where there is none.
@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 def sample_grid(method: Method) -> Picture | None:
-    """The grid of the run that stands for the method: of its folder `samples`, or else of the first that has one."""
+    """The grid of the run that represents the method: of its folder `samples`, or else of the first that has one."""
     run = method.shown
     for file in run.pictures:
         folder, _, name = file.partition("/")
@@ -56,7 +56,7 @@ def sample_grid(method: Method) -> Picture | None:
 
 
 def plots(method: Method) -> list[Picture]:
-    """Reliability, scores of other images, neighbours: from `evaluation` of the run that stands for the method."""
+    """Reliability, scores of other images, neighbours: from `evaluation` of the run that represents the method."""
     run = method.shown
     return [
         _picture(run.path_of(file), f"{_words(file)} of {method.name}", f"{_words(file)}, {run.name}")._replace(

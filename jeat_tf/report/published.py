@@ -1,4 +1,4 @@
-"""Numbers of the papers, beside ours and never among them."""
+"""Numbers of the papers, beside ours and never in one table with them."""
 
 import importlib.resources
 import json
@@ -94,7 +94,7 @@ def known_as(config: TrainConfig) -> str:
 
 
 def _ours(heading: dict[str, Any], columns: Sequence[Column]) -> Column | None:
-    """The first column of ours that is what a heading names: its title, but for a radius or a set of samples."""
+    """The first column of ours that a heading names: its title, apart from a radius or a set of samples."""
     wanted = heading["ours"]
     for column in columns:
         if wanted and (column.title == wanted or column.title.startswith((f"{wanted} ", f"{wanted},"))):

@@ -18,7 +18,7 @@ from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, as_data, latex, markdown
 from jeat_tf.runs.locks import held
 
-_HEAD = 4096  # characters of a file in which its marker stands
+_HEAD = 4096  # characters of a file that contain its marker
 
 
 def report(config: ReportConfig) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def report(config: ReportConfig) -> dict[str, Any]:
 def report_of(
     runs: Sequence[Run], drawings: Sequence[Drawing], *, out: str, missing: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The same of runs that were read from wherever they lie.
+    """The same page and files, about runs that were read from any place.
 
     Args:
       runs: at least one.
       drawings: figures of `draw`.
       out: path of the page, NAME.html.
-      missing: why runs that were to be here are not, by name; the page says so.
+      missing: for each expected run that is missing, the reason, which the page shows.
 
     Raises:
       ValueError: an unreadable file, or something at `out` that is no report.
@@ -84,7 +84,7 @@ def _write(
 
 
 def _files(out: str) -> dict[str, str]:
-    """Paths by suffix; nothing that someone else wrote is among them."""
+    """Paths by suffix; a file there that is no report is an error."""
     if not out.endswith(".html"):
         raise ValueError(f"expected --out=NAME.html, received {out or 'nothing'}")
     files = {suffix: f"{out.removesuffix('html')}{suffix}" for suffix in ("html", "json", "md", "tex")}

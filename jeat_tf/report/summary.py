@@ -1,4 +1,4 @@
-"""Runs by method: those with the same settings but for the seed, their means and standard deviations."""
+"""Runs by method, which are runs with the same settings except the seed; their means and standard deviations."""
 
 import math
 import os
@@ -33,11 +33,11 @@ class Mean(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A row of what is no net, for the tables of generated images: the start alone, or real test images.
+    """A row that is no net, for the tables of generated images: the start alone, or real test images.
 
     Attributes:
-      name: what it is.
-      seeds: of how many seeds its numbers are.
+      name: of the row.
+      seeds: number of seeds that its numbers are means over.
       values: numbers by column.
     """
 
@@ -47,16 +47,16 @@ class Control(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A row: runs with the same settings but for the seed.
+    """A row: runs with the same settings except the seed.
 
     Attributes:
       name: what their folders have in common.
       method: `--method` of the settings.
-      dataset: that they were trained on.
-      runs: that finished, by seed.
+      dataset: name of the data that they were trained on.
+      runs: runs that finished, by seed.
       unfinished: runs that were stopped by the guard, failed, or still run; no number of theirs is averaged.
       values: numbers by column.
-      controls: numbers of what is no net, the start alone and real test images, by name, column and seed.
+      controls: numbers of the start alone and of real test images, by name, column and seed.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Method(NamedTuple):
 
     @property
     def shown(self) -> Run:
-        """The run whose pictures and curves stand for the method: the first seed that finished."""
+        """The run whose pictures and curves represent the method: the first seed that finished."""
         return (self.runs or self.unfinished)[0]
 
     @property
@@ -141,7 +141,7 @@ def summarise(runs: Sequence[Run]) -> tuple[list[Method], list[str]]:
 
 
 def controls_of(methods: Iterable[Method]) -> list[Control]:
-    """Rows of what is no net, by name: a number of each seed, whichever method's run has it first."""
+    """Rows that are no nets, by name: a number of each seed, from the first method's run that has it."""
     found: dict[str, dict[Column, dict[int, Value]]] = {}
     for method in methods:
         for name, columns in method.controls.items():
@@ -160,7 +160,7 @@ def controls_of(methods: Iterable[Method]) -> list[Control]:
 
 
 def _dataset(runs: Sequence[Run]) -> str:
-    """Name of the data that a row was trained on; of a run's settings, which may be a folder, where none says."""
+    """Name of the data that a row was trained on; without a finished run, as in the settings, perhaps a folder."""
     said = [run.training.dataset for run in runs if run.training]
     return said[0] if said else runs[0].config.data.dataset
 

@@ -151,7 +151,7 @@ def seeds_text(method: Method) -> str:
 
 
 def cell_text(method: Method, column: Column) -> str:
-    """The number, with the seeds it is a mean of where that is not all of the method's; or that there is none."""
+    """The number, with the count of its seeds where that is not all of the method's; or "not measured"."""
     if column not in method.values:
         return NOT_MEASURED
     value = method.values[column]
@@ -160,7 +160,7 @@ def cell_text(method: Method, column: Column) -> str:
 
 
 def controls_in(methods: Sequence[Method], columns: Sequence[Column]) -> list[Control]:
-    """The rows of what is no net that have a number in one of the columns."""
+    """The control rows that have a number in one of the columns."""
     return [control for control in controls_of(methods) if any(column in control.values for column in columns)]
 
 

@@ -42,7 +42,7 @@ class Scale(NamedTuple):
       num: images to draw.
       judge: preset of the net that grades them; empty: none, as the folder has none.
       seeds: of each system.
-      says: what it is, in words.
+      says: one line that describes it.
     """
 
     folder: str

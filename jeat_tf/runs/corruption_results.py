@@ -16,7 +16,7 @@ class CorruptedCell(NamedTuple):
       accuracy: share of images that are classified correctly.
       nll: mean of -log p(label | x).
       ece: expected calibration error over 15 bins.
-      images: of how many.
+      images: number of images.
     """
 
     corruption: str

@@ -30,9 +30,9 @@ class FigureRecord:
 
     Attributes:
       kind: as in `--figures`.
-      shows: what it shows, in words.
+      shows: description of what it shows.
       models: the nets in it by name.
-      settings: what else its numbers depend on, by name; what there is differs by kind.
+      settings: what else its numbers depend on, by name; the names differ by kind.
       dataset: name of the data.
       date: of the drawing.
     """
@@ -63,7 +63,7 @@ class Drawings(Record):
 
 
 def read_figures(folder: str) -> dict[str, FigureRecord]:
-    """The figures that are recorded and still lie in a folder, by name.
+    """The figures that are recorded and still present in a folder, by name.
 
     Raises:
       ValueError: a `figures.json` that cannot be read.

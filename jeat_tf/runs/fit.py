@@ -1,4 +1,4 @@
-"""Whether a net is one for a data set."""
+"""Whether a net fits a data set."""
 
 import keras
 

@@ -17,7 +17,7 @@ class Score:
       std: over splits.
       standard_error: of the mean over subsets.
       subset_size: images of a subset.
-      bias: of a finite number of images, in words.
+      bias: note on the bias of a finite number of images; empty where there are enough.
       infinity: the score without that bias, or why there is none.
       of_class: the score of each class, or why there is none.
       of_class_bias: as `bias`.
@@ -38,9 +38,9 @@ class Compared:
     """What was compared image by image.
 
     Attributes:
-      images: generated ones.
-      reference: real ones.
-      selection: how they were chosen, in words.
+      images: number of generated images.
+      reference: number of real images.
+      selection: description of how they were chosen.
     """
 
     images: int
@@ -53,8 +53,8 @@ class Nearest:
     """The first images shown and their nearest training images.
 
     Attributes:
-      among: training images that were looked at, in words.
-      distances: to the nearest one of each.
+      among: which training images were searched.
+      distances: from each image shown to its nearest training image.
     """
 
     among: str
@@ -84,7 +84,7 @@ class NearestTrainingImages:
 class ImageScores:
     """Scores of one set of images.
 
-    What is not measured is None: what needs classes that were asked for, or a classifier of the same images.
+    Scores that need requested classes, or a classifier of the same images, are None without them.
 
     Attributes:
       scores: by name, e.g. "fid" or "frechet_classifier_distance".

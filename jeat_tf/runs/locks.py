@@ -1,4 +1,4 @@
-"""One writer a folder: a lock with the name of its owner, which ends with the process whatever becomes of it."""
+"""One writer a folder: a lock with the name of its owner, which ends with its process however that ends."""
 
 import contextlib
 import datetime
@@ -48,13 +48,13 @@ class Hold:
 def held(folder: str, verb: str, *, name: str = "", shard: str = "") -> Iterator[Hold]:
     """Holds the lock of an output folder, and removes what dead processes left there in the middle of a file.
 
-    A process that has all of the folder keeps every other one out. Shards of a job share it: each holds a lock of its
+    A process that holds the whole folder keeps every other one out. Shards of a job share it: each holds a lock of its
     own, and the whole folder until it calls `Hold.begun`.
 
     Args:
-      folder: which is there and can be written.
-      verb: that writes, for the one that is refused.
-      name: of what is written, where others may write other files into the folder at the same time.
+      folder: an existing folder that can be written.
+      verb: name of the verb that writes, for the message of a process that is refused.
+      name: name of what is written, where others may write other files into the folder at the same time.
       shard: "i/m", or empty for all of the folder.
 
     Raises:

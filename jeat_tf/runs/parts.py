@@ -11,7 +11,7 @@ def part_of(shard: str, count: int, what: str) -> range:
     Args:
       shard: "i/m", or empty.
       count: how many there are to divide.
-      what: they are, in words.
+      what: plural noun for messages, e.g. "images".
 
     Raises:
       ValueError: not of that form, or more parts than things.

@@ -27,7 +27,7 @@ class Subject:
       weights_sha256: digest of the net's weights.
       changes: what was done to the net to get it, one sentence each.
       dataset: name of the data.
-      images: which of its images, in words.
+      images: description of which of its images.
       data_sha256: digest of images and labels.
       seed: of random starts, searches and probes.
       checks: of the net's output on these images.
@@ -70,8 +70,8 @@ class Accuracy:
     Attributes:
       accuracy: the share.
       interval_95: its Wilson interval.
-      correct: images.
-      images: of how many.
+      correct: number of images that are classified correctly.
+      images: number of images.
     """
 
     accuracy: float
@@ -89,15 +89,15 @@ class AttackRow(Accuracy):
     Attributes:
       attack: its name, "clean", "worst case" or, over several norms, "worst of all".
       epsilon: radius of the ball; None of an attack without bound.
-      protocol: what was done, in words.
+      protocol: description of the attack.
       norm: of the ball, or of the distances of an attack without bound.
       epsilon_text: the radius as one writes it.
       in_ball: whether successes count inside the ball alone.
       broken_by: images by the run that broke them.
-      largest_distance: of the inputs from their images.
-      median_distance: of those that broke their image; None where none did.
-      forwards, gradients: passes of all images.
-      seconds: of all processes.
+      largest_distance: largest distance of an adversarial image from its image, in the norm.
+      median_distance: median distance of the adversarial images; None without any.
+      forwards, gradients: passes through the net, of all images together.
+      seconds: seconds of all processes together.
       per_class: accuracy of each class; None of a class without images.
       confusion: confusion[i][j] images of class i are classified as j after the attack; None with more than 20 classes.
       reached: reached[i][j] images of class i can be moved to class j, and reached[i][i] can be moved nowhere; of
@@ -129,7 +129,7 @@ class Curve(NamedTuple):
       norm: of the radii.
       epsilons: radii, from 0.
       correct: images without an adversarial image inside each radius, of those classified correctly.
-      images: of how many.
+      images: number of images.
     """
 
     attack: str
@@ -167,8 +167,8 @@ class AttackResults(Record, AttackSettings, Subject):
     Attributes:
       norm: of the balls; several with commas.
       targets: class that attacks had to reach, "next", "random" or "all"; "none": any but the label.
-      adaptive: the attacks knew of what hides gradients: BPDA, refinement, or a random net.
-      expectation_over_transformation: over what gradients and verdicts are means, in words, or "none".
+      adaptive: whether the attacks take account of what hides gradients: BPDA, refinement, or a random net.
+      expectation_over_transformation: description of what gradients and verdicts are means over, or "none".
       shards: parts that the images were attacked in.
       results: a row for each attack and ball.
       gradient_masking: the audit; None where none was made.
@@ -196,7 +196,7 @@ class AttackedShard:
     Attributes:
       shard: "i/m".
       images: the first of its images, and the one after the last.
-      seconds: of all processes.
+      seconds: seconds of all processes together.
     """
 
     shard: str
@@ -244,7 +244,7 @@ class OodResults(Record, Subject):
     Attributes:
       detection: by set of other images and score.
       num_outside: images of each set.
-      scores: what each score is, in words.
+      scores: description of each score, by name.
     """
 
     MADE_BY = "python -m jeat_tf.evaluate --ood=..."
@@ -269,8 +269,8 @@ class FisherResults(Record, Subject):
 
     Attributes:
       joint, marginal: of E(x, y), and of E(x).
-      num_images: that they are means over.
-      trace: how the trace was taken, in words.
+      num_images: number of images that they are means over.
+      trace: description of how the trace was computed.
     """
 
     MADE_BY = "python -m jeat_tf.evaluate --fisher_images=..."

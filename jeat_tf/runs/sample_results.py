@@ -17,12 +17,12 @@ class Drawn:
     """What has to be known about samples before their scores can be compared with others.
 
     Attributes:
-      samples: what they are, in words.
-      selection: which of the images drawn were kept, in words.
-      classes: asked for, in words; "none" without.
+      samples: kind of the samples, e.g. "fresh chains".
+      selection: which of the images drawn were kept; "none" is all of them.
+      classes: requested classes as text; "none" without.
       recipe: its name; empty where a start or stages were given.
-      rule: where the way of drawing is from, in words; empty likewise.
-      start: where chains began, in words.
+      rule: source of the way of drawing; empty where a start or stages were given.
+      start: description of where chains began.
       start_images: file of the start's images; empty without.
       stages: what was done to the images, in order, in the words of the flag.
       steps: of all stages together.
@@ -54,7 +54,7 @@ class SampleIdentity(Record, Drawn):
       weights_sha256: digest of the weights of the net that drew them.
       changes: what was done to that net to get it, one sentence each.
       dataset: name of its data.
-      num: how many there are to be.
+      num: number of samples once all are drawn.
     """
 
     MADE_BY = _MADE_BY
@@ -75,11 +75,11 @@ class Drawing:
       weights_sha256: digest of the net's weights.
       changes: what was done to the net to get it, one sentence each.
       dataset: name of the data.
-      num: images asked for.
+      num: number of requested images.
       protocol: how they were drawn.
-      seconds: of the clock, of all files that are known of.
-      cpu_seconds: of the processor.
-      seconds_per_image: of the clock; None where nothing is known.
+      seconds: wall-clock seconds of all files whose time is known.
+      cpu_seconds: processor seconds of these files.
+      seconds_per_image: wall-clock seconds; None where no time is known.
     """
 
     model: str
@@ -124,12 +124,12 @@ class Rating:
 
     Attributes:
       agreement: share of images in which it sees the requested class.
-      agreement_of_each_class: None of classes that were not asked for.
+      agreement_of_each_class: the same for each class; None for a class that was not requested.
       share_of_each_class: that it sees.
       frechet_classifier_distance: to the reference; None where an image is not finite.
       precision, recall: against the reference; None likewise, or of too few images.
       saturated, copies_of_each_other, copies_of_real: as in `metrics.looks.Looks`; None of too few images.
-      images: which they are, in words, where they are not the samples.
+      images: description of the images, where they are not the samples.
     """
 
     agreement: float
@@ -152,11 +152,11 @@ class Judgement(Rating):
       net: file of the judge.
       weights_sha256: digest of its weights.
       changes: what was done to it, one sentence each.
-      accuracy: share of real images that it classifies correctly; None where nobody looked.
-      accuracy_images: how many these are.
-      reference: what the samples are compared with, in words.
-      start_alone: of where the chains began.
-      real_images: of test images; None where there are none.
+      accuracy: share of real images that it classifies correctly; None where this was not measured.
+      accuracy_images: number of these real images.
+      reference: description of what the samples are compared with.
+      start_alone: rating of where the chains began.
+      real_images: rating of test images; None where there are none.
     """
 
     net: str

@@ -35,8 +35,8 @@ class Shard(NamedTuple):
 
     Attributes:
       images: float32[n, H, W, C] in [0, 1] (chains that are not clipped may leave it).
-      labels: int64[n], the classes asked for; of images drawn without classes what the net sees, -1 where they are not
-        finite.
+      labels: int64[n], the requested classes; without any, the classes that the net sees, and -1 for images that are
+        not finite.
     """
 
     images: np.ndarray
@@ -48,8 +48,8 @@ class Spent(NamedTuple):
 
     Attributes:
       images: how many.
-      seconds: of the clock.
-      cpu_seconds: of the processor, all threads.
+      seconds: wall-clock seconds.
+      cpu_seconds: processor seconds of all threads.
     """
 
     images: int
@@ -68,7 +68,7 @@ class SampleFolder:
 
         Args:
           identity: what the samples are.
-          resume: keep the files that are there; otherwise those of `part` go.
+          resume: keep the files that are there; otherwise those of `part` are removed.
           part: numbers of the files that are drawn here; None: all.
           others: whether other processes draw other parts of the same samples into the folder.
 
@@ -90,7 +90,7 @@ class SampleFolder:
         """What the samples are, as it was given to `begin`.
 
         Raises:
-          ValueError: it is not there, or no such record.
+          ValueError: there is no such file, or it is no such record.
         """
         try:
             return read_record(SampleIdentity, os.path.join(self.path, _IDENTITY))
@@ -128,7 +128,7 @@ class SampleFolder:
                 writer.write(_example(image, int(label)))
 
     def spent(self, files: range, count: int) -> Spent:
-        """What drawing these of `count` files took, in whichever runs; files that nothing is known of are left out."""
+        """What drawing these of `count` files took, over all runs; files whose time is not known are left out."""
         paths = [path for index in files if os.path.exists(path := self._spent(index, count))]
         parts = []
         for path in paths:
@@ -156,7 +156,7 @@ class SampleFolder:
         if missing or len(matches) != total:
             raise ValueError(
                 f"expected {total} files of samples in {self.path}, received {len(matches)}: the run that writes them "
-                "has not ended; the same command goes on"
+                "has not ended; the same command resumes it"
             )
         expected, received = self.identity().num, 0
         for match in matches:
@@ -216,7 +216,7 @@ def file_batches(num: int, batch_size: int, shard_size: int) -> list[range]:
 
 
 def merge(folders: Sequence[str], into: str) -> None:
-    """Copies the shards of one set of samples into one folder, which is then as if one run had drawn them all.
+    """Copies the shards of one set of samples into one folder, with the result of one run that draws them all.
 
     Args:
       folders: of shards, as `python -m jeat_tf.sample --shard=i/m` writes them, in any order.

@@ -1,4 +1,4 @@
-"""What tuning a way of drawing tried, as it lies beside the samples in `tuning.json` and in their `samples.json`."""
+"""What tuning a way of drawing tried: `tuning.json` beside the samples, and a part of their `samples.json`."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ class Trial:
 
 @record
 class Tuning(Record):
-    """What was tried, on which images, and to whose eyes.
+    """What was tried, on which images, and by whose features.
 
     Attributes:
       budget: settings that could be tried.
@@ -78,7 +78,7 @@ class Tuning(Record):
         return best
 
     def same(self, other: "Tuning") -> bool:
-        """Whether the other is of the same question, whatever was found."""
+        """Whether the other has the same settings, whatever it found."""
         return dataclasses.replace(self, trials=(), start_distance=0.0, features="") == dataclasses.replace(
             other, trials=(), start_distance=0.0, features=""
         )

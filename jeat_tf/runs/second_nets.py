@@ -20,7 +20,7 @@ _LOOKED_AT = 1000  # real images
 _BATCH = 100
 _ON_SCALES = 512  # real images that are looked at on other scales too
 _BELIEVED = 0.97  # accuracy of a net that needs no such look
-_KNOWS = 0.25  # share of what guessing gets wrong: who knows less is better on a scale by chance
+_KNOWS = 0.25  # share of what guessing gets wrong: a net that knows less is better on a scale by chance
 
 
 @record
@@ -62,15 +62,15 @@ def open_second(
 
     Args:
       text: its path, perhaps with settings of `Origin` behind it, as "net.keras:pixels=0..255,head=softmax".
-      flag: that named it, for messages.
-      data: the images that it has to fit.
+      flag: name of the flag that named it, for messages.
+      data: the data set that it has to fit.
       images: float32[N, H, W, C] in [0, 1], or anything that gives such arrays for arrays of indices.
       labels: int[N].
-      any_accuracy: refuse no net for what it gets wrong.
+      any_accuracy: accept a net of any accuracy.
 
     Raises:
-      ValueError: not a readable net, one for other images or classes, one that is no better than guessing, or one that
-        clearly does better on another scale of pixels, where nothing is said of it.
+      ValueError: not a readable net, one for other images or classes, one that is no better than guessing, or one
+        without settings that clearly does better on another scale of pixels.
     """
     try:
         named = named_net(text)

@@ -28,7 +28,7 @@ class Trained(NamedTuple):
       net: images -> logits.
       file: where it was.
       config: settings of its run, None for a net from elsewhere.
-      data: the data set asked for, or else that of the run.
+      data: the data set that was named, or else that of the run.
       changes: what was done to the net to get it, one sentence each.
     """
 
@@ -83,7 +83,7 @@ def _check_written(model: str, net: keras.Model) -> None:
 
 
 def data_of_run(data: Data, config: TrainConfig | None) -> Data:
-    """The data set asked for, or where none is, that of the run; at the size that the run's images have."""
+    """The data set that was named, or else that of the run; its images have the size of the run's."""
     if config is None:
         return data
     own = config.data

@@ -41,8 +41,8 @@ class Plan(Cost):
       seconds_per_step: measured or estimated.
       basis: how they are known.
       steps: of the run.
-      hours: that follow, those of a teacher included.
-      teacher_hours: of a net that is trained first to label images; None without.
+      hours: hours of the run, including those of a teacher.
+      teacher_hours: hours of a net that is trained first to label images; None without.
     """
 
     seconds_per_step: float
@@ -62,7 +62,7 @@ class Watch:
 
 @record
 class Training(Record, Cost):
-    """The result of a run that came to its end.
+    """The result of a finished run.
 
     Attributes:
       method: its word.
@@ -102,7 +102,7 @@ class Training(Record, Cost):
 
 
 def read_training(folder: str) -> Training | None:
-    """The result of a run; None for one that did not come to its end.
+    """The result of a run; None for one that did not finish.
 
     Raises:
       ValueError: a file that is no such record; it is named.

@@ -72,7 +72,7 @@ def shards_in(folder: str) -> list[str]:
 
 
 def merge(folders: Sequence[str], into: str) -> None:
-    """Copies what shards of one evaluation found into one folder, as if all had worked there.
+    """Copies what shards of one evaluation found into one folder, with the result of one that attacks all images.
 
     Args:
       folders: of shards, in any order: `state/` in the output folder of `python -m jeat_tf.evaluate --shard=i/m`.

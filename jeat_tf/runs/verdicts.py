@@ -1,4 +1,4 @@
-"""Who stands, on disk, so that an attack of hours survives its process."""
+"""Saves which images are still unbroken, so that a long attack can resume."""
 
 import json
 import os
@@ -15,7 +15,7 @@ _SAVE_EVERY = 5.0  # seconds
 
 
 class _Place(NamedTuple):
-    """Where an attack is: the run at hand, the batches of it that are done, and the seconds of all processes."""
+    """Progress of an attack: the current run, the number of its batches that are done, the seconds of all processes."""
 
     run: int
     position: int
@@ -48,7 +48,7 @@ class StoredStanding:
             self._read()
 
     def save(self, seconds: float) -> None:
-        """Writes the file if it is some time since it was written.
+        """Writes the file if it was not written in the last few seconds.
 
         Args:
           seconds: that this process spent on the attack.

@@ -1,4 +1,4 @@
-"""What is said and shown of samples that were drawn: diagnostics of their chains, and pictures."""
+"""Diagnostics of the chains that drew samples, and pictures of the samples."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ def diagnostics(
       traces: of the chains, as `SampleFolder.traces` gives them.
       training: images and labels to compare with.
       starts: where the chains of the first images began.
-      buffer: of whose slots they began; None without.
+      buffer: replay buffer in whose slots they began; None without.
     """
     steps = [stages[i].steps_at(done) for i, done in drawing.readings_at()] if stages else None
     seen = seen_by(drawing.net, shown.images)
@@ -89,7 +89,7 @@ def diagnostics(
 
 
 def starts_of(config: SampleConfig, drawing: Drawing, labels: np.ndarray) -> Iterator[Shard]:
-    """Where chains began, a batch at a time, with the classes asked for."""
+    """Where chains began, a batch at a time, with the requested classes."""
     for i, start in enumerate(range(0, len(labels), config.batch_size)):
         batch = labels[start : start + config.batch_size]
         yield Shard(drawing.start(tf.constant(batch), fold_in(tf.constant([config.seed, 6]), i)).numpy(), batch)
@@ -106,7 +106,7 @@ def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[
     """Writes chain.gif: the first images of each class at every reading, with the step and their mean E(x, y).
 
     Args:
-      folder: it is written to.
+      folder: where it is written.
       frames: images at each reading.
       labels: requested classes.
       traces: what was read, as `Drawing.batch` returns it.

@@ -36,8 +36,8 @@ def judged(
       samples: the images.
       starts: where all chains began.
       data: training images, the reference.
-      test: images that no net was trained on, at most as many as there are samples are rated; None without.
-      seed: that picks these.
+      test: images that no net was trained on, of which at most as many as samples are rated; None without.
+      seed: of the choice among these.
     """
     judge, known = opened
     looking = features.classifier(judge)
@@ -92,7 +92,7 @@ def _rated(looked_at: Through, shards: Iterable[Shard], data: Shard, reference: 
         pass
     distance: float | None = None
     near: PrecisionRecall | None = None
-    if finite:  # without the chains that diverged they would be those of a selection
+    if finite:  # without the chains that diverged, these would be scores of a selection
         seen = looked_at.seen()
         distance = frechet_distance(seen.statistics, reference.statistics)
         if min(len(seen.features), len(reference.features)) > _NEIGHBOURS:

@@ -38,7 +38,7 @@ class Plan(NamedTuple):
       start: the start as a value; None where images are given by name.
       name: what the command line calls it.
       stages: what is done to the images, in order.
-      rule: where the way of drawing is from, in words; empty where the user gave a start or stages.
+      rule: source of the way of drawing; empty where the user gave a start or stages.
     """
 
     start: Start | None
@@ -48,12 +48,12 @@ class Plan(NamedTuple):
 
     @property
     def start_words(self) -> str:
-        """The start, in words."""
+        """Description of the start."""
         return self.name if self.start is None else repr(self.start)
 
 
 def check_given(config: SampleConfig) -> None:
-    """Raises one ValueError of all flags that are missing and of all files that are not there."""
+    """Raises one ValueError about all flags that are missing and all files that do not exist."""
     run = run_config(config.model) if config.model else None
 
     def named_data() -> None:
@@ -69,7 +69,7 @@ def check_given(config: SampleConfig) -> None:
 
 
 def plan_of(config: SampleConfig, run: TrainConfig | None) -> Plan:
-    """The recipe that is asked for, or else that of the run's method, with the start and stages that are asked for.
+    """The requested recipe, or else that of the run's method, with the requested start and stages.
 
     Raises:
       ValueError: no such recipe, start or stage, or settings that do not belong together.

@@ -52,14 +52,14 @@ from jeat_tf.samplers.values import Chain
 def sample(config: SampleConfig) -> SampleResults | SampledShard:
     """Runs fresh chains and writes `samples-*`, `traces-*`, `grid.png`, `chain.gif` and `samples.json`.
 
-    No image is selected or dropped. A run that was interrupted goes on at the file of images it was at. With
-    `shard`, only the files of that part are drawn, bit for bit as a run that draws all of them; `shard-*.json` takes
-    the place of the picture and of `samples.json`, which are about all images.
+    No image is selected or dropped. An interrupted run resumes at the file of images it was at. With `shard`, only the
+    files of that part are drawn, bit for bit as in a run that draws all of them; `shard-*.json` takes the place of the
+    picture and of `samples.json`, which are about all images.
 
     Returns:
       report: protocol (start, stages, seed, digest of the net), diagnostics of the chains, seconds per image, and,
-        with a judge, its agreement with the classes asked for and the Frechet classifier distance to the training
-        images. Of a shard: protocol and seconds.
+        with a judge, its agreement with the requested classes and the Frechet classifier distance to the training
+        images. For a shard: protocol and seconds.
 
     Raises:
       ValueError: bad settings, an unreadable net, a net that does not fit the data, or a folder of other samples.

@@ -100,15 +100,15 @@ def tune(config: SampleConfig, trained: Trained, start: Draw, began: str, labels
     """Tries settings of the chain, as many as the budget allows.
 
     The same chain is looked at after each number of `STEPS`: a trial is an energy, a step size and a number of steps.
-    Its score is the Frechet classifier distance of `--tune_images` images to the validation images. What a
-    folder of the same question has is not done again.
+    Its score is the Frechet classifier distance of `--tune_images` images to the validation images. A folder that
+    already has a tuning with the same settings gives its result.
 
     Args:
       config: settings of the verb.
       trained: the net and its data.
       start: (labels, seed) -> first images.
-      began: the start, in words.
-      labels: the classes asked for, of which the first are tried.
+      began: description of the start.
+      labels: the requested classes, of which the first are tried.
       folder: of the samples.
 
     Raises:

@@ -67,7 +67,7 @@ class Recipe(NamedTuple):
     Attributes:
       start: where they begin.
       stages: what is done to them, in order.
-      source: where it is from.
+      source: paper or rule that it is from.
     """
 
     start: Start

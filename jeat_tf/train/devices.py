@@ -60,7 +60,7 @@ def check_divisible(config: TrainConfig, count: int, what: str) -> None:
     Args:
       config: of the run.
       count: how many.
-      what: "devices" or "workers".
+      what: plural noun for the message, "devices" or "workers".
     """
     sizes = {"batch_size": config.stream.batch_size}
     if isinstance(config.method, Contrastive):

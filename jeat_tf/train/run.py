@@ -50,14 +50,14 @@ _ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded, 
 
 
 def train(config: TrainConfig) -> Training:
-    """Trains, or goes on training, the run in `config.run.model_dir`.
+    """Trains or resumes the run in `config.run.model_dir`.
 
     Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
-    `last.weights.h5` and `last.json` (the state to go on from, and its digests), `history.json`, `train.json` (result),
-    TensorBoard's `logs/`; `guard.json` if the guard recovered or stopped the run, `energy_changes.npz` if they are
-    recorded, and `teacher/` if it labels its own images. While it runs there are also the state before, in
-    `previous.weights.h5` and `previous.json`, and `guard-<step>.npz`, which a guard goes on from. Only a run that came
-    to its end has `train.json`.
+    `last.weights.h5` and `last.json` (the state to resume from, and its digests), `history.json`, `train.json`
+    (result), TensorBoard's `logs/`; `guard.json` if the guard recovered or stopped the run, `energy_changes.npz` if
+    they are recorded, and `teacher/` if it labels its own images. While it runs there are also the state before, in
+    `previous.weights.h5` and `previous.json`, and the guard's state in `guard-<step>.npz`. Only a finished run has
+    `train.json`.
 
     Returns:
       result: what `train.json` holds; without seconds where nothing was left to do.
@@ -178,7 +178,7 @@ def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImage
     """Name of the log that picks the best net.
 
     Raises:
-      ValueError: one is asked for that no epoch of this run will have.
+      ValueError: the settings name a log that no epoch of this run will have.
     """
     named = config.run.monitor
     if not named:
@@ -197,10 +197,10 @@ def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImage
 
 
 def _refuse_another_run(folder: str, config: TrainConfig) -> None:
-    """Raises ValueError unless the folder is empty of runs, or holds this one and may go on with it."""
+    """Raises ValueError unless the folder holds no run, or this one, which may be resumed."""
     found = run_config(folder)
     if found is not None:
-        # More epochs go on with a finished run, where the learning rate does not depend on their number.
+        # More epochs extend a finished run, where the learning rate does not depend on their number.
         longer = config.run.epochs > found.run.epochs and config.optimizer.schedule == "step"
         known = dataclasses.replace(found.run, epochs=config.run.epochs) if longer else found.run
         changed = differences(dataclasses.replace(found, run=known), config)
@@ -218,7 +218,7 @@ def _refuse_another_run(folder: str, config: TrainConfig) -> None:
 def _guard(config: TrainConfig, folder: str, board: Board) -> Guard | None:
     if config.watch.guard == "off":
         return None
-    # Where no cross-entropy is trained, accuracy comes and goes.
+    # Where no cross-entropy is trained, accuracy may fall and recover.
     watched: dict[str, Any] = {"max_accuracy_drop": 0.0} if config.method.accuracy_may_fall else {}
     return Guard(
         **watched,
@@ -326,7 +326,7 @@ def _finish(
         date=datetime.date.today().isoformat(),
         provenance=provenance(),
     )
-    # A run that was killed after its last state has all but its result.
+    # A run that was killed after its last state lacks only its result.
     if step > first_step or not os.path.exists(os.path.join(folder, FILE)):
         result = dataclasses.replace(result, seconds=seconds, seconds_per_step=seconds / step)
         result.write(folder)

@@ -21,8 +21,11 @@ def labelled_by_teacher(
     """The images with labels that a net gives to those without (Carmon et al., 2019), and what is known of the net.
 
     Args:
+      config: settings of the run.
+      data: its data set.
+      images: its images, some of them without labels.
       folder: of the run; a teacher of its own is trained in `teacher/` there.
-      train: trains it.
+      train: trains that teacher.
 
     Raises:
       ValueError: a net that does not fit the data, or one that is no better than guessing.

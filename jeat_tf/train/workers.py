@@ -26,11 +26,11 @@ _LOST = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
 )
-"""What TensorFlow makes of a worker that is gone."""
+"""What TensorFlow raises when another worker is gone."""
 
 
 class WorkerLost(ValueError):
-    """Another worker has stopped or never came, so that the job cannot go on."""
+    """Another worker has stopped or never came, so that the job cannot continue."""
 
 
 class Cluster(NamedTuple):
@@ -149,8 +149,8 @@ class Workers:
         """Raises ValueError unless all workers give the same.
 
         Args:
-          what: the values are, in the plural, for the message.
-          value: of this worker.
+          what: plural noun for the message, e.g. "settings and images".
+          value: this worker's value.
         """
         number = int(hashlib.sha256(value.encode()).hexdigest()[:15], 16)
         found = self.numbers(number)
@@ -163,7 +163,7 @@ class Workers:
 
 
 def copy_state(folder: str, into: str) -> None:
-    """Copies what a run goes on from, so that a worker has files of its own."""
+    """Copies the files that a run resumes from, so that a worker has its own."""
     for entry in os.scandir(folder):
         kept = entry.name.startswith(("last.", "previous.", "guard"))
         if entry.is_file() and (kept or entry.name in ("history.json", "energy_changes.npz")):
@@ -171,7 +171,7 @@ def copy_state(folder: str, into: str) -> None:
 
 
 def lost(error: Exception, cluster: Cluster) -> Exception:
-    """The error in words, where it says that another worker is gone; else itself."""
+    """A `WorkerLost` in place of an error that says that another worker is gone; any other error itself."""
     if not isinstance(error, _LOST):
         return error
     others = ", ".join(address for i, address in enumerate(cluster.addresses) if i != cluster.number)

@@ -256,6 +256,12 @@ class TestFast:
         assert [run.within for run in fast.runs] == [None] * 4 + [1.1] * 16
         assert fast.order is by_malt
 
+    def test_in_l1_all_images_go_through_all_of_apgd(self):
+        runs, order = autoattack_plan("fast", L1(2.0))
+        assert order is by_logit
+        assert [run.name for run in runs if run.within is None] == ["apgd-ce"] * 5 + ["apgd-t"] * 5 + ["fab-t"]
+        assert len(runs) == len(autoattack_plan("standard", L1(2.0)).runs)
+
     def test_it_goes_without_square_on_images_that_are_too_small_for_it(self):
         assert "square" not in {run.name for run in fitting(autoattack_plan("fast", L2(0.1)), (4, 4, 1)).runs}
         assert len(fitting(autoattack_plan("fast", L2(0.1)), (5, 5, 1)).runs) == 20

@@ -70,7 +70,7 @@ def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
       ValueError: an unknown version or attack.
     """
     if attacks == "fast":
-        return Plan(_fast_runs(ball), by_malt)
+        return Plan(_fast_runs(ball), by_logit if ball.norm == "l1" else by_malt)
     if isinstance(attacks, str):
         if attacks not in VERSIONS:
             raise ValueError(
@@ -93,12 +93,16 @@ def _fast_runs(ball: Ball) -> tuple[Run, ...]:
     """The standard version's runs: a few for every image, the rest for images that FAB-T breaks within 1.1 radii.
 
     Those few leave standing what the rest would break where gradients help little, and FAB-T then nearly breaks it. An
-    image that FAB-T cannot break at any distance goes through the rest too. docs/evaluation.md has what was measured.
+    image that FAB-T cannot break at any distance goes through the rest too. In l1, where FAB-T says less, all runs of
+    APGD are for every image, as in the standard version. benchmarks/README.md has what was measured.
     """
-    runs = [run for name in VERSIONS["standard"] for run in ATTACKS[name](ball, False)]
-    for_all = [run for run in runs if (run.name, run.target) in _FOR_ALL]
-    rest = [run for run in runs if (run.name, run.target) not in _FOR_ALL]
-    return *for_all, *(run._replace(within=_NEAR, passes=run.passes // 10) for run in rest)
+    runs = autoattack_plan("standard", ball).runs
+
+    def for_all(run: Run) -> bool:
+        return (run.name, run.target) in _FOR_ALL or (ball.norm == "l1" and run.name.startswith("apgd"))
+
+    rest = [run._replace(within=_NEAR, passes=run.passes // 10) for run in runs if not for_all(run)]
+    return *filter(for_all, runs), *rest
 
 
 def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:

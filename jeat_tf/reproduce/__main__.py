@@ -12,5 +12,6 @@ if __name__ == "__main__":
         ReproduceConfig,
         "jeat_tf.reproduce.command:main",
         name="jeat_tf.reproduce",
+        again="the same command resumes it",
         plan="jeat_tf.reproduce.command:print_plan",
     )

@@ -110,7 +110,8 @@ def named(name: str, ball: Ball) -> Named:
     if name.startswith("autoattack") and version in (*VERSIONS, "fast"):
         plan = autoattack_plan(version, ball)
         parts = _FAST if version == "fast" else ", ".join(VERSIONS[version])
-        return Named(name, ball, plan, f"{parts}, in order, each on the images that stand; targets: {plan.order.name}")
+        words = f"{parts}, in order, each on the images that are still unbroken; targets: {plan.order.name}"
+        return Named(name, ball, plan, words)
     match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?(?:@([\d./]+))?", name)
     if match is None or (match[1] == "pgd" and not match[2]):
         known = [*NAMES, "pgd20", "pgd50", "energy20"]
@@ -175,8 +176,8 @@ def _cw_l2(ball: Ball) -> Named:
 def _cw_l2_fixed(ball: Ball) -> Named:
     del ball
     words = (
-        f"C&W l2 with c = {_FIXED_CONSTANT}, {_C_W_STEPS} Adam steps of 0.01, no search of c and no bound: images that "
-        "stand are no evidence of robustness"
+        f"C&W l2 with c = {_FIXED_CONSTANT}, {_C_W_STEPS} Adam steps of 0.01, no search of c and no bound: images "
+        "that survive it are no evidence of robustness"
     )
     search = functools.partial(carlini_wagner_l2, num_steps=_C_W_STEPS, search_steps=1, constant=_FIXED_CONSTANT)
     return _nearest("cw_l2_fixed", search, L2(float("inf")), 2 * _C_W_STEPS, words)

@@ -48,7 +48,9 @@ def full(tmp_path_factory, data_dir):
 def drawn(full, run, tmp_path_factory):
     """Report and folder of everything that can be drawn of both."""
     folder = tmp_path_factory.mktemp("figures")
-    models = f"full={full}, robust={run}"
+    bare = tmp_path_factory.mktemp("bare") / "run"  # other modules evaluate and sample the run that they share
+    shutil.copytree(run, bare, ignore=shutil.ignore_patterns("evaluation*", "samples*"))
+    models = f"full={full}, robust={bare}"
     return draw(replace(DrawConfig(), models=models, output_dir=str(folder), **SMALL)), folder
 
 

@@ -12,6 +12,7 @@ from jeat_tf.core.files import read_arrays
 from jeat_tf.core.records import stored
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.scene import Scene
+from jeat_tf.figures.curves import training_quantities
 from jeat_tf.methods.energy_changes import EnergyRecord
 from jeat_tf.metrics.neighbours import nearest_l2, nearest_ssim_among
 from jeat_tf.runs.results import ATTACKS, AttackResults, AttackRow
@@ -22,18 +23,6 @@ from jeat_tf.samplers.values import SGLD
 _NEIGHBOURS = 8  # training images beside a generated one
 _CANDIDATES = 200  # nearest in l2, among which the nearest by SSIM are looked for
 _READINGS = 20  # of a chain's gradients, at least
-_QUANTITIES = (
-    "val_accuracy",
-    "accuracy",
-    "adv_accuracy",
-    "val_robust_accuracy",
-    "cross_entropy",
-    "gap",
-    "energy_pos",
-    "energy_neg",
-    "gradient_norm",
-    "saturation",
-)
 
 
 class Missing(ValueError):
@@ -82,8 +71,7 @@ def _curves(scene: Scene) -> Iterator[Drawn]:
     if not runs and not curves:
         raise Missing("no run has a history.json, or an evaluation with one attack at several --epsilon")
     if runs:
-        known = {key for entries in runs.values() for entry in entries for key in entry}
-        shown = [quantity for quantity in _QUANTITIES if quantity in known]
+        shown = training_quantities(runs)
         arrays = {f"{name}_epoch": np.array([entry["epoch"] for entry in entries]) for name, entries in runs.items()}
         for name, entries in runs.items():
             for quantity in shown:  # NaN in epochs that did not measure it

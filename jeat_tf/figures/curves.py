@@ -14,9 +14,9 @@ from jeat_tf.metrics.intervals import wilson_interval
 
 _ENERGIES, _ACCURACY = "energy E(x): data; dashed: negatives", "accuracy: validation; dashed: in training"
 _TITLES = {
+    "val_accuracy": _ACCURACY,
     "accuracy": _ACCURACY,
     "adv_accuracy": _ACCURACY,
-    "val_accuracy": _ACCURACY,
     "val_robust_accuracy": "accuracy under PGD: validation",
     "cross_entropy": "cross-entropy",
     "gap": "gap of energies, data - negatives",
@@ -25,7 +25,7 @@ _TITLES = {
     "gradient_norm": "norm of the gradient",
     "saturation": "saturation of negatives",
 }
-"""Titles of panels, one for quantities that are drawn in one panel."""
+"""Titles of the panels, in their order; quantities with one title share a panel."""
 _DASHED = ("accuracy", "adv_accuracy", "energy_neg")
 _LOG_FROM = 20  # largest over smallest gradient, from which on its axis is logarithmic
 
@@ -105,6 +105,12 @@ def _over_epsilon(
 def _unit(norm: str) -> int:
     """l-inf radii are published in 255ths of the pixel range, other radii in pixels."""
     return 255 if norm == "linf" else 1
+
+
+def training_quantities(runs: dict[str, list[dict[str, float]]]) -> list[str]:
+    """The logs with a panel that some run has, in the order of the panels."""
+    known = {name for entries in runs.values() for entry in entries for name in entry}
+    return [quantity for quantity in _TITLES if quantity in known]
 
 
 def draw_training_curves(runs: dict[str, list[dict[str, float]]], quantities: Sequence[str]) -> Figure:

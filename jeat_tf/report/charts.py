@@ -10,16 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jeat_tf.core.balls import ball_of
-from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves
+from jeat_tf.figures.curves import draw_robustness_curves, draw_training_curves, training_quantities
 from jeat_tf.figures.heat_maps import draw_heat_maps
 from jeat_tf.figures.style import DARK
 from jeat_tf.report.summary import Method
 from jeat_tf.runs.results import AttackResults
 
-_QUANTITIES = (
-    *("val_accuracy", "accuracy", "adv_accuracy", "val_robust_accuracy", "cross_entropy"),
-    *("gap", "energy_pos", "energy_neg", "gradient_norm", "saturation"),
-)
 _DPI = 110
 _TABLES = 6  # of one method
 _LINES = 8  # in a chart: more cannot be told apart
@@ -37,9 +33,7 @@ def training_curves(methods: Sequence[Method]) -> Iterator[Chart]:
     """Logs over epochs of each method's first finished seed, a few methods in a chart; none without a history."""
     histories = {method.name: method.shown.history for method in methods}
     for runs in _few({name: entries for name, entries in histories.items() if entries}):
-        known = {key for entries in runs.values() for entry in entries for key in entry}
-        shown = [quantity for quantity in _QUANTITIES if quantity in known]
-        if shown:
+        if shown := training_quantities(runs):
             caption = f"Logs of training over epochs, first finished seed: {', '.join(runs)}"
             yield _chart(functools.partial(draw_training_curves, runs, shown), caption)
 

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from jeat_tf.config.shared import Data, size_of
 from jeat_tf.config.train import Optimizer
@@ -25,6 +26,11 @@ def dataset(config: Data) -> ImageData:
     return open_dataset(
         config.dataset, config.data_dir or None, download=config.download, image_size=size_of(config.image_size)
     )
+
+
+def compiles(jit_compile: str) -> bool:
+    """Whether XLA compiles attacks and chains: --jit_compile is one of `JIT`."""
+    return jit_compile == "true" or (jit_compile == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 
 def net(

@@ -105,7 +105,7 @@ class EvaluateConfig(Value):
         "precision of the attacks' gradients; success is decided in float32 always",
         choices=("float32", "bfloat16"),
     )
-    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT))
+    jit_compile: str = setting("auto", JIT_HELP, choices=JIT)
     shard: str = setting(
         "",
         "attack only the i-th, from 0, of m parts of the images, i/m, so that m machines do it together; empty: all, "

@@ -71,6 +71,6 @@ class SampleConfig(Value):
         identity=False,
     )
     judge: str = setting("", "independent classifier that grades the images" + BEHIND, identity=False)
-    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT))
+    jit_compile: str = setting("auto", JIT_HELP, choices=JIT)
     resume: bool = setting(True, "resume with the files found in output_dir", identity=False)
     output_dir: str = setting("", "folder for the results; empty: <run>/samples", identity=False)

@@ -35,5 +35,5 @@ def size_of(text: str) -> tuple[int, int] | None:
     raise ValueError(f'expected --image_size=HxW such as 32x32, received "{text}"')
 
 
-JIT = {"auto": None, "true": True, "false": False}
+JIT = ("auto", "true", "false")
 JIT_HELP = "XLA; auto: on a GPU only"

@@ -117,7 +117,7 @@ class Run(Value):
     monitor: str = setting(
         "", "log whose highest value picks best.keras; empty: val_robust_accuracy, else val_accuracy"
     )
-    jit_compile: str = setting("auto", JIT_HELP, choices=tuple(JIT), identity=False)
+    jit_compile: str = setting("auto", JIT_HELP, choices=JIT, identity=False)
     devices: str = setting(
         "1",
         "devices that share each batch: a number, or all GPUs; without a GPU, parts of the processor",

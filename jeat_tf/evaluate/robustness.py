@@ -13,20 +13,21 @@ from tqdm import tqdm
 
 from jeat_tf.attacks import gradient_masking as masking
 from jeat_tf.attacks.bpda import bpda, parse
-from jeat_tf.attacks.ensemble import clean_logits
+from jeat_tf.attacks.ensemble import Standing, clean_logits
 from jeat_tf.attacks.misfits import misfits
 from jeat_tf.attacks.named import Named, named
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.plans import fitting
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.targeted import toward
+from jeat_tf.config import build
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.core import records
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.files import own_folder, remove_partial, writable_folder, write_arrays
 from jeat_tf.core.flat import flatten, replace
 from jeat_tf.data.labelled import LabelledImages
-from jeat_tf.evaluate.attack_rows import attack, columns, merged, results_of
+from jeat_tf.evaluate.attack_rows import Column, attack, columns, merged, results_of
 from jeat_tf.evaluate.classes import by_class
 from jeat_tf.evaluate.distances import Distances, curves_of, draw_curves
 from jeat_tf.evaluate.entry import write_entries
@@ -37,7 +38,7 @@ from jeat_tf.models.files import net_file
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.locks import Hold, held
 from jeat_tf.runs.parts import part_of
-from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings
+from jeat_tf.runs.results import ATTACKS, AttackedShard, AttackResults, AttackRow, AttackSettings, Curve
 from jeat_tf.runs.second_nets import Opened, open_second
 from jeat_tf.runs.trained import output_folder, run_config
 from jeat_tf.runs.verdict_parts import begin_shard, end_shard, forget, shards_in
@@ -106,7 +107,7 @@ def _evaluated(
         )
         hold.begun()
 
-    jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
+    jit = build.compiles(config.jit_compile)
     plain = Oracle(
         inference(net),
         coarse_fn=inference(in_bfloat16(net)) if config.gradients == "bfloat16" else None,
@@ -130,8 +131,7 @@ def _evaluated(
     oracle = plain
     if checks[0].fired or config.audit.refine_steps:
         oracle = _averaged(config, attacked_net, jit)
-    predicted = logits(oracle).argmax(-1)
-    correct, num_classes = predicted == data.labels, logits(oracle).shape[-1]
+    correct, num_classes = logits(oracle).argmax(-1) == data.labels, logits(oracle).shape[-1]
     audit = None
     if names != ["clean"] and config.audit.audit_images and correct.any():
         audit = _audit(config, oracle, data, correct, balls[0], transfer and Oracle(inference(transfer.net)))
@@ -155,39 +155,7 @@ def _evaluated(
         seconds = sum(spent for _, _, spent in attacked)
         return AttackedShard(shard=config.shard, images=(part.start, part.stop), seconds=round(seconds, 2))
 
-    rows: list[AttackRow] = []
-    arrays: dict[str, np.ndarray] = {"labels": data.labels, "predicted": predicted}
-    if "clean" in names:
-        row = AttackRow(
-            attack="clean",
-            epsilon=0.0,
-            protocol="images as they are",
-            **accuracy_of(correct),
-            **by_class(data.labels, correct, predicted, num_classes),
-        )
-        rows.append(row)
-    worst: dict[Ball, np.ndarray] = {}
-    nearest: dict[str, Distances] = {}
-    for _, group in itertools.groupby(attacked, key=lambda each: (each[0].name, each[0].ball)):
-        parts = []
-        for column, standing, seconds in group:
-            row, found = results_of(config, column, data.labels, logits(column.judge), standing, seconds)
-            arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
-            parts.append((row, found))
-        if column.shift is not None:
-            row, found = merged([row for row, _ in parts], [found for _, found in parts], data.labels)
-        rows.append(row)
-        if column.attack.in_ball:
-            worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
-        elif column.shift is None:
-            norm = column.attack.ball.norm
-            nearest[f"{column.name} {norm}"] = Distances(norm, correct, standing.broken_by >= 0, standing.distance)
-    for each in nearest.values():
-        for ball in (ball for ball in balls if ball.norm == each.norm):
-            worst[ball] = worst.get(ball, correct) & each.unbroken(ball.epsilon)
-    rows += worst_rows({ball: worst[ball] for ball in balls if ball in worst}, data.labels, num_classes)
-    curves = curves_of(nearest)
-
+    rows, arrays, curves = _tabulated(config, names, balls, data.labels, oracle, logits, attacked)
     report = AttackResults(
         **vars(subject) | vars(settings) | {"checks": tuple(checks)},
         norm=config.norm,
@@ -206,6 +174,62 @@ def _evaluated(
     records.write_record(os.path.join(folder, ATTACKS), report)
     forget(state)
     return report
+
+
+def _tabulated(
+    config: EvaluateConfig,
+    names: list[str],
+    balls: list[Ball],
+    labels: np.ndarray,
+    oracle: Oracle,
+    logits: Callable[[Oracle], np.ndarray],
+    attacked: list[tuple[Column, Standing, float]],
+) -> tuple[list[AttackRow], dict[str, np.ndarray], tuple[Curve, ...]]:
+    """The rows of `results.json`, the arrays of `verdicts.npz`, and accuracy over epsilon.
+
+    Args:
+      config: settings of the verb.
+      names: of attacks, as on the command line.
+      balls: where successes count.
+      labels: int[N].
+      oracle: the net on clean images.
+      logits: a net -> its float32[N, K] of the clean images.
+      attacked: each attack, what it did to the images, and its seconds.
+    """
+    predicted, num_classes = logits(oracle).argmax(-1), logits(oracle).shape[-1]
+    correct = predicted == labels
+    rows: list[AttackRow] = []
+    arrays: dict[str, np.ndarray] = {"labels": labels, "predicted": predicted}
+    if "clean" in names:
+        row = AttackRow(
+            attack="clean",
+            epsilon=0.0,
+            protocol="images as they are",
+            **accuracy_of(correct),
+            **by_class(labels, correct, predicted, num_classes),
+        )
+        rows.append(row)
+    worst: dict[Ball, np.ndarray] = {}
+    nearest: dict[str, Distances] = {}
+    for _, group in itertools.groupby(attacked, key=lambda each: (each[0].name, each[0].ball)):
+        parts = []
+        for column, standing, seconds in group:
+            row, found = results_of(config, column, labels, logits(column.judge), standing, seconds)
+            arrays |= {f"{column.key}_{field}": values for field, values in found.items()}
+            parts.append((row, found))
+        if column.shift is not None:
+            row, found = merged([row for row, _ in parts], [found for _, found in parts], labels)
+        rows.append(row)
+        if column.attack.in_ball:
+            worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
+        elif column.shift is None:
+            norm = column.attack.ball.norm
+            nearest[f"{column.name} {norm}"] = Distances(norm, correct, standing.broken_by >= 0, standing.distance)
+    for each in nearest.values():
+        for ball in (ball for ball in balls if ball.norm == each.norm):
+            worst[ball] = worst.get(ball, correct) & each.unbroken(ball.epsilon)
+    rows += worst_rows({ball: worst[ball] for ball in balls if ball in worst}, labels, num_classes)
+    return rows, arrays, curves_of(nearest)
 
 
 def _turned(config: EvaluateConfig, num_classes: int) -> Callable[[Named], Sequence[Named]]:

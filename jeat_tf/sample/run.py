@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from jeat_tf.config import build
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.core.files import writable_folder
 from jeat_tf.core.provenance import provenance
@@ -107,7 +108,7 @@ def sample(config: SampleConfig) -> SampleResults | SampledShard:
         )
         hold.begun()
 
-        jit = {"auto": bool(tf.config.list_physical_devices("GPU")), "true": True, "false": False}[config.jit_compile]
+        jit = build.compiles(config.jit_compile)
         drawing = Drawing(net, start, plan.stages, config.readings, jit_compile=jit)
         _draw(config, samples, drawing, labels, files, part)
 

@@ -1,8 +1,11 @@
 """Images of one's own: folders and arrays, read as any other data set."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from jeat_tf.config.evaluate import EvaluateConfig
@@ -13,7 +16,7 @@ from jeat_tf.core.flat import replace
 from jeat_tf.data.arrays import from_arrays
 from jeat_tf.data.augment import usual_augmentation
 from jeat_tf.data.datasets import open_dataset, open_unlabelled, split_names
-from jeat_tf.data.image_data import resized
+from jeat_tf.data.image_data import TfdsImages, resized
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.evaluate.density import measure
 from jeat_tf.evaluate.robustness import evaluate
@@ -97,6 +100,17 @@ class TestFolders:
         assert small.dtype == np.uint8
         assert abs(int(small.item()) - image.mean()) <= 1
 
+    def test_palettes_and_transparency_are_read_as_pillow_shows_them(self, tmp_path):
+        for label, name in enumerate(CLASSES):
+            (tmp_path / f"{name} ü").mkdir()
+            colours = picture(40 + 160 * label, mode="RGB").convert("P")
+            colours.save(tmp_path / f"{name} ü" / "a b.png", transparency=0)
+            picture(99, mode="LA").save(tmp_path / f"{name} ü" / "c.PNG")
+        data = open_dataset(tmp_path)
+        assert (data.class_names, data.image_shape) == (("dark ü", "light ü"), (8, 8, 4))
+        stored = {np.asarray(Image.open(p).convert("RGBA")).tobytes() for p in tmp_path.glob("*/*")}
+        assert {image.tobytes() for image in data.arrays("train")[0]} == stored
+
     def test_colour_in_one_image_makes_all_of_three_channels(self, tmp_path):
         write_folder(tmp_path / "own")
         picture(99, mode="RGB").save(tmp_path / "own" / "dark" / "z.jpg")
@@ -108,7 +122,7 @@ class TestFolders:
             (lambda root: picture(9).save(root / "a.png"), "a folder for each class"),
             (lambda root: (write_folder(root), (root / "empty").mkdir()), "found none of empty"),
             (lambda root: (write_folder(root), (root / "dark" / "0.png").write_bytes(b"no")), "cannot read the image"),
-            (lambda root: (write_folder(root), Image.new("I;16", (8, 8)).save(root / "dark" / "0.png")), "8-bit"),
+            (lambda root: (write_folder(root), Image.new("I;16", (8, 8)).save(root / "dark" / "0.png")), "with 8 bits"),
             (lambda root: (write_folder(root / "train"), write_folder(root / "test"), _other(root)), "none of other"),
         ],
     )
@@ -162,10 +176,30 @@ class TestArrays:
         with pytest.raises(ValueError, match="a name for each of 2 classes"):
             from_arrays((images, labels), class_names=("one",))
 
-    def test_class_names_are_read(self, tmp_path):
+    @pytest.mark.parametrize("kind", ["U", "S"])
+    def test_class_names_are_read(self, kind, tmp_path):
         images, labels = arrays()
-        np.savez(tmp_path / "own.npz", images=images, labels=labels, class_names=np.array(CLASSES))
-        assert open_dataset(str(tmp_path / "own.npz")).class_names == CLASSES
+        np.savez(tmp_path / "own.npz", images=images, labels=labels, class_names=np.array(CLASSES, kind))
+        assert open_dataset(tmp_path / "own.npz").class_names == CLASSES
+
+    def test_a_name_with_spaces_and_in_capitals_is_a_name(self, tmp_path):
+        images, labels = arrays()
+        np.savez(tmp_path / "a.npz", images=images, labels=labels)
+        (tmp_path / "a.npz").rename(tmp_path / "ein Büro 日本.NPZ")
+        assert open_labelled(str(tmp_path / "ein Büro 日本.NPZ"), "test").image_shape == (8, 8, 1)
+
+    def test_labels_that_count_from_one_are_a_word(self):
+        images, labels = arrays()
+        with pytest.warns(UserWarning, match="labels of arrays are 1 to 2, and class 0 has no images.*labels - 1"):
+            assert from_arrays((images, labels + 1)).num_classes == 3
+
+    def test_what_is_no_pair_or_no_path(self):
+        images, labels = arrays()
+        for given in (images, {"images": images, "labels": labels}):
+            with pytest.raises(ValueError, match=r"a pair \(images, labels\), received .*from_arrays\(\(images"):
+                from_arrays(given, labels)
+        with pytest.raises(TypeError, match="path of a data set, received ndarray; .*from_arrays"):
+            open_dataset(images)
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -176,7 +210,12 @@ class TestArrays:
             ({"images": np.zeros((2, 3, 8, 8), np.uint8), "labels": np.zeros(2, int)}, "moveaxis"),
             ({"images": np.zeros((2, 8, 8, 1)), "labels": np.array(["a", "b"])}, "integer labels"),
             ({"images": np.zeros((0, 8, 8, 1)), "labels": np.zeros(0, int)}, "received none"),
-            ({"images": np.array([None, 1], object), "labels": np.zeros(2, int)}, "cannot use"),
+            ({"images": np.array([None, 1], object), "labels": np.zeros(2, int)}, "holds objects"),
+            ({"images": np.full((2, 8, 8, 1), 65535, np.uint16), "labels": np.zeros(2, int)}, "images by 65535"),
+            ({"images": np.zeros((2, 8, 8, 1)), "labels": np.arange(2) + 2**40}, "labels in 0..999999"),
+            ({"images": np.zeros((2, 8, 8, 1)), "labels": 3}, "pass a list"),
+            ({"images": np.zeros((2, 8, 8, 1)), "labels": np.arange(2), "class_names": ["a", "a"]}, "that differ"),
+            ({"X": np.zeros((2, 8, 8, 1)), "target": np.arange(2)}, "but X, target; store np.savez"),
         ],
     )
     def test_faults_are_named(self, given, message, tmp_path):
@@ -210,6 +249,13 @@ class TestNames:
     def test_the_hint_keeps_the_config(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="--dataset=cifar10_corrupted/gaussian_noise_5 --download"):
             open_dataset("cifar10_corrupted/gaussian_noise_5", str(tmp_path))
+
+    def test_a_config_is_in_the_name(self):
+        parts = {"image": tfds.features.Image(shape=(8, 8, 1)), "label": tfds.features.ClassLabel(names=["a", "b"])}
+        builder = types.SimpleNamespace(name="sets", data_path="", info=types.SimpleNamespace(features=parts))
+        for config, name in ((None, "sets"), (types.SimpleNamespace(name="fog_5"), "sets/fog_5")):
+            builder.builder_config = config
+            assert TfdsImages(builder, ("image", "label"), None).name == name
 
     def test_own_images_are_not_taken_for_cifar(self):
         assert usual_augmentation("cifar_like/images.npz") == "none"

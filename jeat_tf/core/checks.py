@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+_MOST_CLASSES = 10**6  # labels above are no numbers of classes, and not all of them fit into int32
 
 
 def admit(
@@ -76,7 +77,11 @@ def check_images(images: np.ndarray) -> None:
     """Raises ValueError unless images are finite floats [B, H, W, C] in [0, 1]."""
     images = np.asarray(images)
     if images.ndim != 4:
-        remedy = {2: "; add the missing axes", 3: "; pass images[..., None] for grey images, images[None] for one"}
+        remedy = {
+            0: "; pass an array of images",
+            2: "; add the missing axes",
+            3: "; pass images[..., None] for grey images, images[None] for one",
+        }
         raise ValueError(
             f"expected images of shape [B, H, W, C], received shape {list(images.shape)}{remedy.get(images.ndim, '')}"
         )
@@ -87,7 +92,7 @@ def check_images(images: np.ndarray) -> None:
         raise ValueError(
             f"expected float images in [0, 1], received {images.dtype}"
             + (
-                f" with values up to {images.max()}; divide integer images by 255"
+                f" with values up to {images.max()}; divide integer images by {_white(images.max())}"
                 if whole
                 else "; cast them to float32"
             )
@@ -97,7 +102,7 @@ def check_images(images: np.ndarray) -> None:
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
         hint = (
-            "divide by 255"
+            f"divide by {_white(high)}"
             if high > 2 and low >= 0
             else "leave normalisation to a layer inside the net, for instance keras.layers.Rescaling"
         )
@@ -106,20 +111,31 @@ def check_images(images: np.ndarray) -> None:
 
 def check_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
     """Raises ValueError unless images (H, W, C) are of the net's shape, in which None is any size."""
-    if len(received) == len(expected) and all(e in (None, r) for r, e in zip(received, expected, strict=True)):
+    if len(received) == len(expected) and _fits(received, expected):
         return
-    turned = len(received) == len(expected) == 3 and all(
-        e in (None, r) for r, e in zip((*received[1:], received[0]), expected, strict=True)
+    raise ValueError(
+        f"expected images of shape {list(expected)}, as the net takes, received {list(received)}"
+        f"{_of_shape(received, expected) if len(received) == len(expected) == 3 else ''}"
     )
-    hint = "; channels go last: pass np.moveaxis(images, 1, -1)" if turned else ""
-    raise ValueError(f"expected images of shape {list(expected)}, as the net takes, received {list(received)}{hint}")
 
 
 def check_taken(net: Any, images: np.ndarray) -> None:
     """Raises ValueError unless a net takes images of this shape; a net without a known input shape passes."""
     shape = getattr(net, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 4:
-        check_shape(images.shape[1:], shape[1:])
+    if isinstance(shape, (list, tuple)) and shape and all(isinstance(side, (list, tuple)) for side in shape):
+        if len(shape) > 1:
+            raise ValueError(f"expected a net with one input, images, received {len(shape)}; make one input of them")
+        shape = shape[0]
+    if not isinstance(shape, tuple):
+        return
+    if len(shape) == 3 and images.shape[-1] == 1:  # Keras leaves out the one channel
+        shape = (*shape, 1)
+    if len(shape) != 4:
+        raise ValueError(
+            f"expected a net of images [B, H, W, C], received one of input shape {shape}; begin it with a "
+            "keras.Input of images and a layer that reshapes them"
+        )
+    check_shape(images.shape[1:], shape[1:])
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabelled: bool = False) -> None:
@@ -130,17 +146,30 @@ def check_labels(labels: np.ndarray, num_classes: int | None = None, *, unlabell
     labels = np.asarray(labels)
     if labels.ndim != 1:
         hint = "; pass labels.argmax(-1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
+        hint = "; pass a list of them" if not labels.ndim else hint
         raise ValueError(f"expected integer labels of shape [B], received shape {list(labels.shape)}{hint}")
     if not np.issubdtype(labels.dtype, np.integer):
+        if not labels.size:
+            raise ValueError("expected at least 1 label, received none")
         hint = "; pass labels.astype(int)" if _whole(labels) else ""
+        if labels.dtype.kind in "OSUT":
+            hint = "; number the classes from 0: np.unique(labels, return_inverse=True)[1]"
         raise ValueError(f"expected integer labels, received {labels.dtype}{hint}")
-    if labels.size and (
-        labels.min() < (-1 if unlabelled else 0) or (num_classes is not None and labels.max() >= num_classes)
-    ):
-        wanted = "of 0 and above" if num_classes is None else f"in 0..{num_classes - 1}"
+    least, most = (-1 if unlabelled else 0), (_MOST_CLASSES if num_classes is None else num_classes) - 1
+    if labels.size and not least <= labels.min() <= labels.max() <= most:
+        low, high = labels.min(), labels.max()
+        wanted = f"in 0..{most}" if num_classes is not None or high > most else "of 0 and above"
         reason = "" if num_classes is None else f", one for each of the net's {num_classes} logits"
         wanted += " or -1" if unlabelled else ""
-        raise ValueError(f"expected labels {wanted}{reason}, received {labels.min()}..{labels.max()}")
+        hint = "; labels count from 0: pass labels - 1" if low == 1 and high == num_classes else ""
+        hint = "; leave out images without a label" if low == -1 and high <= most else hint
+        raise ValueError(f"expected labels {wanted}{reason}, received {low}..{high}{hint}")
+
+
+def check_batch_size(given: Any) -> None:
+    """Raises ValueError unless a batch size is a whole number of at least 1, or None."""
+    if given is not None and (not isinstance(given, (int, np.integer)) or given < 1):
+        raise ValueError(f"expected batch_size, a whole number of at least 1, received {given!r}")
 
 
 def all_at_once(*checks: Callable[[], object]) -> None:
@@ -155,17 +184,51 @@ def all_at_once(*checks: Callable[[], object]) -> None:
         raise ValueError("; ".join(refused))
 
 
+def _of_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
+    """What to do about images of another shape (H, W, C); "" where nothing is plain."""
+    if _fits((*received[1:], received[0]), expected):
+        return "; channels go last: pass np.moveaxis(images, 1, -1)"
+    if _fits((received[-1], *received[:-1]), expected):
+        return "; the net takes channels first: pass np.moveaxis(images, -1, 1)"
+    if not _fits(received[:2], expected[:2]):
+        return "; resize them, or take a net of their size"
+    if received[-1] == 1:
+        return f"; pass images.repeat({expected[-1]}, axis=-1)"
+    if (received[-1], expected[-1]) == (4, 3):
+        return "; pass images[..., :3], without their transparency"
+    return ""
+
+
+def _fits(received: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return all(e in (None, r) for r, e in zip(received, expected, strict=True))
+
+
+def _white(high: float) -> int:
+    """The value of white in images whose largest value this is."""
+    return 255 if high <= 255 else 65535
+
+
 def _whole(labels: np.ndarray) -> bool:
     return labels.dtype.kind in "fb" and bool(np.isfinite(labels).all() and (labels == np.asarray(labels, int)).all())
 
 
 def _array(values: Any, what: str) -> np.ndarray:
     if isinstance(values, dict):
-        raise ValueError(f"expected {what} as an array, received a dict with keys {', '.join(map(str, values))}")
+        raise ValueError(
+            f"expected {what} as an array, received a dict with keys {', '.join(map(str, values))}; pass one of them"
+        )
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"expected {what} without a mask, received a masked array; leave out what it hides")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"expected {what} as one array, received what does not make one: {error}") from error
+    kind = type(values).__name__
+    if array.dtype == object and (not array.ndim or "Ragged" in kind):
+        hint = {"Ragged": "; pass it as .to_tensor()", "Sparse": "; pass it as tf.sparse.to_dense(...)"}
+        remedy = next((hint[word] for word in hint if word in kind), "")
+        raise ValueError(f"expected {what} as one array, received {kind}{remedy}")
+    return array
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:

@@ -1,6 +1,7 @@
 """Arrays of images: .npz and .npy files, and the pairs that `keras.datasets.*.load_data()` returns."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,12 @@ def from_arrays(
         name.
     """
     splits = {"train": train} if test is None else {"train": train, "test": test}
+    for split, pair in splits.items():
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(
+                f"expected {split} as a pair (images, labels), received {type(pair).__name__}; write "
+                "from_arrays((images, labels))"
+            )
     return _stored(name, splits, class_names, size)
 
 
@@ -57,8 +64,8 @@ def open_arrays(path: str, size: tuple[int, int] | None = None) -> StoredImages:
       FileNotFoundError: no such file.
       ValueError: an unreadable file, or arrays that are no images and labels.
     """
-    if path.endswith(".npy"):
-        stem = path.removesuffix(".npy")
+    if _is_one(path):
+        stem = path[:-4]
         beside = [f"{stem}_labels.npy", os.path.join(os.path.dirname(path), "labels.npy")]
         images = _loaded(path)["array"]
         found = next((name for name in beside if os.path.isfile(name)), None)
@@ -66,7 +73,10 @@ def open_arrays(path: str, size: tuple[int, int] | None = None) -> StoredImages:
             raise ValueError(f"expected the labels of {path} in {' or '.join(beside)}, found neither")
         return _stored(path, {"train": (images, _loaded(found)["array"])}, (), size)
     arrays = _loaded(path)
-    names = tuple(str(name) for name in np.ravel(arrays.get("class_names", ())))
+    names = tuple(
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        for name in np.ravel(arrays.get("class_names", ())).tolist()
+    )
     return _stored(path, _pairs(path, arrays), names, size)
 
 
@@ -82,11 +92,16 @@ def open_unlabelled_arrays(path: str, size: tuple[int, int] | None = None) -> Un
 
 def _loaded(path: str) -> Mapping[str, np.ndarray]:
     try:
-        return {"array": np.load(path, allow_pickle=False)} if path.endswith(".npy") else read_arrays(path)
+        return {"array": np.load(path, allow_pickle=False)} if _is_one(path) else read_arrays(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"no file at {path}; give --dataset the path of an .npz or .npy file") from None
     except Exception as error:
-        raise ValueError(f"expected an .npz or .npy file of arrays, cannot use {path}: {error}") from error
+        said = "it holds objects or is no such file" if "pickle" in str(error) else str(error)
+        raise ValueError(f"expected an .npz or .npy file of arrays, cannot use {path}: {said}") from error
+
+
+def _is_one(path: str) -> bool:
+    return path.lower().endswith(".npy")
 
 
 def _pairs(path: str, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -103,7 +118,7 @@ def _pairs(path: str, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.nd
     lacking = [name for name in _NAMES[0] if name not in arrays]
     raise ValueError(
         f"expected arrays images and labels, or x_train, y_train, x_test and y_test, in {path}: it has no "
-        f"{' and no '.join(lacking)}, but {_listed(arrays)}"
+        f"{' and no '.join(lacking)}, but {_listed(arrays)}; store np.savez(path, images=..., labels=...)"
     )
 
 
@@ -123,11 +138,11 @@ def _stored(
         images, labels = _images(name, given, size), np.asarray(given_labels)
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
+        _with_name(name, check_labels, labels)
         if len(images) != len(labels):
             raise ValueError(
                 f"expected a label for each image of {split} in {name}, received {len(labels)} for {len(images)}"
             )
-        _with_name(name, check_labels, labels)
         held[split] = images, labels.astype(np.int64)
     shapes = {images.shape[1:] for images, _ in held.values()}
     if len(shapes) > 1:
@@ -135,6 +150,15 @@ def _stored(
     count = max(int(labels.max()) for _, labels in held.values()) + 1
     if class_names and len(class_names) < count:
         raise ValueError(f"expected a name for each of {count} classes of {name}, received {len(class_names)}")
+    if twice := {one for one in class_names if list(class_names).count(one) > 1}:
+        raise ValueError(f"expected class names of {name} that differ, received {min(twice)} more than once")
+    present = {int(label) for _, labels in held.values() for label in np.unique(labels)}
+    if not class_names and count > 2 and present == set(range(1, count)):
+        warnings.warn(
+            f"the labels of {name} are 1 to {count - 1}, and class 0 has no images: a net of {count} classes fits "
+            "them; store labels - 1 where they count from 1",
+            stacklevel=3,
+        )
     return StoredImages(name, held, tuple(class_names), place=name)
 
 

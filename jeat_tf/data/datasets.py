@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,7 +19,11 @@ _CHUNKS = 100  # sub-splits that the validation draw chooses among: one percent 
 
 
 def open_dataset(
-    name: str, data_dir: str | None = None, *, download: bool = False, image_size: tuple[int, int] | None = None
+    name: str | os.PathLike,
+    data_dir: str | None = None,
+    *,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
 ) -> ImageData:
     """The data set of a TFDS name, a folder, or a file of arrays.
 
@@ -34,6 +39,7 @@ def open_dataset(
       ValueError: unknown name (with the nearest ones), or not an image classification data set.
       FileNotFoundError: no such file or folder; or nothing prepared in data_dir, and download is off or failed.
     """
+    name = _named(name)
     if is_file(name):
         return arrays.open_arrays(name, image_size)
     if _is_folder_of_images(name):
@@ -49,7 +55,7 @@ def open_dataset(
 
 
 def open_unlabelled(
-    name: str,
+    name: str | os.PathLike,
     split: str,
     data_dir: str | None = None,
     *,
@@ -62,6 +68,7 @@ def open_unlabelled(
       ValueError: see `open_dataset`.
       FileNotFoundError: see `open_dataset`.
     """
+    name = _named(name)
     if is_file(name):
         return arrays.open_unlabelled_arrays(name, image_size)
     if _is_folder_of_images(name):
@@ -77,7 +84,17 @@ def as_floats(images: np.ndarray) -> np.ndarray:
 
 def is_file(name: str) -> bool:
     """Whether the name of a data set is that of a file of arrays."""
-    return name.endswith(arrays.SUFFIXES)
+    return name.lower().endswith(arrays.SUFFIXES)
+
+
+def _named(name: Any) -> str:
+    try:
+        return str(os.fspath(name))
+    except TypeError:
+        raise TypeError(
+            f"expected the name or the path of a data set, received {type(name).__name__}; data.from_arrays((images, "
+            "labels)) makes one of arrays"
+        ) from None
 
 
 def split_names(data: ImageData, validation_percent: int, seed: int) -> tuple[str, str | None]:
@@ -121,8 +138,8 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             return tfds.builder_from_directory(name)
         except tfds.core.dataset_info.DatasetInfoFileError:
             raise ValueError(
-                f"expected a folder of images, or one with dataset_info.json that TFDS prepared, such as "
-                f".../cifar10/3.0.2; {name} has neither"
+                f"expected a folder of images ({', '.join(folders.SUFFIXES)}), or one with dataset_info.json that TFDS "
+                f"prepared, such as .../cifar10/3.0.2; {name} has neither"
             ) from None
     if os.path.isabs(name) or name.startswith((".", "~")) or os.path.isfile(name):
         raise FileNotFoundError(

@@ -100,7 +100,9 @@ def _common_mode(paths: list[str]) -> str:
     for path in paths:
         with _opened(path) as image:
             if image.mode not in _MODES:
-                raise ValueError(f"expected 8-bit images, received one of PIL's mode {image.mode}: {path}")
+                raise ValueError(
+                    f"expected 8-bit images, received one of mode {image.mode}: {path}; store it with 8 bits"
+                )
             modes.add("RGBA" if "transparency" in image.info and image.mode == "P" else _MODES[image.mode])
     return max(modes, key=lambda mode: _CHANNELS[mode])
 

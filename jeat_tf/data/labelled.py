@@ -1,5 +1,6 @@
 """Labelled images to evaluate on."""
 
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ class LabelledImages(NamedTuple):
 
 
 def open_labelled(
-    name: str,
+    name: str | os.PathLike,
     split: str,
     *,
     count: int = 0,

@@ -1,13 +1,14 @@
 """A net as an attack sees it: logits, gradients with respect to images, and compiled steps."""
 
 import functools
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.logits import check_logits, check_output
+from jeat_tf.core.logits import check_callable, check_logits, check_output, in_one_line
 from jeat_tf.core.loops import advance
 from jeat_tf.core.seeds import draw_each
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
@@ -77,6 +78,7 @@ class Oracle:
     ):
         if samples < 1:
             raise ValueError(f"expected samples >= 1, received {samples}")
+        check_callable(logits_fn)
         if samples > 1 and coarse_fn is not None:
             raise ValueError("expected samples = 1 with a coarse_fn: a random net is averaged in full precision")
         self.logits_fn = logits_fn
@@ -133,8 +135,20 @@ class Oracle:
         return call
 
     def _forward(self, x: Images) -> tf.Tensor:
-        outputs = self.logits_fn(x)
+        try:
+            outputs = self.logits_fn(x)
+        except Exception as error:
+            if isinstance(error, ValueError) and "\n" not in str(error):
+                raise
+            raise ValueError(
+                f"expected a net of images {list(x.shape)} that runs in a graph of TensorFlow, received one that does "
+                f"not: {in_one_line(error)}; pass a Keras model itself, or a function of tensors"
+            ) from error
         check_output(outputs)
+        if isinstance(outputs, np.ndarray):
+            raise ValueError(
+                "expected logits as a tensor, received a NumPy array; make them by TensorFlow's operations"
+            )
         return tf.cast(outputs, tf.float32)
 
     def _coarse(self, x: Images) -> tf.Tensor:
@@ -147,7 +161,14 @@ class Oracle:
             tape.watch(x)
             logits = forward(x)
             value = loss(logits, rows.labels, rows.targets)
-        gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradient = tape.gradient(value, x)
+        if gradient is None:
+            warnings.warn(
+                "no gradient of the net reaches its images, so that attacks by gradients do nothing; attack by square, "
+                "or give the layer that stops them a gradient by jt.attacks.bpda(net, ...)",
+                stacklevel=2,
+            )
+            gradient = tf.zeros_like(x)
         return logits, value, tf.convert_to_tensor(gradient)  # a net that gathers rows gives sparse IndexedSlices
 
     def _mean(self, draw: Callable[[], Any]) -> Any:

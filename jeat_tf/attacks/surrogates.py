@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from jeat_tf.core import energy as energies
+from jeat_tf.core.logits import check_callable
 from jeat_tf.core.types import Images, Labels, LogitsFn, LossFn, Surrogate
 
 
@@ -40,6 +41,7 @@ def opposite(surrogate: Surrogate) -> Surrogate:
 
 def inference(net: Any) -> LogitsFn:
     """The net in inference mode: no dropout, stored batch statistics, and no change to them."""
+    check_callable(net)
 
     def logits_fn(x: Images) -> tf.Tensor:
         return net(x, training=False)

@@ -1,5 +1,6 @@
 """Whether a net gives logits: told by its last activation where it can be seen, and by outputs always."""
 
+import re
 import warnings
 from typing import Any, NamedTuple
 
@@ -9,11 +10,13 @@ from jeat_tf.core.checks import check_taken
 
 _ACTIVATIONS = {
     "softmax": "softmax",
+    "sparsemax": "sparsemax",
     "sigmoid": "sigmoid",
     "hard_sigmoid": "sigmoid",
     "log_softmax": "log_softmax",
     "log_sigmoid": "log_sigmoid",
     "Softmax": "softmax",
+    "Sparsemax": "sparsemax",
     "Sigmoid": "sigmoid",
     "HardSigmoid": "sigmoid",
     "LogSoftmax": "log_softmax",
@@ -28,7 +31,8 @@ class Head(NamedTuple):
     """The last operation of a net that changes numbers.
 
     Attributes:
-      activation: "softmax", "sigmoid", "log_softmax", "log_sigmoid", "linear", or "unknown" where it cannot be seen.
+      activation: "softmax", "sparsemax", "sigmoid", "log_softmax", "log_sigmoid", "linear", or "unknown" where it
+        cannot be seen.
       layer: its name.
     """
 
@@ -63,6 +67,26 @@ def check_head(net: Any, what: str = "net") -> None:
             f'expected a {what} that gives logits, received one that ends in {head.activation} ("{head.layer}"); '
             f"{_REMEDY}"
         )
+
+
+def check_itself(net: Any) -> None:
+    """Raises ValueError where something that holds a net is given in its place, or a net of Keras 2."""
+    families = {f"{kind.__module__}.{kind.__name__}" for kind in type(net).__mro__}
+    if any(name.endswith(".GatedModel") for name in families):
+        raise ValueError(f"expected a net, received {type(net).__name__}, which holds one; pass its attribute net")
+    if any(name.startswith("tf_keras.") for name in families):
+        raise ValueError(
+            "expected a net of Keras 3, received one of Keras 2 (tf_keras); save it by net.save('net.h5'), and read it "
+            "by jeat_tf.models.files.load_net('net.h5')"
+        )
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without the paragraphs and colours that Keras puts around it."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        lines = lines[1:]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def check_output(outputs: Any, what: str = "net", *, least: int = 2) -> None:
@@ -102,9 +126,10 @@ def check_logits(logits: Any, *, energies: bool = False, what: str = "net") -> N
         raise ValueError("expected finite logits, received NaN or infinity for images as they are")
     if not len(logits):
         return
-    if logits.min() >= 0 and np.abs(logits.sum(axis=-1) - 1).max() < _ROUNDING:
+    if are_probabilities(logits):
         raise ValueError(
-            "expected logits, received probabilities (outputs are not negative and sum to 1): attacks on them look "
+            f"expected logits, received probabilities (outputs are not negative and sum to {logits.sum(-1).mean():.3g}"
+            "): attacks on them look "
             "weaker than they are, because gradients vanish where softmax saturates, and energies mean nothing; "
             f"{_REMEDY}"
         )
@@ -122,12 +147,33 @@ def check_logits(logits: Any, *, energies: bool = False, what: str = "net") -> N
         )
 
 
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether outputs float[N, K] are those of a softmax, or a multiple of them that is the same for all images."""
+    if outputs.shape[-1] < 2 or outputs.min() < 0:
+        return False
+    sums = outputs.sum(axis=-1)
+    scale = sums.mean()
+    same = np.abs(sums - scale).max() < _ROUNDING * scale
+    varied = np.ptp(outputs, axis=0).max() > _ROUNDING * scale  # otherwise they may be logits of a net that has none
+    return bool(same and (abs(scale - 1) < _ROUNDING or varied))
+
+
+def check_callable(net: Any) -> None:
+    """Raises TypeError where what is given as a net is none."""
+    if not callable(net):
+        raise TypeError(
+            "expected a net, a Keras model or a function of images that gives logits, received "
+            f"{type(net).__name__}; load a file by keras.saving.load_model"
+        )
+
+
 def look_at_outputs(net: Any, images: Any, *, energies: bool = True, what: str = "net") -> np.ndarray:
     """Logits float[B, K] of a few images float32[B, H, W, C], after `check_head` of the net and `check_logits` of them.
 
     Args:
       net: a Keras net, or any function of images, `training` and nothing else.
     """
+    check_callable(net)
     check_head(net, what)
     check_taken(net, np.asarray(images))
     outputs = net(images, training=False)

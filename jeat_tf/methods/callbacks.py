@@ -67,10 +67,15 @@ class RobustAccuracy(keras.callbacks.Callback):
           every: epochs between measurements.
 
         Raises:
+          TypeError: no attack.
           ValueError: invalid images or labels; before the first epoch, a model that gives no
             logits or has other images.
         """
         super().__init__()
+        if not callable(attack):
+            raise TypeError(f"expected an attack such as attacks.PGD(Linf(8 / 255)), received {attack!r}")
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"expected every, a whole number of epochs of at least 1, received {every!r}")
         self.images, self.labels = map(tf.constant, admit(images, labels))
         self.perturb = attacked(cross_entropy, attack)
         self.every = every

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from jeat_tf.core.checks import admit, admit_images, admit_labels
+from jeat_tf.core.checks import admit, admit_images, admit_labels, check_batch_size
 from jeat_tf.core.energy import cross_entropy, energy
 from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.replicas import as_reduced, check_scope, mean_over_replicas, rows_gatherer, this_replica
@@ -16,7 +16,7 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw
 from jeat_tf.methods.adjustments import Adjustments
 from jeat_tf.methods.base import Method
-from jeat_tf.methods.entrances import arrays_of, in_words, refuse_weights
+from jeat_tf.methods.entrances import arrays_of, check_metrics, in_words, refuse_weights
 from jeat_tf.methods.gated import GatedModel, cast_batch
 from jeat_tf.methods.logs import ADVERSARIAL, latest, with_prefix
 from jeat_tf.methods.objective import Objective, mean_over_labelled
@@ -78,9 +78,11 @@ class EnergyClassifier(GatedModel):
             uninterrupted one.
 
         Raises:
-          TypeError: not a method, or not an update.
+          TypeError: not a method, not an update, or not a seed.
           ValueError: the net is not built, its output is not [B, K], or it ends in a softmax or sigmoid.
         """
+        if not isinstance(seed, (int, np.integer)):
+            raise TypeError(f"expected seed, an int, received {seed!r}")
         image_shape, num_classes = shapes_of(net)
         check_head(net)
         check_scope(net)
@@ -219,13 +221,14 @@ class EnergyClassifier(GatedModel):
         """Keras' `compile` without a loss: the objective is the loss.
 
         Raises:
-          ValueError: a loss is given.
+          ValueError: a loss is given, or a metric of one-hot labels or probabilities.
         """
         if loss is not None:
             raise ValueError(
                 f"expected compile() without a loss, received {loss!r}: the objective given to EnergyClassifier "
                 "is what is minimised"
             )
+        check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
         super().compile(optimizer, **kwargs)
         self.optimizer.build(self.net.trainable_variables)
         if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
@@ -241,6 +244,7 @@ class EnergyClassifier(GatedModel):
             samples or classes, which objectives do not know; batches that the replay buffer or `Free` cannot serve.
         """
         refuse_weights("fit", kwargs)
+        check_batch_size(kwargs.get("batch_size"))
         x, y = self._entrance(unlabelled=self.objective.unlabelled).admitted(x, y)
         x = self._look(x)
         self.adapt(x, y)

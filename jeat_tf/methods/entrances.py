@@ -12,7 +12,9 @@ import tensorflow as tf
 from jeat_tf.core.checks import admit_images, admit_labels
 
 _MARK = "This batch was refused: "  # what a message from inside a graph begins with
+_METRICS = ("categorical", "binary", "auc", "crossentropy", "precision", "recall", "hinge", "divergence", "cosine")
 _IMAGES, _LABELS = ("image", "images", "x"), ("label", "labels", "y")
+_EMPTY = "expected a dataset of (images, labels), received an empty one"
 _WEIGHTED = "expected (images, labels), received {} parts; weights of samples are not used: every image counts alike"
 
 
@@ -42,11 +44,13 @@ class Entrance(NamedTuple):
         """
         if isinstance(x, tf.data.Dataset):
             self._refuse_labels(y)
-            self.batch(first(x))
+            self._first(first(x))
             return x.map(tf.autograph.experimental.do_not_convert(self._in_graph)), None
         if isinstance(x, keras.utils.PyDataset):
             self._refuse_labels(y)
-            self.batch(x[0])
+            if x.num_batches == 0:
+                raise ValueError(_EMPTY)
+            self._first(x[0])
             return _AdmittedBatches(x, self._for_keras), None
         if isinstance(x, tf.distribute.DistributedDataset):
             self._refuse_labels(y)
@@ -58,7 +62,10 @@ class Entrance(NamedTuple):
             return (self._for_keras(batch) for batch in x), None
         if isinstance(x, Iterable) or hasattr(x, "__array__"):
             if self.labelled and y is None:
-                raise ValueError("expected labels with the images, received y=None")
+                raise ValueError(
+                    f"expected labels with the images, received {type(x).__name__} alone; give images and labels, or "
+                    "batches of both by a tf.data.Dataset, a keras.utils.PyDataset or iter(...)"
+                )
             return self.batch((x, y) if self.labelled else (x,))
         raise ValueError(
             "expected arrays of images and labels, a tf.data.Dataset, a keras.utils.PyDataset or a generator of "
@@ -84,6 +91,16 @@ class Entrance(NamedTuple):
             raise ValueError(f"expected a label for each of {len(first_images)} images, received {len(labels)}")
         return images, labels
 
+    def _first(self, batch: Any) -> None:
+        """Looks at the first batch of a dataset."""
+        shape = getattr(self._parts(batch)[0], "shape", ())
+        if len(shape) == 3:
+            raise ValueError(
+                f"expected batches of images [B, H, W, C], received single ones of shape {list(shape)}; give "
+                "dataset.batch(32)"
+            )
+        self.batch(batch)
+
     def _for_keras(self, batch: Any) -> tuple[Any, ...]:
         images, labels = self.batch(batch)
         return (images, labels) if self.labelled else (images,)
@@ -107,19 +124,25 @@ class Entrance(NamedTuple):
         images = tuple(map(self._images_in_graph, x)) if isinstance(x, (tuple, list)) else self._images_in_graph(x)
         if not self.labelled:
             return images
-        labels = tf.convert_to_tensor(y)
-        if labels.shape.rank == 2:
-            labels = labels[:, 0]
+        labels = tf.reshape(y, [-1])  # [B, 1] too, of whatever rank the dataset knows
         low = -1 if self.unlabelled else 0
         within = tf.reduce_all((labels >= tf.cast(low, labels.dtype)) & (tf.cast(labels, tf.int64) < self.num_classes))
-        said = f"{_MARK}expected labels in {low}..{self.num_classes - 1}, received others"
+        said = f"{_MARK}expected labels in {low}..{self.num_classes - 1}, one for each image, received others"
         if labels.dtype.is_unsigned:
             within = tf.reduce_all(tf.cast(labels, tf.int64) < self.num_classes)
+        within &= tf.size(labels) == tf.shape(images[0] if isinstance(images, tuple) else images)[0]
         with tf.control_dependencies([tf.debugging.Assert(within, [said])]):
             return images, tf.cast(labels, tf.int32)
 
     def _images_in_graph(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
+        if not images.shape[1:].is_fully_defined():
+            shape = tf.shape(images)
+            same = tf.reduce_all(tf.equal(tf.size(shape), 4)) & tf.reduce_all(shape[1:] == self.image_shape)
+            said = f"{_MARK}expected images of shape {list(self.image_shape)}, received others"
+            with tf.control_dependencies([tf.debugging.Assert(same, [said])]):
+                images = tf.identity(images)
+            images.set_shape([None, *self.image_shape])
         fits = tf.reduce_all((images >= 0) & (images <= 1))  # false where there is a NaN
         said = f"{_MARK}expected finite images in [0, 1], received others"
         with tf.control_dependencies([tf.debugging.Assert(fits, [said])]):
@@ -164,7 +187,7 @@ def first(dataset: tf.data.Dataset) -> Any:
     """
     found = next(iter(dataset.take(1)), None)
     if found is None:
-        raise ValueError("expected a dataset of (images, labels), received an empty one")
+        raise ValueError(_EMPTY)
     return found
 
 
@@ -175,6 +198,22 @@ def refuse_weights(where: str, given: dict[str, Any]) -> None:
             raise ValueError(f"expected {where}() without {name}: the objective weighs all images alike")
 
 
+def check_metrics(metrics: Any) -> None:
+    """Raises ValueError where a metric of Keras wants one-hot labels or probabilities: these are numbers and logits."""
+    for metric in keras.tree.flatten(metrics):
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", None) or type(metric).__name__
+        kind = re.sub(r"[^a-z]", "", name.lower())
+        wants = next((word for word in _METRICS if word in kind and "sparse" not in kind), "")
+        if kind == "sparsecategoricalcrossentropy" and not getattr(metric, "_fn_kwargs", {}).get("from_logits"):
+            wants = "probabilities"
+        of_keras = isinstance(metric, str) or str(getattr(metric, "__module__", "")).startswith("keras")
+        if of_keras and (wants or kind == "ce"):
+            raise ValueError(
+                f"expected metrics of integer labels and logits, such as 'accuracy', received {name}, which "
+                "wants others; take a sparse metric, with from_logits=True where there is one"
+            )
+
+
 @contextlib.contextmanager
 def in_words() -> Iterator[None]:
     """Raises what the gate refuses inside a dataset as the same ValueError that it raises outside of one."""
@@ -182,6 +221,7 @@ def in_words() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         said = re.search(f"(?:{_MARK}|ValueError: )(expected .*?received [^\n]*)", str(error))
+        said = said or re.search(r"assertion failed: \[(expected [^\]\n]*)", str(error))
         if said is None:
             raise
         raise ValueError(said.group(1).split(" [[", 1)[0].rstrip("]'\" ")) from error

@@ -10,6 +10,7 @@ import tensorflow as tf
 from jeat_tf.attacks.misfits import warn_of_misfits
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.surrogates import inference
+from jeat_tf.core.checks import check_batch_size
 from jeat_tf.core.logits import look_at_outputs
 from jeat_tf.core.replicas import in_cluster
 from jeat_tf.methods.entrances import Entrance, first, in_words, refuse_weights
@@ -37,6 +38,16 @@ class GatedModel(keras.Model):
         """Training steps taken."""
         raise NotImplementedError
 
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras' call, of float images.
+
+        Raises:
+          ValueError: integer images, which stand for 0..255.
+        """
+        if (kind := str(getattr(x, "dtype", ""))) and "int" in kind:
+            raise ValueError(f"expected float images in [0, 1], received {kind}; divide integer images by 255")
+        return super().__call__(x, *args, **kwargs)
+
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Keras' `evaluate`, of images and labels that are checked as those of `fit`.
 
@@ -44,6 +55,7 @@ class GatedModel(keras.Model):
           ValueError: what `fit` refuses.
         """
         refuse_weights("evaluate", kwargs)
+        check_batch_size(kwargs.get("batch_size"))
         if not kwargs.get("_use_cached_eval_dataset"):  # the validation of a fit, which has checked it
             x, y = self._entrance().admitted(x, y)
             x = self._look(x)
@@ -57,6 +69,7 @@ class GatedModel(keras.Model):
         Raises:
           ValueError: images that `fit` refuses.
         """
+        check_batch_size(kwargs.get("batch_size"))
         images, _ = self._entrance(labelled=False).admitted(x)
         with in_words():
             return super().predict(self._look(images), **kwargs)

@@ -70,6 +70,21 @@ def test_weights_without_a_net_say_how_to_make_one(tmp_path):
         load_net(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("net.keras", b"", r"\(0 bytes\): it is neither a .keras nor an .h5 file"),
+        ("net.h5", b"no net", "neither a .keras nor an .h5 file, or only a part of one; save"),
+        ("net.pt", b"PK", "does not end in .keras, .h5, .hdf5; weights of PyTorch .*jeat_tf.convert$"),
+    ],
+)
+def test_files_of_other_kinds_are_told_in_one_sentence(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as refused:
+        load_net(str(tmp_path / name))
+    assert "\n" not in str(refused.value)
+
+
 def test_an_archive_whose_weights_begin_where_hdf5_may_is_read(tmp_path):
     net, path = tiny_cnn(), str(tmp_path / "net.keras")
     net.save(path)

@@ -27,8 +27,8 @@ def body(k=10, activation=None, dtype=None, inputs="float32") -> keras.Model:
     return keras.Model(images, L.Dense(k, activation=activation, dtype=dtype)(hidden))
 
 
-def after(layer, *, before=()) -> keras.Model:
-    return keras.Sequential([keras.Input((8, 8, 1)), *before, body(), layer])
+def after(*layers, before=()) -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 1)), *before, body(), *layers])
 
 
 def operation() -> keras.Model:
@@ -63,6 +63,8 @@ HEADS = {
     "softmax as operation": (operation, ("exactly",)),
     "softmax in a Lambda": (lambda: after(L.Lambda(tf.nn.softmax)), ("by a logarithm",)),
     "softmax that is hidden": (lambda: hidden(tf.nn.softmax), ("by a logarithm",)),
+    "softmax twice": (lambda: after(L.Softmax(), L.Softmax()), ("exactly", "exactly")),
+    "softmax and a factor": (lambda: after(L.Softmax(), L.Rescaling(3.0)), ("by a logarithm",)),
     "sigmoids": (lambda: body(activation="sigmoid"), ("exactly", "separate classes")),
     "sigmoids that are hidden": (lambda: hidden(tf.nn.sigmoid), ("by a logarithm", "separate classes")),
     "log-softmax": (lambda: body(activation="log_softmax"), ("exactly",)),
@@ -152,6 +154,7 @@ def test_what_it_makes_is_a_plain_keras_file(tmp_path):
         ({"std": 0.0}, "std > 0"),
         ({"mean": [1, 2, 3]}, "one number or 1"),
         ({"head": "softmax"}, "may be no softmax"),
+        ({"mean": "a"}, "expected mean, one number or 1"),
     ],
 )
 def test_bad_settings(settings, message):

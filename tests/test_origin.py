@@ -19,6 +19,7 @@ from jeat_tf.evaluate.command import main as evaluate_main
 from jeat_tf.evaluate.density import measure
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.origin import Origin
+from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs.results import ATTACKS, AttackResults
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.sample.run import sample
@@ -183,7 +184,11 @@ class TestSavedModels:
         net = exported(folder, lambda net, x: {"logits": net(x), "top": tf.argmax(net(x), -1)}, 2, 8, 8, 1)
         with pytest.raises(ValueError, match="logits, top; choose one"):
             Origin(trust=True).read(folder)
-        np.testing.assert_allclose(Origin(trust=True, output="logits").read(folder).net(X), net(X), atol=1e-6)
+        read = Origin(trust=True, output="logits").read(folder).net
+        np.testing.assert_allclose(read(X), net(X), atol=1e-6)
+        with pytest.raises(ValueError, match="received a SavedModel, which cannot be; copy the net") as refused:
+            in_bfloat16(read)
+        assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize(
         ("shape", "dtype", "message"),

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from jeat_tf.core.logits import check_head, check_output
+from jeat_tf.core.logits import check_head, check_itself, check_output
 from jeat_tf.core.types import Labels
 
 
@@ -74,6 +74,7 @@ def energy_model(net: keras.Model) -> keras.Model:
     Raises:
       ValueError: the net has several inputs or outputs, its output is not [B, K], or it ends in a softmax or sigmoid.
     """
+    check_itself(net)
     if not getattr(net, "inputs", None):
         raise ValueError(
             f"expected a functional or Sequential net, received {type(net).__name__}, which is subclassed: its graph "

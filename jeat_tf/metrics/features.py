@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from jeat_tf.core.checks import admit_images
 from jeat_tf.core.files import whole_file
-from jeat_tf.core.logits import check_head, check_logits
+from jeat_tf.core.logits import check_head, check_itself, check_logits
 from jeat_tf.models.files import weights_sha256
 from jeat_tf.models.heads import before_last_dense
 
@@ -164,6 +164,9 @@ def classifier(net: keras.Model) -> FeatureNet:
     Raises:
       ValueError: no dense layer; and, on use, images of another shape than the net's, or outputs that are no logits.
     """
+    check_itself(net)
+    if not isinstance(net, keras.Model):
+        raise ValueError(f"expected a judge, a Keras net, received {type(net).__name__}")
     if not getattr(net, "inputs", None):
         raise ValueError(
             f"expected a judge whose graph shows its layers, received {net.name}, which is subclassed; make it a "

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 
@@ -13,6 +15,8 @@ import jeat_tf.models.residual_flow  # noqa: F401
 from jeat_tf.core.archives import check_unpacked
 from jeat_tf.models import keras2
 from jeat_tf.models.saved import from_saved_model
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def load_net(path: str, *, trust: bool = False) -> keras.Model:
@@ -52,6 +56,13 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
         return from_saved_model(file)
     version = ""
     try:
+        if not file.lower().endswith(SUFFIXES):
+            raise ValueError(
+                f"its name does not end in {', '.join(SUFFIXES)}; weights of PyTorch become a net by python -m "
+                "jeat_tf.convert"
+            )
+        if not (zipfile.is_zipfile(file) or h5py.is_hdf5(file)):
+            raise ValueError("it is neither a .keras nor an .h5 file, or only a part of one; save the net again")
         check_unpacked(file)
         version = keras2.written_by(file)
         if keras2.holds_weights_alone(file):
@@ -72,7 +83,7 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
 def _in_one_sentence(error: Exception) -> str:
     """What is wrong with a file and what to do, in place of Keras' paragraphs."""
     said = str(error)
-    if said.startswith("it holds weights"):
+    if said.startswith(("it ", "its ")):
         return said
     if "Lambda" in said and "safe_mode" in said:
         return "it has a Lambda layer, which is a program; give --trust if you know where it is from"

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import scipy.special
 
-from jeat_tf.core.logits import check_head, check_output, head_of
+from jeat_tf.core.logits import are_probabilities, check_head, check_itself, check_output, head_of
 from jeat_tf.models.origin import HEADS, PIXELS
 from jeat_tf.models.precision import in_float32, random_images, same_outputs
+from jeat_tf.models.shapes import named_outputs
 
 _SCALES = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
 _TINY = 1e-37  # the least probability whose logarithm is taken
@@ -86,13 +87,19 @@ def adapted(
     body = _one_output(body, output, changes)
     body = in_float32(body, changes)
     body = _without_head(body, head, changes)
-    scale, offset = _scaling(pixels, mean, std, body.input_shape[-1])
+    while head == "auto" and head_of(body).activation not in ("linear", "unknown"):
+        body = _without_head(body, head, changes)  # some nets end in two
+    grey = len(body.input_shape) == 3  # images [B, H, W] without a channel
+    scale, offset = _scaling(pixels, mean, std, 1 if grey else body.input_shape[-1])
     floats = str(keras.backend.standardize_dtype(body.inputs[0].dtype)).startswith("float")
     if not floats:
         changes.append(f"its input of type {body.inputs[0].dtype} became float32")
-    if scale is not None or not floats:
-        inputs = keras.Input(body.input_shape[1:], name="images")
+    if scale is not None or not floats or grey:
+        inputs = keras.Input(body.input_shape[1:] + (1,) * grey, name="images")
         x = inputs if scale is None else keras.layers.Rescaling(scale, offset, name="pixels")(inputs)
+        if grey:
+            x = keras.ops.squeeze(x, -1)
+            changes.append(f"its images {list(body.input_shape[1:])} became {list(inputs.shape[1:])}")
         body = keras.Model(inputs, _run(body, x), name=net.name)
         if scale is not None:
             changes.append(_said(pixels, mean, std))
@@ -105,6 +112,7 @@ def adapted(
 
 def _symbolic(net: Any) -> keras.Model:
     """The net as a functional model of one input."""
+    check_itself(net)
     if not isinstance(net, keras.Model):
         raise ValueError(f"expected a Keras net, received {type(net).__name__}; give a Keras model of images")
     try:
@@ -113,7 +121,12 @@ def _symbolic(net: Any) -> keras.Model:
         inputs = None
     if inputs:
         if len(inputs) != 1:
-            raise ValueError(f"expected a net with one input, images, received {len(inputs)} inputs")
+            raise ValueError(f"expected a net with one input, images, received {len(inputs)}; make one input of them")
+        if len(inputs[0].shape) not in (3, 4):
+            raise ValueError(
+                f"expected a net of images [B, H, W, C], received one of input shape {tuple(inputs[0].shape)}; begin "
+                "it with a keras.Input of images and a layer that reshapes them"
+            )
         return net
     shape = (net.get_build_config() or {}).get("input_shape")
     if shape is None:
@@ -123,20 +136,22 @@ def _symbolic(net: Any) -> keras.Model:
 
 
 def _one_output(net: keras.Model, output: str | int | None, changes: list[str]) -> keras.Model:
-    if len(net.outputs) == 1 and output is None:
+    named = named_outputs(net)
+    if len(net.outputs) == 1 and output is None and not named:
         return net
-    outputs = net.output if len(net.outputs) > 1 and isinstance(net.output, dict) else None
-    outputs = outputs or dict(zip(_names(net), net.outputs, strict=True))
+    outputs = named or dict(zip(_names(net), net.outputs, strict=True))
+    if output is None and len(outputs) == 1:
+        (output,) = outputs
     if output is None:
-        named = ", ".join(sorted(outputs))
-        raise ValueError(f"expected a net with one output, received {named}; choose one by output=...")
+        known = ", ".join(sorted(outputs))
+        raise ValueError(f"expected a net with one output, received {known}; choose one by output=...")
     names = list(outputs)
     place = int(output) if str(output).lstrip("-").isdigit() and output not in names else None
     if place is not None and -len(names) <= place < len(names):
         output = names[place]
     if output not in outputs:
         raise ValueError(f"expected an output, one of {', '.join(names)}, received {output!r}")
-    if len(outputs) == 1:
+    if len(outputs) == 1 and not named:
         return net
     changes.append(f'of its outputs {", ".join(names)}, "{output}" was taken')
     return keras.Model(net.inputs[0], outputs[output], name=net.name)
@@ -152,6 +167,8 @@ def _without_head(net: keras.Model, head: str, changes: list[str]) -> keras.Mode
     seen = head_of(net).activation
     guessed = "" if head != "auto" else _guess(net, seen)
     kind = (guessed or seen) if head == "auto" else head
+    if kind == "sparsemax" and _rebuilt(net.outputs[0]) is None:
+        raise ValueError("expected a head that can be built again, received a sparsemax that cannot; take it off")
     outputs = net.outputs[0]
     wide = outputs.shape[-1]
     if len(outputs.shape) > 2 and all(side == 1 for side in outputs.shape[1:-1]):
@@ -190,9 +207,11 @@ def _guess(net: keras.Model, seen: str) -> str:
         outputs = np.asarray(net(random_images(net, _LOOKED_AT), training=False), np.float64)
     except Exception:
         return ""
-    if outputs.size and outputs.min() >= 0 and outputs.max() <= 1 and outputs.min() < outputs.max():
-        return "softmax" if outputs.shape[-1] > 1 and np.abs(outputs.sum(-1) - 1).max() < 1e-2 else "sigmoid"
-    return ""
+    if not outputs.size:
+        return ""
+    if outputs.ndim == 2 and are_probabilities(outputs):
+        return "softmax"
+    return "sigmoid" if 0 <= outputs.min() < outputs.max() <= 1 else ""
 
 
 def _by_log(outputs: Any, kind: str) -> Any:
@@ -268,7 +287,10 @@ def _scaling(pixels: str, mean: Any, std: Any, channels: int) -> tuple[Any, Any]
 def _each(name: str, value: Any, channels: int) -> list[float] | None:
     if value is None:
         return None
-    values = [float(v) for v in np.ravel(value)]
+    try:
+        values = [float(v) for v in np.ravel(value)]
+    except (TypeError, ValueError):
+        values = []
     if len(values) not in (1, channels) or not all(map(math.isfinite, values)):
         raise ValueError(f"expected {name}, one number or {channels}, one for each channel, received {value!r}")
     return values * channels if len(values) == 1 else values
@@ -291,5 +313,7 @@ def _compare(net: keras.Model, made: keras.Model, kind: str) -> None:
     low = logits - logits.max(-1, keepdims=True)
     log_p = low - np.log(np.exp(low).sum(-1, keepdims=True))
     after = {"softmax": np.exp(log_p), "log_softmax": log_p, "sigmoid": scipy.special.expit(logits)}.get(kind)
+    if kind == "softmax" and are_probabilities(before):
+        before = before / before.sum(-1, keepdims=True)  # some nets multiply it
     if after is not None:
         same_outputs(before, after, _CLOSE, f"the net without its {kind}", f"its head may be no {kind}")

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from jeat_tf.core.logits import in_one_line
+
 _HALVES = ("float16", "bfloat16")
 _LOOKED_AT = 8  # random images that a copy is compared on
 _ROUGH = 0.15  # of the largest logit: what rounding to 8 bits may add up to over many layers
@@ -62,12 +64,17 @@ def same_outputs(
 
 
 def _copy(net: keras.Model, policy: str, name: str) -> keras.Model:
+    if any(_saved(layer) for layer in net._flatten_layers()):
+        raise ValueError(
+            f"expected a net of Keras layers that can be copied to {name}, received a SavedModel, which cannot be; "
+            "copy the net that it was made of"
+        )
     try:
         copy = _cloned(net, policy)
         _take_weights(net, copy)
     except Exception as error:
-        hint = "; a SavedModel cannot be copied" if any(_saved(layer) for layer in net._flatten_layers()) else ""
-        raise ValueError(f"expected a net of Keras layers that can be copied to {name}: {error}{hint}") from error
+        said = in_one_line(error)
+        raise ValueError(f"expected a net of Keras layers that can be copied to {name}, received {said}") from error
     x = random_images(net)
     outputs = (keras.tree.flatten(one(x, training=False)) for one in (net, copy))
     for before, after in zip(*outputs, strict=True):

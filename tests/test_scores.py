@@ -1,4 +1,5 @@
 import json
+import time
 import warnings
 
 import numpy as np
@@ -133,6 +134,16 @@ class TestFrechetDistance:
             assert frechet_distance(a, b) == pytest.approx(8, rel=1e-12)
         with pytest.warns(UserWarning, match="without full rank"):
             assert frechet_distance(a, a) == pytest.approx(0, abs=1e-12)
+
+    @pytest.mark.filterwarnings("ignore:.*without full rank")
+    def test_of_far_more_features_than_images_is_the_product_of_the_images(self):
+        a, b = (np.random.default_rng(seed).normal(size=(count, 4096)) for seed, count in ((0, 12), (1, 30)))
+        c, d = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+        wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + (c**2).sum() + (d**2).sum()
+        wanted -= 2 * np.linalg.svd(c @ d.T, compute_uv=False).sum()
+        start = time.perf_counter()
+        assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-10)
+        assert time.perf_counter() - start < 3  # by matrices of 4096 x 4096 it takes ten seconds and more
 
     def test_its_bias_is_said(self):
         assert "9999 images" in bias_note(9999)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from jeat_tf.attacks.values import ATTACKS, PGD
@@ -119,7 +120,8 @@ def test_replace_keeps_the_ball_and_the_chain():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Linf("8/255"), ["epsilon", "float", "str"]),
+        (lambda: Linf("8/255"), ["epsilon", "float", "str", "write 8/255 without quotes"]),
+        (lambda: L2(np.float32(0.5)), ["epsilon", "float", "float32", "float(...)"]),
         (lambda: PGD(steps=2.5), ["steps", "int", "float"]),
         (lambda: PGD(steps=True), ["steps", "int", "bool"]),
         (lambda: PGD(0.1), ["ball", "Linf, L2", "0.1"]),
@@ -144,6 +146,7 @@ def test_another_type_is_named_with_what_was_expected_and_received(make, words):
     [
         (lambda: Linf(8), ["write 8/255"]),
         (lambda: PGD(Linf(8)), ["write 8/255"]),
+        (lambda: PGD(L2(float("inf"))), ["finite radius", "inf", "step_size"]),
         (lambda: Linf(-0.1), ["epsilon", "at least 0", "-0.1"]),
         (lambda: L2(float("nan")), ["epsilon", "nan"]),
         (lambda: PGD(steps=-1), ["steps", "at least 0", "-1"]),

@@ -1,5 +1,6 @@
 """Attacks in order, each on the images that are still unbroken."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,9 @@ from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.plans import Plan, Run, autoattack_plan, fitting
 from jeat_tf.attacks.search import predictions
 from jeat_tf.core.balls import Ball
-from jeat_tf.core.checks import admit, admit_images, check_labels, check_taken
+from jeat_tf.core.checks import admit, admit_images, check_batch_size, check_labels, check_taken
 from jeat_tf.core.logits import check_head
-from jeat_tf.core.seeds import fold_in
+from jeat_tf.core.seeds import as_seed, fold_in
 from jeat_tf.core.types import Images, Labels, LogitsFn, Seed
 
 STANDING, MISCLASSIFIED = -1, -2  # in place of the index of the run that broke an image
@@ -94,7 +95,7 @@ def autoattack(
       net: images -> logits, for instance a Keras model that was built without softmax; or an oracle.
       x: float32[N, H, W, C] in [0, 1].
       labels: int[N].
-      seed: int32[2].
+      seed: an int, or int32[2].
       ball: `Linf(epsilon)`, `L2(epsilon)` or `L1(epsilon)`. In l1 "standard" and "fast" are those of Croce & Hein
         (2021): APGD-CE starts five times, and APGD-T tries five targets.
       attacks: "standard", "plus", "rand" (each gradient and verdict is a mean over 20 passes), "fast" (APGD-CE,
@@ -119,7 +120,7 @@ def autoattack(
     correct = logits.argmax(axis=-1) == labels
     warn_of_misfits(oracle, x, labels, float(correct.mean()))
     standing = Standing(correct, keep=x, passes=oracle.samples)
-    for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=seed, batch_size=batch_size):
+    for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size):
         pass
     assert standing.x_adv is not None
     return AutoAttackResult(
@@ -156,6 +157,7 @@ def clean_logits(oracle: Oracle, x: Any, labels: np.ndarray, batch_size: int) ->
     Raises:
       ValueError: images outside [0, 1], labels that are not classes of the net, or outputs that are not logits.
     """
+    check_batch_size(batch_size)
     if len(x) != len(labels) or not len(x):
         raise ValueError(f"expected a label for each of at least one image, received {len(labels)} for {len(x)}")
     parts = []
@@ -194,6 +196,9 @@ def run_in_order(
     Raises:
       RuntimeError: a bounded search left its ball, or any search the range [0, 1].
     """
+    for run in plan.runs:
+        if run.bounded and not math.isfinite(run.ball.epsilon):
+            raise ValueError(f"expected a finite radius for {run.name}, received {run.ball.epsilon:g}; give epsilon")
     ranks = np.full((len(labels), logits.shape[-1] - 1), -1, np.int32)
     first = next((i for i, run in enumerate(plan.runs) if run.target is not None), None)
     slow = next((i for i, run in enumerate(plan.runs) if run.within is not None), None)

@@ -131,6 +131,8 @@ def ascent(name: str, attack: PGD, restarts: int = 1, kind: str = "pgd") -> Name
       restarts: random starts, one after the other.
       kind: what it raises: "pgd" the cross-entropy, "energy" E(x, y), "cw_linf" the margin of logits.
     """
+    if restarts < 1:
+        raise ValueError(f"expected restarts of at least 1, received {restarts}")
     words, loss, _ = _ASCENTS[kind]
     search = functools.partial(
         pgd_search,

@@ -1,5 +1,6 @@
 """Attacks for training as values: they raise a loss near x, and print as one would type them."""
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jeat_tf.core.balls import BALLS, L1, L2, Ball, Linf
@@ -37,6 +38,15 @@ class PGD(Value):
         "first iterate: a random point of the ball, a Gaussian of 0.001 beside the image (TRADES), or the image itself",
         choices=_STARTS,
     )
+
+    def _check(self) -> None:
+        super()._check()
+        infinite = not math.isfinite(getattr(self.ball, "epsilon", 0.0))
+        if infinite and (self.step_size is None or self.start == "random"):
+            raise ValueError(
+                f"{type(self).__name__}({self.ball!r}): expected a finite radius, received {self.ball.epsilon:g}; or "
+                "give step_size, and start='image'"
+            )
 
     @property
     def length(self) -> float:

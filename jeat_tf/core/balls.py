@@ -78,10 +78,9 @@ class Linf(Ball):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.epsilon > 1:
-            raise ValueError(
-                f"Linf(epsilon={self.epsilon:g}): expected epsilon in [0, 1] pixel units, received {self.epsilon:g}, "
-                f"which looks like a 0-255 value; write {self.epsilon:g}/255"
-            )
+            given = f"{self.epsilon:g}"
+            remedy = f", which looks like a 0-255 value; write {given}/255" if self.epsilon <= 255 else ""
+            raise ValueError(f"Linf(epsilon={given}): expected epsilon in [0, 1] pixel units, received {given}{remedy}")
 
     @functools.cached_property
     def _geometry(self) -> "Geometry":

@@ -14,8 +14,17 @@ from jeat_tf.core.types import Seed
 
 
 def as_seed(seed: Seed | int) -> Seed:
-    """int32[2] of an int, or the seed itself."""
-    return tf.constant([0, seed], tf.int32) if isinstance(seed, (int, np.integer)) else tf.convert_to_tensor(seed)
+    """int32[2] of an int, or the seed itself.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    if isinstance(seed, (int, np.integer)):
+        return tf.constant([0, seed], tf.int32)
+    given = tf.convert_to_tensor(seed)
+    if not given.dtype.is_integer or not given.shape.is_compatible_with([2]):
+        raise ValueError(f"expected a seed, an int or two of them, received {seed!r}")
+    return given
 
 
 def fold_in(seed: Seed, data: int | tf.Tensor) -> Seed:

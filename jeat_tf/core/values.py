@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import importlib
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -158,7 +159,8 @@ def check_field(owner: str, field: dataclasses.Field, value: Any) -> None:
     wanted = _types(field)
     if wanted and not _is(value, wanted):
         words = " or ".join(t.__name__ for t in wanted if t is not types.NoneType)
-        raise TypeError(f"{name}: expected {words} for {field.name}, received {type(value).__name__}")
+        hint = _as_number(value) if {int, float} & set(wanted) else ""
+        raise TypeError(f"{name}: expected {words} for {field.name}, received {type(value).__name__}{hint}")
     choices = field.metadata.get("choices")
     if choices and value not in choices:
         raise ValueError(f"{name}: expected {field.name} to be one of {', '.join(choices)}, received {value!r}")
@@ -195,6 +197,19 @@ def _types(field: dataclasses.Field) -> tuple[type, ...]:
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     plain = (bool, int, float, str, types.NoneType)
     return tuple(t for t in options if isinstance(t, type)) if all(t in plain or t is None for t in options) else ()
+
+
+def _as_number(value: Any) -> str:
+    """How to write what is nearly a number; "" for anything else."""
+    if isinstance(value, str):
+        try:
+            number(value)
+        except ValueError:
+            return ""
+        return f"; write {value} without quotes"
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
+        return "; pass it as float(...)"
+    return ""
 
 
 def _is(value: Any, wanted: tuple[type, ...]) -> bool:

@@ -185,6 +185,8 @@ def translate(
     Raises:
       ValueError: images outside [0, 1] or not finite, labels out of range.
     """
+    if not callable(attack):
+        raise TypeError(f"expected an attack such as PGD(L2(3), steps=60, start='image'), received {attack!r}")
     images, labels = _given(net, images, labels)
     loss_fn = opposite(surrogate)(inference(net), labels)
     return attack(loss_fn, images, seed=seed)
@@ -244,6 +246,10 @@ def counterfactual(
     """
     if not 0 < confidence <= 1:
         raise ValueError(f"expected confidence in (0, 1], received {confidence}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"expected threshold in [0, 1], received {threshold}")
+    if not (within is None or isinstance(within, Ball)):
+        raise TypeError(f"expected within, a ball such as L2(3) or None, received {within!r}")
     images, labels = _given(net, images, labels)
     seed = as_seed(seed)
     logits_fn = inference(net)
@@ -324,9 +330,12 @@ def _mask(known: tf.Tensor, images: Images) -> tf.Tensor:
     if len(images.shape) != 4:
         raise ValueError(f"expected images of shape [B, H, W, C], received shape {list(images.shape)}")
     shapes = [(*images.shape[:3], 1), tuple(images.shape)]
-    if tuple(known.shape) not in shapes:
+    shape = tuple(np.shape(known))
+    if shape not in shapes:
+        hint = "; pass np.broadcast_to(mask[..., None], that shape)" if shape == shapes[0][1:3] else ""
         raise ValueError(
-            f"expected a mask of shape {list(shapes[0])} or {list(shapes[1])}, received {list(known.shape)}"
+            f"expected a mask of shape {' or '.join(str(list(s)) for s in dict.fromkeys(shapes))}, received "
+            f"{list(shape)}{hint}"
         )
     if tf.executing_eagerly() and not np.isin(known, (0, 1)).all():
         raise ValueError("expected a mask of True and False or of 0 and 1, received other values")

@@ -292,6 +292,13 @@ def test_train_sample_and_evaluate_take_them(kind, tmp_path):
     assert drawn.dataset == path
 
 
+def test_one_class_is_nothing_to_learn(tmp_path):
+    images, labels = arrays()
+    np.savez(tmp_path / "own.npz", images=images, labels=0 * labels)
+    with pytest.raises(ValueError, match="at least 2 classes in .*own.npz, received 1"):
+        train(replace(TrainConfig(), dataset=str(tmp_path / "own.npz"), **settings_of(tmp_path / "run")))
+
+
 def test_a_run_is_not_tested_on_its_training_images_without_a_word(tmp_path):
     own = write_folder(tmp_path / "own")
     run = str(tmp_path / "run")

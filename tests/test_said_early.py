@@ -23,6 +23,15 @@ def test_all_flags_that_are_missing_are_named_at_once():
         sample(SampleConfig())
 
 
+def test_what_is_wrong_in_one_way_is_said_once():
+    said = []
+    for epsilon in ("8", "abc"):
+        with pytest.raises(ValueError, match="expected") as refused:
+            evaluate(parsed(EvaluateConfig, "--model=net.keras", "--dataset=digits", f"--epsilon={epsilon}"))
+        said.append(str(refused.value))
+    assert [text.count(word) for text, word in zip(said, ("write 8/255", '"abc"'), strict=True)] == [1, 1]
+
+
 def test_all_files_that_are_missing_are_named_before_anything_is_measured(tmp_path, monkeypatch):
     linear_net().save(tmp_path / "net.keras")
     monkeypatch.setattr("jeat_tf.evaluate.command.measure", None)  # nothing is measured

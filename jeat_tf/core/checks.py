@@ -181,7 +181,7 @@ def all_at_once(*checks: Callable[[], object]) -> None:
         except ValueError as error:
             refused.append(str(error))
     if refused:
-        raise ValueError("; ".join(refused))
+        raise ValueError("; ".join(dict.fromkeys(refused)))
 
 
 def _of_shape(received: tuple[int, ...], expected: tuple[int | None, ...]) -> str:

@@ -192,7 +192,7 @@ def _outside(name: str, config: EvaluateConfig, data: LabelledImages) -> np.ndar
             image_size=size_of(config.data.image_size),
         )
     except ValueError as error:
-        raise ValueError(f"--ood={name}: {nearest(name, _MADE)} Otherwise: {error}") from error
+        raise ValueError(f"--ood={name}: {nearest(name, _MADE)}; as a data set: {error}") from error
     images = Pixels(other.images[:count])
     if images.images.shape[1:] != shape:
         raise ValueError(

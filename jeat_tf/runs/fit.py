@@ -19,8 +19,10 @@ def check_fit(net: keras.Model, name: str, image_shape: tuple[int, ...], num_cla
 
 
 def _resize(net: keras.Model, image_shape: tuple[int, ...]) -> str:
-    """How to make the images fit, where another size would do."""
+    """How to make the images fit, where another size or a repeated channel would do."""
     wanted = net.input_shape[1:]
-    if len(wanted) != 3 or None in wanted[:2] or len(image_shape) != 3 or wanted[2] not in (None, image_shape[2]):
+    if len(wanted) != 3 or None in wanted[:2] or len(image_shape) != 3:
         return ""
+    if wanted[2] not in (None, image_shape[2]):
+        return f"; store images.repeat({wanted[2]}, axis=-1)" if image_shape[2] == 1 else ""
     return f"; --image_size={wanted[0]}x{wanted[1]} resizes the images"

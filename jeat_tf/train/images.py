@@ -40,6 +40,8 @@ def training_images(config: TrainConfig, data: ImageData) -> TrainingImages:
     training, validation = split_names(data, config.stream.validation_percent, config.run.seed)
     images, labels = data.arrays(training)
     check_labels(labels, data.num_classes)
+    if data.num_classes < 2:
+        raise ValueError(f"expected images of at least 2 classes in {data.name}, received {data.num_classes}")
     if config.stream.train_images:
         if config.stream.train_images > len(labels):
             raise ValueError(f"expected --train_images of at most {len(labels)}, received {config.stream.train_images}")

@@ -79,7 +79,7 @@ def autoattack(
     x: Images,
     labels: Labels,
     *,
-    seed: Seed,
+    seed: Seed | int,
     ball: Ball,
     attacks: str | Sequence[str] = "standard",
     batch_size: int = 200,
@@ -110,19 +110,9 @@ def autoattack(
     if not ball.epsilon > 0:
         raise ValueError(f"expected a ball of epsilon > 0, received {ball.epsilon}")
     oracle = net if isinstance(net, Oracle) else Oracle(net, samples=EOT_SAMPLES if attacks == "rand" else 1)
-    check_head(net)
-    x, labels = admit(x, labels)
-    check_taken(net, x)
-    warn_of_precision(net)
     plan = autoattack_plan(attacks, ball)
-    plan = fitting(plan, x.shape[1:])
-    logits = clean_logits(oracle, x, labels, batch_size)
-    correct = logits.argmax(axis=-1) == labels
-    warn_of_misfits(oracle, x, labels, float(correct.mean()))
-    standing = Standing(correct, keep=x, passes=oracle.samples)
-    for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size):
-        pass
-    assert standing.x_adv is not None
+    plan, _, standing = attacked(net, oracle, plan, x, labels, seed=seed, batch_size=batch_size)
+    assert standing.x_adv is not None  # `attacked` keeps it
     return AutoAttackResult(
         x_adv=standing.x_adv,
         broken=standing.broken_by != STANDING,
@@ -130,6 +120,39 @@ def autoattack(
         forwards=standing.forwards,
         gradients=standing.gradients,
     )
+
+
+def attacked(
+    net: Any, oracle: Oracle, plan: Plan, x: Any, labels: Any, *, seed: Seed | int, batch_size: int
+) -> tuple[Plan, np.ndarray, Standing]:
+    """Checks net, images and labels, and runs all attacks of a plan.
+
+    Args:
+      net: what the user gave; warnings and errors are about it.
+      oracle: the net as it is attacked.
+      plan, x, labels, seed, batch_size: as in `autoattack` and `run_in_order`.
+
+    Returns:
+      plan: the runs that were made.
+      correct: bool[N], the clean images that are classified correctly.
+      standing: of all images, with x_adv.
+
+    Raises:
+      ValueError: images outside [0, 1], bad labels, images too small for an attack, or a net that does not give finite
+        logits.
+    """
+    check_head(net)
+    x, labels = admit(x, labels)
+    check_taken(net, x)
+    warn_of_precision(net)
+    plan = fitting(plan, x.shape[1:])
+    logits = clean_logits(oracle, x, labels, batch_size)
+    correct = logits.argmax(axis=-1) == labels
+    warn_of_misfits(oracle, x, labels, float(correct.mean()), stacklevel=5)
+    standing = Standing(correct, keep=x, passes=oracle.samples)
+    for _ in run_in_order(oracle, plan, x, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size):
+        pass
+    return plan, correct, standing
 
 
 def joined(parts: Sequence[Standing]) -> Standing:
@@ -194,6 +217,7 @@ def run_in_order(
       batch_size: images in a batch.
 
     Raises:
+      ValueError: a bounded run in a ball of no finite radius.
       RuntimeError: a bounded search left its ball, or any search the range [0, 1].
     """
     for run in plan.runs:

@@ -89,18 +89,19 @@ def misfits(oracle: Oracle, x: Any, labels: np.ndarray) -> list[Finding]:
     ]
 
 
-def warn_of_misfits(oracle: Oracle, x: Any, labels: np.ndarray, accuracy: float = 0.0) -> None:
+def warn_of_misfits(oracle: Oracle, x: Any, labels: np.ndarray, accuracy: float = 0.0, *, stacklevel: int = 4) -> None:
     """Gives a warning for each of `misfits` that fired.
 
     Args:
       oracle, x, labels: as in `misfits`.
       accuracy: of the net on these images, where it is known; a net that is nearly always right is not looked at.
+      stacklevel: of `warnings.warn`, at which the user's own call is.
     """
     if accuracy > 1 - _POINTS:
         return
     for finding in misfits(oracle, x, labels):
         if finding.fired:
-            warnings.warn(f"{finding.name}: {finding.detail}", stacklevel=4)
+            warnings.warn(f"{finding.name}: {finding.detail}", stacklevel=stacklevel)
 
 
 def warn_of_precision(net: Any) -> None:
@@ -110,7 +111,7 @@ def warn_of_precision(net: Any) -> None:
         warnings.warn(
             "the net computes in float16, in which small gradients become 0 and attacks look weaker than they are; "
             "attack jt.as_logits(net), which computes in float32",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -9,21 +9,17 @@ import keras
 
 from jeat_tf.attacks import losses
 from jeat_tf.attacks.carlini_wagner import carlini_wagner_l2, carlini_wagner_linf
-from jeat_tf.attacks.ensemble import EOT_SAMPLES, STANDING, Standing, clean_logits, names_of, run_in_order
+from jeat_tf.attacks.ensemble import EOT_SAMPLES, STANDING, attacked, names_of
 from jeat_tf.attacks.evaluation import NAMES, Robustness
 from jeat_tf.attacks.fab import fab
-from jeat_tf.attacks.misfits import warn_of_misfits, warn_of_precision
 from jeat_tf.attacks.oracle import Oracle
 from jeat_tf.attacks.orders import by_logit
-from jeat_tf.attacks.plans import ATTACKS, VERSIONS, Plan, Run, autoattack_plan, fitting
+from jeat_tf.attacks.plans import ATTACKS, VERSIONS, Plan, Run, autoattack_plan
 from jeat_tf.attacks.search import Search
 from jeat_tf.attacks.steps import noise_search, pgd_search
 from jeat_tf.attacks.surrogates import inference
 from jeat_tf.attacks.values import PGD
 from jeat_tf.core.balls import L2, Ball, Linf, ball_of
-from jeat_tf.core.checks import admit, check_taken
-from jeat_tf.core.logits import check_head
-from jeat_tf.core.seeds import as_seed
 from jeat_tf.core.units import number
 from jeat_tf.core.values import nearest
 
@@ -63,20 +59,8 @@ class Named(NamedTuple):
                 samples=EOT_SAMPLES if self.name == "autoattack-rand" else 1,
             )
         )
-        check_head(net)
-        images, labels = admit(images, labels)
-        check_taken(net, images)
-        warn_of_precision(net)
-        plan = fitting(self.plan, images.shape[1:])
-        logits = clean_logits(oracle, images, labels, batch_size)
-        correct = logits.argmax(axis=-1) == labels
-        warn_of_misfits(oracle, images, labels, float(correct.mean()))
-        standing = Standing(correct, keep=images, passes=oracle.samples)
-        for _ in run_in_order(
-            oracle, plan, images, labels, logits, standing, seed=as_seed(seed), batch_size=batch_size
-        ):
-            pass
-        assert standing.x_adv is not None  # kept, as asked above
+        plan, correct, standing = attacked(net, oracle, self.plan, images, labels, seed=seed, batch_size=batch_size)
+        assert standing.x_adv is not None  # `attacked` keeps it
         return Robustness(
             attack=self.name,
             ball=self.ball,

@@ -1,6 +1,6 @@
 """What flows between components: artifact types, and the annotations that say what a component takes and makes.
 
-The annotations' names are those of TFX.
+The annotations have the names that TFX gives them.
 """
 
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar

@@ -148,7 +148,7 @@ def check_logits(logits: Any, *, energies: bool = False, what: str = "net") -> N
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
-    """Whether outputs float[N, K] are those of a softmax, or a multiple of them that is the same for all images."""
+    """Whether outputs float[N, K] come from a softmax, perhaps times a factor that is the same for all images."""
     if outputs.shape[-1] < 2 or outputs.min() < 0:
         return False
     sums = outputs.sum(axis=-1)

@@ -83,7 +83,7 @@ def as_floats(images: np.ndarray) -> np.ndarray:
 
 
 def is_file(name: str) -> bool:
-    """Whether the name of a data set is that of a file of arrays."""
+    """Whether the name of a data set names a file of arrays."""
     return name.lower().endswith(arrays.SUFFIXES)
 
 

@@ -66,7 +66,7 @@ def asked(config: EvaluateConfig) -> list[str]:
 
 
 def measure(config: EvaluateConfig, evaluated: Evaluated | None = None) -> dict[str, Measure]:
-    """Writes calibration.json, ood.json, fisher.json, corruptions.json and generation.json, with figures, as asked.
+    """Writes the requested ones of calibration, ood, fisher, corruptions and generation (.json), with their figures.
 
     What can be checked is checked before anything is measured, and each file is written before the next measure begins.
 

@@ -52,9 +52,9 @@ _SAME = ("model_sha256", "weights_sha256", "changes", "data_sha256", "seed")
 def evaluate(config: EvaluateConfig, evaluated: Evaluated | None = None) -> AttackResults | AttackedShard:
     """Attacks the net and writes `results.json` and `verdicts.npz`.
 
-    An evaluation that was interrupted goes on where it was: who stands is kept in `state/` until the end. With `shard`,
-    only the images of that part are attacked, with the verdicts that they get among all; its part of `state/` takes the
-    place of the two files, and a run without `shard` makes them once all parts are there.
+    An interrupted evaluation resumes where it stopped: which images are unbroken is kept in `state/` until the end.
+    With `shard`, only the images of that part are attacked, with the same verdicts as in an evaluation of all. Its part
+    of `state/` takes the place of the two files, and a run without `shard` makes them once all parts exist.
 
     Args:
       config: settings of the verb.

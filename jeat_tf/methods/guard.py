@@ -41,7 +41,7 @@ class Guard(keras.callbacks.Callback):
     guard before callbacks that write checkpoints. A callback that sets the learning rate by itself undoes the guard's.
 
     A run that resumes from a checkpoint also needs the windows and the two states: what a checkpoint holds may be bad
-    already. `Checkpoints(guard=...)` writes them beside it. Without them the guard begins anew, and takes what was
+    already. `Checkpoints(guard=...)` writes them beside it. Without them the guard starts afresh, and takes what was
     loaded as good.
 
     Attributes:

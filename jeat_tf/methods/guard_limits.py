@@ -23,7 +23,7 @@ def lowest(*limits: float) -> float:
 def drop(accuracies: list[float]) -> tuple[float, float]:
     """How far the mean of the last ten steps lies below that of the first, and the standard error of that number.
 
-    The error is that of the steps before the last ten: a fall does not hide in its own spread.
+    The error is taken from the steps before the last ten, so that a fall does not hide in its own spread.
     """
     drop = statistics.fmean(accuracies[:DROP_MEAN]) - statistics.fmean(accuracies[-DROP_MEAN:])
     before = accuracies[:DROP_WITHIN]

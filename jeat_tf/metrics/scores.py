@@ -165,10 +165,10 @@ def kernel_distance(
 ) -> KernelDistance:
     """`kernel_mmd` averaged over random subsets, each without replacement (Binkowski et al., 2018).
 
-    Subsets overlap, so that their spread over the root of their number is no standard error: on average over subsets
-    the mean is `kernel_mmd` of all images, and varies with them. The standard error is that of `kernel_mmd` by the
-    jackknife over the images of both sides (Arvesen, 1969), and what is left by a finite number of subsets. It is on
-    average no lower than the truth (Efron & Stein, 1981), and up to 1.4 times the truth where both sides have one
+    Subsets overlap, so their spread divided by the root of their number is no standard error: on average over subsets
+    the mean is `kernel_mmd` of all images, and varies with them. The standard error has two parts: the jackknife of
+    `kernel_mmd` over the images of both sides (Arvesen, 1969), and what a finite number of subsets adds. On average it
+    is no lower than the truth (Efron & Stein, 1981), and up to 1.4 times the truth where both sides have one
     distribution.
 
     Raises:

@@ -45,7 +45,7 @@ def mala(step_size: float, temperature: float = 1.0, bounds: Bounds | None = Non
     Args:
       step_size: alpha, the variance of a step's noise, for [0, 1] pixels; in `langevin` it is the gradient's factor.
       temperature: T of exp(-E / T); below 1 the chain keeps to lower energies.
-      bounds: pixel range outside of which the density is 0. Its ends are mirrors: the energy beyond is that of the
+      bounds: pixel range; the density is 0 outside. Its ends are mirrors: an image beyond them has the energy of its
         mirror image, which is returned. This is exact. Merely refusing proposals outside would not work: for images
         with pixels at 0 and 1 it would refuse nearly all of them. None leaves the range open.
 

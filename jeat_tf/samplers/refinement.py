@@ -21,7 +21,7 @@ def refine(
 ) -> LogitsFn:
     """A classifier that moves its input down E(x) before it looks at it (sec. 5.4 of JEM, Grathwohl et al., 2020).
 
-    Its gradient is that of the net at the refined image, as if the chain were the identity: backward pass
+    Its gradient is the net's gradient at the refined image, as if the chain were the identity: backward pass
     differentiable approximation (Athalye et al., 2018, https://arxiv.org/abs/1802.00420). Its noise is new at every
     call: attack it through an `Oracle` of several samples.
 

@@ -1,4 +1,4 @@
-"""Generation as values: a start, and stages that follow it; in words, and by the names of the papers."""
+"""Generation as values: a start and the stages after it, as text, and as recipes named after papers."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -49,7 +49,7 @@ def cluster_of(config: TrainConfig) -> Cluster | None:
     """The cluster of `--workers`; None without.
 
     Raises:
-      ValueError: it is malformed, this process is none of it, or the settings do not work in it.
+      ValueError: it is malformed, this process does not belong to it, or the settings do not work in it.
     """
     run = config.run
     if not run.workers:

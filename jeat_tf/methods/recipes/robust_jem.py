@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class RobustJEM(Attacked, Contrastive):
     """Robust JEM: JEM whose classifier sees adversarial examples (Korst & Asadulaev, 2022, sec. 3).
 
-    The loss is CE(x_adv) + w (E(x_pos) - E(x_neg)). The paper leaves open whose energy is lowered; here it is that of
-    the images themselves unless positive="adversarial".
+    The loss is CE(x_adv) + w (E(x_pos) - E(x_neg)). The paper leaves open which energy is lowered. Here x_pos is the
+    clean image, or with positive="adversarial" x_adv.
     """
 
     word: ClassVar[str] = "robust_jem"

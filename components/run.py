@@ -70,14 +70,28 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
     if outcomes["report"].outputs:
         made = os.path.join(outcomes["report"].outputs["report"], "report.html")
         shown = os.path.join(config.pipeline_root, "report.html")
-        with whole_file(shown) as temporary:
-            shutil.copyfile(made, temporary)
+        _copy(made, shown)
         print(f"report: {shown}, a copy of {made}")
     asked = [name for name, node in graph.nodes.items() if node.component.name in only]
     idle = [f"{name}: {outcomes[name].why}" for name in asked if outcomes[name].state == "skipped"]
     if idle:
         raise ValueError("not run, because what it needs is not there; run the others first\n  " + "\n  ".join(idle))
     return outcomes
+
+
+def main(config: PipelineConfig, report: str = "") -> None:
+    """Runs the pipeline; the program ends in a sentence for each step that failed.
+
+    Args:
+      config: what to run.
+      report: file for one more copy of the report; empty: none.
+    """
+    outcomes = run_pipeline(config)
+    if report and (made := outcomes["report"].outputs):
+        _copy(os.path.join(made["report"], "report.html"), report)
+    failed = [f"{name}: {outcome.why}" for name, outcome in outcomes.items() if outcome.state == "failed"]
+    if failed:
+        sys.exit(f"error: {len(failed)} of {len(outcomes)} steps failed; the others were run\n  " + "\n  ".join(failed))
 
 
 def run_component(name: str, arguments: list[str]) -> None:
@@ -195,11 +209,9 @@ def _check_outputs(component: Component, inputs: dict[str, Any], outputs: dict[s
             manifest.read(path, component.outputs[key].type)
 
 
-def _pipeline(config: PipelineConfig) -> None:
-    outcomes = run_pipeline(config)
-    failed = [f"{name}: {outcome.why}" for name, outcome in outcomes.items() if outcome.state == "failed"]
-    if failed:
-        sys.exit(f"error: {len(failed)} of {len(outcomes)} steps failed; the others were run\n  " + "\n  ".join(failed))
+def _copy(path: str, to: str) -> None:
+    with whole_file(to) as temporary:
+        shutil.copyfile(path, temporary)
 
 
 def _names(text: str) -> list[str]:
@@ -230,7 +242,7 @@ def _main() -> None:
         "--force=all" if argument == "--force" and after.startswith("--") else argument
         for argument, after in zip(sys.argv, following, strict=True)
     ]
-    cli.run(PipelineConfig, _pipeline, name="components.run", again=_AGAIN, aliases={"from": "start_from"})
+    cli.run(PipelineConfig, main, name="components.run", again=_AGAIN, aliases={"from": "start_from"})
 
 
 if __name__ == "__main__":

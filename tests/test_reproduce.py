@@ -2,10 +2,11 @@ import pathlib
 
 import pytest
 
+from components.local import Outcome
 from components.pipeline import build
 from jeat_tf.core.flat import replace
 from jeat_tf.methods.presets import presets
-from jeat_tf.reproduce.command import pipeline_of, print_plan
+from jeat_tf.reproduce.command import main, pipeline_of, print_plan
 from jeat_tf.reproduce.rows import ROWS, ReproduceConfig, page
 
 
@@ -24,6 +25,22 @@ def test_every_row_is_a_graph_of_presets_at_digits(name):
     settings = pipeline_of(config(**{row.kind: name, "seeds": "0"}))
     assert settings.methods == ",".join(row.presets)
     assert {f"trainer-{preset}-0" for preset in row.presets} < set(build(settings).nodes)
+
+
+def test_each_row_keeps_its_report_and_a_failed_step_ends_the_program(tmp_path, monkeypatch, capsys):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "report.html").write_text("numbers")
+    outcomes = {"report": Outcome("complete", "", {"report": str(made)}, 1.0)}
+    monkeypatch.setattr("components.run.run_pipeline", lambda settings: outcomes)
+    settings = config(table="jeat-table3", output_dir=str(tmp_path))
+    main(settings)
+    kept = tmp_path / "digits" / "jeat-table3.html"
+    assert kept.read_text() == "numbers"
+    assert f"{kept} has the paper's numbers beside ours" in capsys.readouterr().out
+    outcomes["trainer-jem-0"] = Outcome("failed", "the disk is full", {}, 1.0)
+    with pytest.raises(SystemExit, match=r"1 of 2 steps failed.*\n  trainer-jem-0: the disk is full"):
+        main(settings)
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "rst" not in row.presets])

@@ -211,7 +211,7 @@ def page() -> str:
         *(f"| `{name}` | {one.dataset} | {one.seeds} | {one.says} |" for name, one in SCALES.items()),
         "",
         "Three rows were run to their report on 2026-11-27, at `digits` with seeds 0 and 1: `jeat-table3`, stopped by",
-        "SIGTERM in between and resumed, `jeat-fig7` and `jeat-fig2`. [Results](results.md) has the numbers of the first.",
+        "SIGTERM in between and resumed, `jeat-fig7` and `jeat-fig2`. [Results](results.md) has numbers of the first.",
         "No row has been run at the scales `mnist`, `cifar10_small` and `paper`. Systems without a preset at a scale",
         "are named and left out. Rows of CIFAR-100 use CIFAR-100 at `paper` and `cifar10_small`. Figure 6 is drawn",
         "as each method's paper draws. Figure 7 looks for the nearest by SSIM among the 200 nearest in l2.",

@@ -79,7 +79,7 @@ def _measure() -> None:
                 "seconds": round(seconds, 2),
                 "passes": int(found.forwards.sum() + 2 * found.gradients.sum()),
                 "clean": int(np.sum(found.broken_by != "clean")),
-                "unbroken": [int(i) for i in start + np.flatnonzero(~found.broken)],
+                "unbroken": " ".join(map(str, start + np.flatnonzero(~found.broken))),
                 "images": len(found.broken),
             }
             write_json(_CELLS.value, _read() | {key: cell})
@@ -98,7 +98,19 @@ def _read() -> dict[str, Any]:
 
 
 def _table(cells: dict[str, Any]) -> None:
-    columns = ("net", "ball", "images", "clean %", "full list %", "fast %", "CPU-s, full", "fast", "times", "passes")
+    columns = (
+        "net",
+        "ball",
+        "images",
+        "clean %",
+        "full list %",
+        "fast %",
+        "differ",
+        "CPU-s, full",
+        "fast",
+        "times",
+        "passes",
+    )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     rows: dict[tuple[str, str], list[tuple[dict, dict]]] = {}
     for key, fast in cells.items():
@@ -109,12 +121,14 @@ def _table(cells: dict[str, Any]) -> None:
     for (name, ball), parts in rows.items():
         images = sum(fast["images"] for fast, _ in parts)
         clean = sum(fast["clean"] for fast, _ in parts)
-        unbroken = [sum(len(part[i]["unbroken"]) for part in parts) for i in (1, 0)]
+        images_of = [[set(part[i]["unbroken"].split()) for part in parts] for i in (1, 0)]
+        unbroken = [sum(map(len, of_parts)) for of_parts in images_of]
+        differ = sum(len(full ^ fast) for full, fast in zip(*images_of, strict=True))
         seconds = [sum(part[i]["seconds"] for part in parts) for i in (1, 0)]
         passes = [sum(part[i]["passes"] for part in parts) for i in (1, 0)]
         shares = [f"{100 * count / images:.1f}" for count in (clean, *unbroken)]
         times = [f"{value:.0f}" for value in seconds] + [f"{pair[0] / pair[1]:.1f}" for pair in (seconds, passes)]
-        print(f"| {' | '.join([name, ball, str(images), *shares, *times])} |")
+        print(f"| {' | '.join([name, ball, str(images), *shares, str(differ), *times])} |")
 
 
 if __name__ == "__main__":

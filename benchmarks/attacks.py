@@ -51,7 +51,7 @@ _OUTPUT = flags.DEFINE_string("output", "", "JSON file for all results")
 _BATCH = 200
 
 Contestant = Callable[[keras.Model, np.ndarray, np.ndarray, float, int], tuple[np.ndarray, float | None]]
-"""(net, x, labels, epsilon, seed) -> who stands bool[N], and passes counted as forward passes, where known."""
+"""(net, x, labels, epsilon, seed) -> bool[N], the unbroken images, and passes counted as forward ones, where known."""
 
 
 def _native(net, x, labels, epsilon, seed, *, version, bfloat16=False):

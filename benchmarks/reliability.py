@@ -2,7 +2,7 @@
 
 python benchmarks/reliability.py --trials=100 --files=10000     writes docs/reliability.md
 
-A benchmark that was stopped goes on with the same command: each trial is kept in --work. The page is written after
+The same command resumes a benchmark that was stopped: each trial is kept in --work. The page is written after
 each section. Sections take turns: a twentieth of their trials first, then a quarter, then all.
 """
 

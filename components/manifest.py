@@ -12,7 +12,7 @@ from .types import Artifact
 
 FILE = "manifest.json"
 FORMAT = 2
-_REMEDY = "remove the folder, and run the pipeline again to make it anew"
+_REMEDY = "remove the folder, and run the pipeline again to make it"
 
 
 class Manifest(NamedTuple):

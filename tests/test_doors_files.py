@@ -1,4 +1,4 @@
-"""Nets from elsewhere, and runs that go on: what is read, and what is said of the rest."""
+"""Nets from elsewhere, and runs that resume: what is read, and what is said of the rest."""
 
 import warnings
 import zipfile

@@ -1,4 +1,4 @@
-"""The verb evaluate: what it writes, what it goes on with, what it refuses, and what its audit says."""
+"""The verb evaluate: what it writes, what it resumes, what it refuses, and what its audit says."""
 
 import os
 import pathlib

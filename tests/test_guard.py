@@ -321,7 +321,7 @@ class TestEvents:
 
 
 class TestGoingOn:
-    """A guard that goes on from a checkpoint acts as one that was not interrupted."""
+    """A guard that resumes from a checkpoint acts as one that was not interrupted."""
 
     def test_with_the_windows_and_the_states_that_were_saved(self, tmp_path):
         path, kept = str(tmp_path / "guard.json"), str(tmp_path / "state.weights.h5")

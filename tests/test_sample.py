@@ -294,7 +294,7 @@ def test_classes_are_asked_for_where_something_goes_by_them(once, run, tmp_path)
 
 
 def test_a_buffer_of_classes_has_no_classes_where_none_are_asked_for(energy_run, tmp_path):
-    """All slots, and not those of the class that stands for none."""
+    """All slots, and not those of the class that means none."""
     run = shutil.copytree(energy_run, tmp_path / "run", ignore=shutil.ignore_patterns("logs"))
     settings = json.loads((run / "config.json").read_text())
     settings["settings"]["method"]["class_conditional"] = True

@@ -184,7 +184,7 @@ class TestResume:
 
     @pytest.mark.slow
     def test_after_a_signal_between_alarms(self, tmp_path, monkeypatch, data_dir):
-        """The guard goes on with its windows and its good state, and turns back to where it would have."""
+        """The guard resumes with its windows and its good state, and turns back to where it would have."""
         alarms, original = {3, 6}, Guard._look
 
         def look(self, logs):

@@ -27,7 +27,7 @@ def from_json(kind: type[Config], text: str, where: str = "config.json") -> Conf
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON: {error}; it is damaged, give the flags anew") from error
+        raise ValueError(f"{where} is not JSON: {error}; it is damaged, give the flags again") from error
     if not isinstance(found, dict) or "schema" not in found:
         raise ValueError(
             f"{where} holds the settings of a {kind.__name__} without a version, as jeat_tf wrote them before its "

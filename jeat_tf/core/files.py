@@ -123,7 +123,7 @@ def begin_anew(path: str, what: str, reason: object) -> None:
 
     Args:
       path: the file.
-      what: noun for the warning, and what happens next: "the record of energies; it begins anew".
+      what: noun for the warning, and what happens next: "the record of energies; it starts afresh".
       reason: why it cannot be used.
     """
     aside = set_aside(path)

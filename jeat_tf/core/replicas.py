@@ -92,7 +92,7 @@ def apply_means(optimizer: Any, gradients: list, variables: list) -> None:
 def rows_gatherer(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], None]:
     """A function that gives every replica's copy of the variables the rows of all replicas; call it between steps.
 
-    It is one graph, so that a state that is saved often is not traced anew each time.
+    It is one graph, so that a state that is saved often is not traced again each time.
     """
 
     def own() -> list[tf.Tensor]:

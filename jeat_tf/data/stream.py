@@ -26,7 +26,7 @@ def training_stream(
     extra_share: float = 0.5,
     replays: int = 1,
 ) -> tf.data.Dataset:
-    """Endless batches, shuffled anew each epoch, from any step on.
+    """Endless batches, shuffled differently in each epoch, from any step on.
 
     The order of epoch e and the augmentation of its i-th image depend on (seed, e, i) alone, so a run that
     starts at `first_step` sees what an uninterrupted run would have seen.

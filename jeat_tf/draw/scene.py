@@ -118,7 +118,7 @@ class Scene:
                     self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages
                 )
 
-            # Traced explicitly: TensorFlow warns of one function that is traced anew for each net.
+            # Traced explicitly: TensorFlow warns of one function that is traced again for each net.
             return Generated(run.get_concrete_function()().numpy(), protocol)
 
     def _stored(self, name: str) -> Generated:

@@ -49,7 +49,7 @@ def paired_samples(
         }
         return {name: generate(net, y, seed=seed, start=lambda *_: x, stages=s) for name, s in stages.items()}
 
-    # Traced explicitly: called for several nets, TensorFlow warns of one function that is traced anew.
+    # Traced explicitly: called for several nets, TensorFlow warns of one function that is traced again.
     images = run.get_concrete_function()()
     return {name: images[name].numpy() for name in ("start", "E(x, y) - E(x)", "E(x, y)")}
 

@@ -1,4 +1,4 @@
-"""What may change while training runs, without compiling the step anew."""
+"""What may change while training runs, without compiling the step again."""
 
 import keras
 

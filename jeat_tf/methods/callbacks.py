@@ -286,9 +286,9 @@ class Checkpoints(keras.callbacks.Callback):
         for name, digest in files.items():
             path = self._path(name)
             if not os.path.isfile(path):
-                warnings.warn(f"{path} is missing; the guard begins anew", KeptWarning, stacklevel=3)
+                warnings.warn(f"{path} is missing; the guard starts afresh", KeptWarning, stacklevel=3)
             elif sha256(path) != digest:
-                begin_anew(path, "the guard's windows and good states; it begins anew", "not what was written")
+                begin_anew(path, "the guard's windows and good states; it starts afresh", "not what was written")
 
     def _note(self, number: int, frame: Any) -> None:
         del frame

@@ -65,7 +65,7 @@ class EnergyChanges(keras.callbacks.Callback):
           seed: of the perturbations.
           path: an .npz file that keeps the record, written at epoch ends, and with each state if it is given to
             `Checkpoints`. A resumed run reads it and adds to it. If it is damaged it is set aside, and the
-            record begins anew. Empty writes none.
+            record starts afresh. Empty writes none.
 
         Raises:
           ValueError: invalid images or labels, or `every` below 1.
@@ -94,7 +94,7 @@ class EnergyChanges(keras.callbacks.Callback):
         try:
             found = _read(self.path)
         except (OSError, ValueError) as error:
-            begin_anew(self.path, "the record of energy changes; it begins anew", error)
+            begin_anew(self.path, "the record of energy changes; it starts afresh", error)
             return
         if found.delta_x_joint_energy.shape[1] != len(self.images):
             raise ValueError(

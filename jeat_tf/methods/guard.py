@@ -178,7 +178,7 @@ class Guard(keras.callbacks.Callback):
             events = typed(list[GuardEvent], json.loads(str(arrays["events"])), "events")
             windows = {name: arrays[f"window {name}"].tolist() for name in self._windows}
         except (OSError, ValueError, LookupError, TypeError) as error:
-            begin_anew(path, "the guard's windows and good states; it begins anew", error)
+            begin_anew(path, "the guard's windows and good states; it starts afresh", error)
             return False
         self._good, self._candidate, self._snapshot_step, self.events = good, candidate, snapshot_step, events
         for name, window in self._windows.items():

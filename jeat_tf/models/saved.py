@@ -20,7 +20,7 @@ def from_saved_model(folder: str) -> keras.Model:
         signatures = tf.saved_model.load(folder).signatures
     except Exception as error:
         raise ValueError(
-            f"cannot read the SavedModel in {folder}: {error}; export it anew by net.export(...)"
+            f"cannot read the SavedModel in {folder}: {error}; export it again by net.export(...)"
         ) from error
     if _SIGNATURE not in signatures:
         raise ValueError(

@@ -181,7 +181,7 @@ def read_run(path: str, name: str, folders: Mapping[str, str] | None = None) -> 
 
 
 def _is_of_other_weights(report: Measurement, weights: str) -> bool:
-    """Whether a file is about the run's `net.keras` as it was before it was trained further or anew."""
+    """Whether a file is about the run's `net.keras` as it was before it was trained further or again."""
     return os.path.basename(report.model) == "net.keras" and report.weights_sha256 != weights
 
 

@@ -129,7 +129,7 @@ def stored_buffer(model: str) -> StoredBuffer | None:
     if found.path is None:
         if found.broken:
             what = "; ".join(f"{path} ({why})" for path, why in found.broken.items())
-            raise ValueError(f"cannot read the replay buffer in {what}; it is damaged, train on to write it anew")
+            raise ValueError(f"cannot read the replay buffer in {what}; it is damaged, train on to write it again")
         return None
     path = found.path
     try:
@@ -138,7 +138,7 @@ def stored_buffer(model: str) -> StoredBuffer | None:
             return None if stored is None else StoredBuffer(np.asarray(stored["0"]), np.asarray(stored["1"]))
     except (OSError, LookupError, RuntimeError) as error:
         raise ValueError(
-            f"cannot read the replay buffer in {path}: {error}; it is damaged, train on to write it anew"
+            f"cannot read the replay buffer in {path}: {error}; it is damaged, train on to write it again"
         ) from error
 
 

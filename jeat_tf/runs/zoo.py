@@ -39,6 +39,6 @@ def load_pretrained(name: str) -> keras.Model:
     if found != expected:
         raise ValueError(
             f"expected {file} with the SHA-256 {expected} of its card, received {found}; it was not loaded. Install "
-            "the package anew"
+            "the package again"
         )
     return load_net(file)

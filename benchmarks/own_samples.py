@@ -58,7 +58,7 @@ def _reached(preset: str, seed: str, name: str, *more: str) -> list[float]:
     folder = os.path.join(_RUNS.value, name)
     train(parsed(TrainConfig, f"--preset=digits/{preset}", f"--seed={seed}", f"--model_dir={folder}", *more))
     found = evaluate(replace(EvaluateConfig(), model=folder, attacks=",".join(_ATTACKS), audit_images=0))
-    return [100 * row.accuracy for row in found.attacks if row.attack in _ATTACKS]
+    return [100 * row.accuracy for row in found.results if row.attack in _ATTACKS]
 
 
 if __name__ == "__main__":

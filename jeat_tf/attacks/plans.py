@@ -26,7 +26,7 @@ class Run(NamedTuple):
       name: what a report calls it; several runs may share a name.
       search: the search.
       ball: where a success counts.
-      passes: about how many forward passes it costs an image that stands, a gradient counted as two; for progress.
+      passes: about how many forward passes it costs an unbroken image, a gradient counted as two; for progress.
       target: rank of the class that is pulled to among those other than the label, from 0; None: untargeted.
       bounded: the search keeps to the ball, and leaving it is an error. False for searches of the least distance, whose
         successes count when they lie inside.

@@ -309,6 +309,18 @@ class TestNets:
         np.testing.assert_allclose(made(X), net((255 * X[..., 0] - 10) / 50 if settings else X[..., 0]), atol=1e-4)
         np.testing.assert_array_equal(ATTACK.against(net, X, Y).correct, np.argmax(net(X[..., 0]), -1) == Y)
 
+    @pytest.mark.parametrize(("shape", "message"), [((8, 8), ""), ((64,), "layer that reshapes them")])
+    def test_without_a_channel_are_watched(self, shape, message):
+        net = sequential(shape, L.Flatten())
+        net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        images, watch = X.reshape(24, *shape), RobustAccuracy(X, Y, jt.attacks.PGD(jt.Linf(0.0), steps=1))
+        if message:
+            with pytest.raises(ValueError, match=message):
+                net.fit(images, Y, callbacks=[watch], verbose=0)
+        else:
+            found = net.fit(images, Y, callbacks=[watch], verbose=0).history["val_robust_accuracy"][0]
+            assert found == pytest.approx(np.mean(np.argmax(net(images), -1) == Y))
+
     def test_that_end_in_sparsemax(self):
         net = sequential((8, 8, 1), L.Flatten())
         ended = keras.Sequential([net, L.Activation("sparsemax")])

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import cross_entropy
 from jeat_tf.core import generations
-from jeat_tf.core.checks import admit, check_labels, check_shape
+from jeat_tf.core.checks import admit, check_labels, check_shape, check_taken
 from jeat_tf.core.files import KeptWarning, begin_anew, sha256, whole_file, write_json
 from jeat_tf.core.logits import check_head, check_logits
 from jeat_tf.core.types import Attack
@@ -88,9 +88,9 @@ class RobustAccuracy(keras.callbacks.Callback):
     _implements_train_batch_hooks = _implements_test_batch_hooks = _implements_predict_batch_hooks = _of_batches
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        shape = getattr(self.model, "input_shape", None) or getattr(self.model, "image_shape", None)
-        if isinstance(shape, tuple) and len(shape) in (3, 4):
-            check_shape(self.images.shape[1:], shape[-3:])
+        check_taken(self.model, self.images.numpy())
+        if (shape := getattr(self.model, "image_shape", None)) is not None:
+            check_shape(tuple(self.images.shape[1:]), shape)
         logits = self.model(self.images[:1], training=False)
         check_head(self.model)
         check_logits(logits)

@@ -16,6 +16,7 @@ from jeat_tf.config.export import ExportConfig
 from jeat_tf.core.energy import energy
 from jeat_tf.export.run import export
 from jeat_tf.models.files import load_net
+from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs import zoo
 from jeat_tf.runs.card import read_card
 
@@ -77,6 +78,14 @@ def test_onnx_has_logits_and_energy(run, net, tmp_path):
 def test_onnx_without_its_package_says_what_to_install(run, tmp_path):
     with pytest.raises(ValueError, match=r"expected the package tf2onnx .*jeat_tf\[onnx\]"):
         export(ExportConfig(model=run, output_dir=str(tmp_path), formats="onnx"))
+
+
+def test_the_net_beside_a_card_computes_in_float32(run, net, tmp_path):
+    shutil.copytree(run, tmp_path / "half")
+    in_bfloat16(net).save(tmp_path / "half" / "net.keras")
+    export(ExportConfig(model=str(tmp_path / "half"), output_dir=str(tmp_path / "out"), formats="card"))
+    found = load_net(str(tmp_path / "out" / "card" / "net.keras"))
+    np.testing.assert_allclose(found(IMAGES, training=False), net(IMAGES, training=False), rtol=1e-5, atol=1e-5)
 
 
 def test_a_card_says_how_the_net_was_made(run, net, exported):

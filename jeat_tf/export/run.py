@@ -21,6 +21,7 @@ from jeat_tf.core.files import sha256, writable_folder, write_text
 from jeat_tf.core.records import write_record
 from jeat_tf.export.signatures import Signatures
 from jeat_tf.models.files import load_net, net_file, weights_sha256
+from jeat_tf.models.precision import in_float32
 from jeat_tf.runs.card import FILE, LICENCE, ModelCard, measured_of, summary_of
 from jeat_tf.runs.locks import held
 from jeat_tf.runs.trained import output_folder, run_config
@@ -120,8 +121,12 @@ def _card(net: keras.Model, run: TrainConfig | None, config: ExportConfig, folde
     with _new(place) as path:
         os.mkdir(path)
         file = os.path.join(path, "net.keras")
-        shutil.copyfile(net_file(config.model), file)
-        difference = _compared(net, lambda x: load_net(file)(x, training=False), "the copy of net.keras")
+        single = in_float32(net)  # what was measured, and what computes everywhere
+        if single is net:
+            shutil.copyfile(net_file(config.model), file)
+        else:
+            single.save(file)
+        difference = _compared(single, lambda x: load_net(file)(x, training=False), "the copy of net.keras")
         card = ModelCard(
             name=config.name or f"{training.dataset}-{run.method.word}".replace("/", "-").replace("_", "-"),
             summary=summary_of(run, training),

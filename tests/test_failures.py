@@ -85,6 +85,9 @@ def test_a_full_disk_is_said_with_the_file(tmp_path):
         (b"root:x:0:0\n", "expected a flag --name=value"),
         (b"--epohcs=3\n", "unknown flag --epohcs in the flagfile .*line 1; did you mean epochs"),
         (b"--epochs=abc\n", r"flag --epochs=abc: .*\(.*, line 1\)"),
+        (b"--epochs=3\n--method=je\n", r'unknown method "je".*line 2'),
+        (b"--method=jem\n--buffer_size=3\n", r"expected --buffer_size of at least the batch .*line 2"),
+        (b"--method=jem\n--buffer_size=0\n", r"expected buffer_size at least 1.*line 2"),
         (b"\xd0\xd1\xff", "which is text, received"),
         (b"--" + b"a" * 20_000 + b"=1", "unknown flag --a"),
         (b"--flagfile=SELF\n", "names itself"),
@@ -99,6 +102,13 @@ def test_a_flagfile_with_a_fault_is_named_with_its_line(content, message, tmp_pa
     with pytest.raises(ValueError, match=message) as refused:
         parsed(TrainConfig, f"--flagfile={path}")
     assert str(path) in str(refused.value)
+
+
+def test_a_flag_of_the_command_line_is_not_said_to_be_of_a_flagfile(tmp_path):
+    (tmp_path / "some.flags").write_text("--method=jem\n--buffer_size=300\n")
+    with pytest.raises(ValueError, match="expected --buffer_size") as refused:
+        parsed(TrainConfig, f"--flagfile={tmp_path}/some.flags", "--buffer_size=3")
+    assert "line" not in str(refused.value)
 
 
 @pytest.mark.parametrize("word", ["epochs=5", "\u2013epochs=5", "train", "/etc/passwd"])

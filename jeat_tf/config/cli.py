@@ -81,7 +81,7 @@ def run(
         if len(argv) > 1:
             sys.exit(f"error: expected flags only, received {' '.join(argv[1:])}; {_dashes(argv[1], kind)}")
         with stated_failures(verbose=verbose.value, again=again):
-            config = from_flags(kind, base=base[0])
+            config = from_flags(kind, base=base[0], arguments=sys.argv[1:])
             if not verbose.value:
                 load_quietly()
             if not dry_run.value:

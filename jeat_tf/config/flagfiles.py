@@ -26,14 +26,22 @@ def check_flagfiles(arguments: Sequence[str], known: Collection[str]) -> None:
 
 
 def place_of(message: str, arguments: Sequence[str]) -> str:
-    """ " (FILE, line 3)" for the line of a flagfile that a message about a flag is about; empty for another flag."""
-    flag = re.search(r"--?(?:no)?([\w.]+)", message)
-    if flag is None or ", line " in message or any(_name(argument) == flag[1] for argument in arguments):
+    """Where a flagfile says what a message is about, as " (FILE, line 3)"; empty for what the command line says.
+
+    Args:
+      message: about a flag "--name", a setting "expected name ...", or a value in quotation marks.
+      arguments: of the command line.
+    """
+    if ", line " in message:
         return ""
+    flag, setting = re.search(r"--?(?:no)?([\w.]+)", message), re.search(r"\bexpected (\w+)", message)
+    quoted = re.search(r'"([^"]+)"', message)
+    said = [_name(argument).removeprefix("no") for argument in arguments]
     with contextlib.suppress(ValueError):  # `check_flagfiles` has reported it
-        for path in _named(arguments):
-            for number, line in _lines(path):
-                if _name(line) in (flag[1], f"no{flag[1]}"):
+        lines = [(path, number, line) for path in _named(arguments) for number, line in _lines(path)]
+        for about, part in ((flag, _name), (setting, _name), (quoted, _value)):
+            for path, number, line in lines if about else ():
+                if part(line) in (about[1], f"no{about[1]}") and _name(line).removeprefix("no") not in said:
                     return f" ({path}, line {number})"
     return ""
 
@@ -78,3 +86,7 @@ def _named(arguments: Sequence[str]) -> list[str]:
 
 def _name(argument: str) -> str:
     return argument.lstrip("-").partition("=")[0].strip()
+
+
+def _value(argument: str) -> str:
+    return argument.partition("=")[2].strip()

@@ -1,7 +1,7 @@
 """absl flags made of values: one for each setting, flat, and the help that lists them."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -46,14 +46,30 @@ def define_flags(kind: type[Value], flag_values: flags.FlagValues = flags.FLAGS)
             flags.DEFINE_string(name, None, help_text, flag_values=flag_values)
 
 
-def from_flags(kind: type[Config], flag_values: flags.FlagValues = flags.FLAGS, base: Config | None = None) -> Config:
+def from_flags(
+    kind: type[Config],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    base: Config | None = None,
+    arguments: Sequence[str] = (),
+) -> Config:
     """The settings of the parsed flags; the rest are from `base`, or else the defaults.
+
+    Args:
+      kind: class of the settings.
+      flag_values: the parsed flags.
+      base: settings that hold where no flag is given.
+      arguments: of the command line, so that a refusal names the flagfile and the line.
 
     Raises:
       ValueError: a value out of its bounds, or a setting that has no effect beside the others.
     """
     given = {name: flag_values[name].value for name in owners(kind) if flag_values[name].value is not None}
-    return replace(kind() if base is None else base, **given)
+    try:
+        return replace(kind() if base is None else base, **given)
+    except ValueError as error:
+        if place := place_of(str(error), arguments):
+            raise ValueError(f"{error}{place}") from error
+        raise
 
 
 def parsed(kind: type[Config], *arguments: str) -> Config:
@@ -76,7 +92,7 @@ def parsed(kind: type[Config], *arguments: str) -> Config:
         raise ValueError(
             f"{kind.__name__}: expected flags only, received {' '.join(rest)}; a flag is written --name=value"
         )
-    return from_flags(kind, values, base)
+    return from_flags(kind, values, base, arguments)
 
 
 def expanded(kind: type[Config], arguments: tuple[str, ...]) -> tuple[tuple[str, ...], Config | None]:

@@ -34,15 +34,15 @@ def place_of(message: str, arguments: Sequence[str]) -> str:
     """
     if ", line " in message:
         return ""
-    flag, setting = re.search(r"--?(?:no)?([\w.]+)", message), re.search(r"\bexpected (\w+)", message)
-    quoted = re.search(r'"([^"]+)"', message)
     said = [_name(argument).removeprefix("no") for argument in arguments]
+    subjects = ((r"--?(?:no)?([\w.]+)", _name), (r"\bexpected (\w+)", _name), (r'"([^"]+)"', _value))
     with contextlib.suppress(ValueError):  # `check_flagfiles` has reported it
         lines = [(path, number, line) for path in _named(arguments) for number, line in _lines(path)]
-        for about, part in ((flag, _name), (setting, _name), (quoted, _value)):
-            for path, number, line in lines if about else ():
-                if part(line) in (about[1], f"no{about[1]}") and _name(line).removeprefix("no") not in said:
-                    return f" ({path}, line {number})"
+        for pattern, part in subjects:
+            for about in re.findall(pattern, message)[:1]:
+                for path, number, line in lines:
+                    if part(line) in (about, f"no{about}") and _name(line).removeprefix("no") not in said:
+                        return f" ({path}, line {number})"
     return ""
 
 

@@ -81,7 +81,7 @@ def test_one_bin_compares_mean_confidence_with_accuracy():
 
 
 def test_a_saturated_net_is_counted_in_the_last_bin():
-    result = calibration(np.array([[1000.0, 0.0], [0.0, 1000.0]]), np.array([0, 0]))
+    result = calibration(np.array([[500.0, -500.0], [-500.0, 500.0]]), np.array([0, 0]))
     assert result.bin_count[-1] == 2
     assert (result.ece, result.nll, result.brier) == (0.5, 500.0, 1.0)
 

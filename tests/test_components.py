@@ -488,7 +488,7 @@ class TestPipeline:
             ({"judge_flags": "--epoch=1"}, "TrainConfig: .*epoch"),
             ({"judge_flags": "--epochs=0"}, "expected epochs at least 1"),
             ({"evaluate_flags": "--attacks=clean,nosuch"}, "nosuch"),
-            ({"evaluate_flags": "--epsilon=300"}, "looks like a 0-255 value"),
+            ({"evaluate_flags": "--epsilon=30"}, "looks like a 0-255 value"),
             ({"evaluate_flags": "--num_images=50", "evaluate_shards": 51}, "expected --evaluate_shards <= 50"),
             ({"train_flags": "--epoch=3"}, "TrainConfig: .*epoch"),
             ({"evaluate_flags": "--attack=clean"}, "EvaluateConfig: .*attack"),

@@ -301,7 +301,7 @@ def test_images_that_are_done_leave_the_batch():
     def net(x):
         tf.py_function(lambda count: rows.append(int(count)), [tf.shape(x)[0]], [])
         brightness = tf.reduce_mean(x, axis=(1, 2, 3))
-        return tf.stack([0.8 - brightness, brightness], axis=-1)
+        return tf.stack([0.8 - brightness, brightness], axis=-1) - 1.0  # above 0 they would be taken for probabilities
 
     x = np.linspace(0.1, 0.39, 32, dtype=np.float32)[:, None, None, None] * np.ones((32, 8, 8, 1), np.float32)
     pgd_search(net, x, np.zeros(32, int), seed=seed(), ball=Linf(0.3), step_size=0.02, num_steps=15, random_start=False)

@@ -181,8 +181,10 @@ def test_workers_that_are_killed_and_stopped_end_as_two_devices_do(tmp_path):
     results = [json.loads((path / "train.json").read_text()) for path in (folder, tmp_path / "two")]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
     assert results[0]["logs"] == results[1]["logs"]
-    histories = [(path / "history.json").read_bytes() for path in (folder, tmp_path / "two")]
-    assert histories[0] == histories[1]
+    # Means over an epoch are sums of all workers. A stop in between changes the order of their terms.
+    histories = [json.loads((path / "history.json").read_text()) for path in (folder, tmp_path / "two")]
+    for left, right in zip(*histories, strict=True):
+        assert left == pytest.approx(right, rel=1e-6)
     assert not list(folder.glob(".partial-*"))
 
 

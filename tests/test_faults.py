@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import h5py
@@ -252,6 +253,27 @@ class TestCommitPoints:
             generations.settle(str(folder), found)
             generations.commit(str(folder), write(9), step=9, **state)
             assert generations.newest(str(folder)).manifest.step == 9
+
+
+def test_two_states_are_written_and_verified_without_a_copy_of_either_in_memory(tmp_path):
+    arrays = [np.random.default_rng(i).random(500_000) for i in range(4)]  # 4 MB each
+
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for i, array in enumerate(arrays):
+                file[str(i)] = array
+
+    tracemalloc.start()
+    try:
+        for step in (1, 2):
+            generations.commit(str(tmp_path), write, step=step, metrics=[], history=[], seconds=0.0, files={})
+        found = generations.newest(str(tmp_path))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.manifest.step == 2
+    assert (tmp_path / "previous.weights.h5").stat().st_size > 16e6
+    assert most < 4e6
 
 
 class TestLineage:

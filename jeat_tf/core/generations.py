@@ -121,7 +121,7 @@ def newest(folder: str) -> Found:
                 manifests.append(_parse(path))
             except (OSError, ValueError, TypeError, RecursionError) as error:
                 broken[path] = str(error)
-    known = {manifest.sha256: manifest for manifest in manifests}
+    known = {manifest.sha256: manifest for manifest in reversed(manifests)}  # of equal states the newer
     older = {manifest.before for manifest in manifests}
     intact: list[tuple[str, Manifest]] = []
     for name in (LAST, PREVIOUS):

@@ -25,10 +25,6 @@ from jeat_tf.core.values import nearest
 
 _FIXED_CONSTANT = 0.2  # as JEAT's tables report C&W
 _C_W_STEPS = 1000
-_FAST = (
-    "apgd-ce, apgd-t to two targets, fab-t to the first; then all others of autoattack on images with an adversarial "
-    "image near the ball, or with none that fab-t finds"
-)
 _LINF_CONSTANT = 0.01  # the published 1e-5 takes ten doublings to get here
 
 
@@ -91,10 +87,9 @@ def named(name: str, ball: Ball) -> Named:
             name, ball, autoattack_plan([name], ball), "as in AutoAttack, one run (fab-t, apgd-t: one for each target)"
         )
     version = name.removeprefix("autoattack").removeprefix("-") or "standard"
-    if name.startswith("autoattack") and version in (*VERSIONS, "fast"):
+    if name.startswith("autoattack") and version in VERSIONS:
         plan = autoattack_plan(version, ball)
-        parts = _FAST if version == "fast" else ", ".join(VERSIONS[version])
-        words = f"{parts}, in order, each on the images that are still unbroken; targets: {plan.order.name}"
+        words = f"{VERSIONS[version]}, in order, each on the images that are still unbroken; targets: {plan.order.name}"
         return Named(name, ball, plan, words)
     match = re.fullmatch(r"(pgd|energy|cw_linf)([1-9]\d*)?(?:x([1-9]\d*))?(?:@([\d./]+))?", name)
     if match is None or (match[1] == "pgd" and not match[2]):

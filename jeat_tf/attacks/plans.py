@@ -69,14 +69,12 @@ def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
     Raises:
       ValueError: an unknown version or attack.
     """
-    if attacks == "fast":
-        return Plan(_fast_runs(ball), by_logit if ball.norm == "l1" else by_malt)
     if isinstance(attacks, str):
         if attacks not in VERSIONS:
-            raise ValueError(
-                f'unknown version "{attacks}" of AutoAttack; expected one of {", ".join([*VERSIONS, "fast"])}'
-            )
-        names = VERSIONS[attacks]
+            raise ValueError(f'unknown version "{attacks}" of AutoAttack; expected one of {", ".join(VERSIONS)}')
+        if attacks == "fast":
+            return _fast_plan(ball)
+        names = _LISTS[attacks]
         if ball.norm == "l1" and attacks == "standard":
             names = ("apgd-ce",) * (_RESTARTS - 1) + names
     else:
@@ -89,7 +87,7 @@ def autoattack_plan(attacks: str | Sequence[str], ball: Ball) -> Plan:
     return Plan(tuple(runs), by_logit)
 
 
-def _fast_runs(ball: Ball) -> tuple[Run, ...]:
+def _fast_plan(ball: Ball) -> Plan:
     """The standard version's runs: a few for every image, the rest for images that FAB-T breaks within 1.1 radii.
 
     Those few leave standing what the rest would break where gradients help little, and FAB-T then nearly breaks it. An
@@ -102,7 +100,7 @@ def _fast_runs(ball: Ball) -> tuple[Run, ...]:
         return (run.name, run.target) in _FOR_ALL or (ball.norm == "l1" and run.name.startswith("apgd"))
 
     rest = [run._replace(within=_NEAR, passes=run.passes // 10) for run in runs if not for_all(run)]
-    return *filter(for_all, runs), *rest
+    return Plan((*filter(for_all, runs), *rest), by_logit if ball.norm == "l1" else by_malt)
 
 
 def _apgd_runs(name: str, loss: Any, ball: Ball, restart: bool) -> list[Run]:
@@ -141,7 +139,7 @@ ATTACKS: dict[str, Callable[[Ball, bool], list[Run]]] = {
 }
 """(ball, whether the list had the attack before) -> runs."""
 
-VERSIONS: dict[str, tuple[str, ...]] = {
+_LISTS: dict[str, tuple[str, ...]] = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
     "plus": (
         *("apgd-ce",) * _RESTARTS,
@@ -153,4 +151,10 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     ),
     "rand": ("apgd-ce", "apgd-dlr"),
 }
-"""AutoAttack's versions as published; "fast" is `_fast_runs`."""
+"""AutoAttack's versions as published: attacks by name, a name for each restart."""
+
+VERSIONS: dict[str, str] = {name: ", ".join(attacks) for name, attacks in _LISTS.items()} | {
+    "fast": "apgd-ce, apgd-t to two targets, fab-t to the first; then all others of autoattack on images with an "
+    "adversarial image near the ball, or with none that fab-t finds"
+}
+"""What each version runs, in words."""

@@ -34,11 +34,12 @@ _ATTACKS = ("clean", "pgd20", "autoattack")
 
 def main(_: list[str]) -> None:
     rows: dict[str, list[list[float]]] = {}
+    epochs = flatten(parsed(TrainConfig, "--preset=digits/pgd_at"))["epochs"]
     for seed in _SEEDS.value:
         rows.setdefault("pgd_at, real images alone", []).append(_reached("pgd_at", seed, f"alone-{seed}"))
         for share in _SHARES.value:
-            epochs = round(flatten(parsed(TrainConfig, "--preset=digits/pgd_at"))["epochs"] / (1 - float(share)))
-            reached = _reached("pgd_at", seed, f"alone-{share}-{seed}", f"--epochs={epochs}")
+            longer = f"--epochs={round(epochs / (1 - float(share)))}"
+            reached = _reached("pgd_at", seed, f"alone-{share}-{seed}", longer)
             rows.setdefault(f"pgd_at, real images alone, steps as with share {share}", []).append(reached)
         for artist in _ARTISTS.value:
             folder = f"{artist}-{seed}"

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import keras
 from absl import app, flags
-from digits_table import ACCURACY, put, stored_cells, write
+from digits_table import ACCURACY, FLOWS, put, stored_cells, write
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -67,7 +67,7 @@ def _run(method: str, seed: int) -> None:
     folder = os.path.join(_RUNS.value, f"{method}-{seed}")
     finished = stored_cells(_CELLS.value).get(f"{method}-{seed}")
     starts = (
-        {"paper": ""} if method == "flow" else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
+        {"paper": ""} if method in FLOWS else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
     )
     missing = {"accuracy", *starts} - set(finished.protocol if finished else ())
     if not missing:

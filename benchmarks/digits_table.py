@@ -33,6 +33,7 @@ HEADS = {
     "saturated": "saturated %",
     "copies_of_each_other": "near copies %",
 }
+FLOWS = ("flow", "residual_flow")  # drawn exactly: their start is their own
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- digits -->", "<!-- end of digits -->"
 
@@ -90,7 +91,7 @@ def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> 
         cell.protocol[rule] = f"{found.num} images, judge {judge.weights_sha256[:12]}, {judge.reference}, " + (
             _words(vars(found.protocol), "selection", "classes", "start")
         )
-        if method != "flow" and judge.real_images:  # a flow has no start of that kind
+        if method not in FLOWS and judge.real_images:
             controls = {"start_alone": judge.start_alone, "real_images": judge.real_images}
             cell.controls[rule] = {name: _rated(control) for name, control in controls.items()}
         cell.made[rule] = _made(found.date, found.provenance)
@@ -109,7 +110,7 @@ def check_alike(cells: Iterable[Cell]) -> None:
     for part in ("accuracy", *RULES):
         runs: dict[str, list[str]] = {}
         for cell in cells:
-            if part in cell.protocol and not (part == "paper" and cell.run.startswith("flow-")):
+            if part in cell.protocol and not (part == "paper" and cell.run.rpartition("-")[0] in FLOWS):
                 runs.setdefault(cell.protocol[part], []).append(cell.run)
         if len(runs) > 1:
             each = "; ".join(f"{', '.join(names)}: {protocol}" for protocol, names in runs.items())

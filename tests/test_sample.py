@@ -16,6 +16,7 @@ from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
+from jeat_tf.models.glow import glow
 from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import stored_buffer
@@ -221,6 +222,24 @@ def test_they_are_what_generate_draws_in_one_go(start, settings, run, tmp_path, 
     np.testing.assert_allclose(drawn(tmp_path)[0], one_go, atol=1e-5)
 
 
+def test_the_temperature_of_a_flow_scales_its_latents(tmp_path):
+    """At 0 only the mean latent of each class is left."""
+    net = glow((8, 8, 1), 10, depth=1, width=4)
+    net.save(tmp_path / "flow.keras")
+    kept = {"num": 20, "recipe": "exact", "stages": "", "readings": 0, "dataset": "digits"}
+
+    def images(name, **settings):
+        report = sample(config(str(tmp_path / "flow.keras"), tmp_path / name, **kept, **settings))
+        return report.protocol.start, drawn(tmp_path / name)[0]
+
+    assert images("cold", start_temperature=0.0)[0] == "Exact(temperature=0.0)"
+    cold, warm, usual = (
+        images(name, start_temperature=t)[1] for name, t in (("cold", 0.0), ("warm", 0.7), ("one", None))
+    )
+    np.testing.assert_array_equal(cold[:10], cold[10:])
+    assert 0 < warm.std(axis=0).mean() < usual.std(axis=0).mean()
+
+
 def test_it_is_a_function_of_its_seed(once, run, tmp_path):
     sample(config(run, tmp_path / "same"))
     sample(config(run, tmp_path / "other", seed=1))
@@ -362,6 +381,8 @@ def test_a_judge_grades_start_and_end(run, tmp_path, trained_net):
         ({"readings": -1}, "readings at least 0"),
         ({"recipe": "best"}, 'unknown recipe "best"'),
         ({"start": "uniform", "start_rank": 3}, "--start_rank has no effect with --start=uniform"),
+        ({"start": "uniform", "start_temperature": 0.7}, "--start_temperature has no effect with --start=uniform"),
+        ({"start": "flow", "start_temperature": -1.0}, "expected temperature at least 0"),
         ({"start": "uniforn"}, 'unknown start "uniforn"; did you mean uniform'),
         ({"stages": "sgdl"}, 'unknown stage "sgdl"'),
         ({"start": "buffer"}, "expected a run with a replay buffer"),

@@ -29,6 +29,9 @@ class SampleConfig(Value):
     start_retained: float | None = setting(
         None, "class_pca: share of a class's variance that its components hold; empty: 0.99"
     )
+    start_temperature: float | None = setting(
+        None, "flow: factor on the standard deviation of the latents; below 1, images vary less; empty: 1"
+    )
     start_images: str = setting("", "start=images: an .npz file with arrays images and labels")
     stages: str = setting(
         "",

@@ -331,7 +331,7 @@ class EnergyClassifier(GatedModel):
         if not isinstance(start, Start):
             return start
         if isinstance(start, Exact):
-            return flow_samples(self.net)
+            return flow_samples(self.net, start.temperature)
         own = self.start is not None and self.start.start == start
         return self.start if own and self.start is not None else start.layer(self.image_shape, self.num_classes)
 

@@ -13,7 +13,7 @@ from jeat_tf.core.checks import all_at_once
 from jeat_tf.core.files import check_exists
 from jeat_tf.core.flat import chosen
 from jeat_tf.core.types import Draw, ImagesAndLabels
-from jeat_tf.core.values import nearest
+from jeat_tf.core.values import by_word, nearest
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.data.labelled import open_labelled
 from jeat_tf.models.files import net_file
@@ -25,7 +25,7 @@ from jeat_tf.runs.samples import Shard
 from jeat_tf.runs.trained import Trained, conditional_buffer, data_of_run, run_config, stored_buffer
 from jeat_tf.samplers.stages import Recipe, Stage, named_recipe, parse_stages
 from jeat_tf.samplers.start_layer import Given
-from jeat_tf.samplers.starts import STARTS, Start
+from jeat_tf.samplers.starts import STARTS, Exact, Start
 
 DEFAULT = "normalized"
 """The recipe of a net whose method is not known: steps of one length suit any net."""
@@ -77,13 +77,18 @@ def plan_of(config: SampleConfig, run: TrainConfig | None) -> Plan:
     recipe, rule = _recipe(config, run)
     stages = parse_stages(config.stages) if config.stages else recipe.stages
     name = config.start or recipe.start.word
-    known = (*STARTS, "buffer", "images", "flow")
+    kinds = STARTS | by_word(Exact)
+    known = (*kinds, "buffer", "images")
     if name not in known:
         raise ValueError(f'unknown start "{name}"; {nearest(name, known)}')
     if (name == "images") != bool(config.start_images):
         raise ValueError("--start=images and --start_images belong together")
-    start = chosen(name, "start", STARTS, recipe.start) if name in STARTS else None
-    given = {"rank": config.start_rank, "retained": config.start_retained}
+    start = chosen(name, "start", kinds, recipe.start) if name in kinds else None
+    given = {
+        "rank": config.start_rank,
+        "retained": config.start_retained,
+        "temperature": config.start_temperature,
+    }
     given = {field: value for field, value in given.items() if value is not None}
     for field in given:
         if not hasattr(start, field):
@@ -105,7 +110,7 @@ def _recipe(config: SampleConfig, run: TrainConfig | None) -> tuple[Recipe, str]
 def classes_of(config: SampleConfig, plan: Plan, trained: Trained) -> str:
     """What --classes comes to: balanced, none or a list."""
     towards = [stage.sampler.word for stage in plan.stages if stage.of_classes]
-    bound = plan.name == "flow" or (plan.start is not None and plan.start.of_classes)
+    bound = plan.start is not None and plan.start.of_classes
     able = bound or plan.name == "images" or (plan.name == "buffer" and conditional_buffer(trained.config))
     if config.classes == "none" and (towards or bound):
         what = " and ".join(towards) or f"the start {plan.name}"
@@ -173,8 +178,8 @@ def start_of(
     Raises:
       ValueError: a start that the net, the run or the file of images cannot give.
     """
-    if plan.name == "flow":
-        return flow_samples(trained.net)
+    if isinstance(plan.start, Exact):
+        return flow_samples(trained.net, plan.start.temperature)
     if plan.name == "buffer":
         return _buffer_start(config, trained)
     if plan.name == "images":

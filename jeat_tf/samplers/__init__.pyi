@@ -4,7 +4,7 @@ from .refinement import refine
 from .replay_buffer import ReplayBuffer
 from .stages import Stage
 from .start_layer import Given, StartLayer
-from .starts import ClassComponents, ClassGaussians, Gaussian, Mixture, Uniform
+from .starts import ClassComponents, ClassGaussians, Exact, Gaussian, Mixture, Uniform
 from .values import HMC, MALA, SGLD, Annealed, Contrast, Momentum, NormalizedDescent, SplitSGLD, Targeted
 from .walks import Walk
 
@@ -14,6 +14,7 @@ __all__ = [
     "ClassGaussians",
     "Contrast",
     "Counterfactual",
+    "Exact",
     "Gaussian",
     "Given",
     "HMC",

@@ -138,13 +138,20 @@ class Exact(Start):
     word: ClassVar[str] = "flow"
     of_classes: ClassVar[bool] = True
 
+    temperature: float = setting(
+        1.0,
+        "factor on the standard deviation of the latents; below 1, images are more typical and less varied",
+        at_least=0.0,
+        flag="start_temperature",
+    )
+
     def layer(self, image_shape: tuple[int, int, int], num_classes: int) -> "StartLayer":
         """Refused: the net itself draws.
 
         Raises:
           ValueError: always.
         """
-        raise ValueError("expected a start that draws without a net, received Exact(); use models.flow_samples(net)")
+        raise ValueError(f"expected a start that draws without a net, received {self!r}; use models.flow_samples(net)")
 
 
 STARTS = by_word(Uniform, Gaussian, ClassGaussians, Mixture, ClassComponents)

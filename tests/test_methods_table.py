@@ -1,4 +1,4 @@
-"""The tables of benchmarks/digits.py, on records of two runs."""
+"""The tables of benchmarks/methods.py, on records of two runs."""
 
 import json
 import pathlib
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
-import digits_table
+import methods_table
 
 from jeat_tf.core.records import write_record
 from jeat_tf.runs.results import ATTACKS
@@ -28,7 +28,7 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     record(tmp_path, "jeat-0", clean=0.9, distance=7.0)
     record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
     kept = tmp_path / "cells.json"
-    text = digits_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
+    text = methods_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
     assert "| `jeat` | 2 | 85.0 ± 7.1 | not measured | not measured |" in text
     assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
     assert "| `jem`" not in text
@@ -42,26 +42,26 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     # On another machine, without the runs: the same tables, and more runs beside.
     elsewhere = tmp_path / "elsewhere"
     record(elsewhere, "jem-0")
-    assert digits_table.write(str(elsewhere), ["jeat"], ["0", "1"], str(kept)) == text.replace(", `jem`", "").replace(
+    assert methods_table.write(str(elsewhere), ["jeat"], ["0", "1"], str(kept)) == text.replace(", `jem`", "").replace(
         "Not measured: `jem`.\n\n", ""
     )
-    digits_table.write(str(elsewhere), ["jem"], ["0"], str(kept))
-    assert set(digits_table.stored_cells(str(kept))) == {"jeat-0", "jeat-1", "jem-0"}
+    methods_table.write(str(elsewhere), ["jem"], ["0"], str(kept))
+    assert set(methods_table.stored_cells(str(kept))) == {"jeat-0", "jeat-1", "jem-0"}
 
 
 def test_runs_of_mixed_protocols_are_refused_and_named(tmp_path):
     record(tmp_path, "jeat-0")
     record(tmp_path, "jem-0", num=100)
     with pytest.raises(ValueError, match="2 protocols of paper .*jeat-0: 500 images.*jem-0: 100 images"):
-        digits_table.write(str(tmp_path), ["jeat", "jem"], ["0"], str(tmp_path / "cells.json"))
-    assert digits_table.write(str(tmp_path), ["jem"], ["0"], str(tmp_path / "cells.json"))
+        methods_table.write(str(tmp_path), ["jeat", "jem"], ["0"], str(tmp_path / "cells.json"))
+    assert methods_table.write(str(tmp_path), ["jem"], ["0"], str(tmp_path / "cells.json"))
 
 
 def test_the_table_is_put_between_its_marks_alone(tmp_path):
     page = tmp_path / "results.md"
-    page.write_text(f"before\n{digits_table.BEGIN}\nold\n{digits_table.END}\nafter\n")
-    digits_table.put(str(page), "new\n")
-    assert page.read_text() == f"before\n{digits_table.BEGIN}\nnew\n{digits_table.END}\nafter\n"
+    page.write_text(f"before\n{methods_table.BEGIN}\nold\n{methods_table.END}\nafter\n")
+    methods_table.put(str(page), "new\n")
+    assert page.read_text() == f"before\n{methods_table.BEGIN}\nnew\n{methods_table.END}\nafter\n"
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
-        digits_table.put(str(page), "new\n")
+        methods_table.put(str(page), "new\n")

@@ -1,6 +1,6 @@
 """What do the digits presets reach over seeds: accuracy, robustness, and images drawn from noise as a judge sees them?
 
-    python benchmarks/digits.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
+    python benchmarks/methods.py --runs=runs/digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
 
 Trains each preset of configs/digits for each seed and attacks it on the test split. Then it draws 500 images three
 times: from uniform noise by the rule of the method's paper (`sample`'s default); from uniform noise by the chain that
@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import keras
 from absl import app, flags
-from digits_table import ACCURACY, FLOWS, put, stored_cells, write
+from methods_table import ACCURACY, FLOWS, put, stored_cells, write
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed

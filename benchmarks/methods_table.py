@@ -1,4 +1,4 @@
-"""The tables of benchmarks/digits.py: what its runs have on disk, checked to be alike, as JSON and Markdown."""
+"""The tables of benchmarks/methods.py: what its runs have on disk, checked to be alike, as JSON and Markdown."""
 
 import json
 import os

@@ -20,12 +20,13 @@ RULES = {
     "tuned": "Images from uniform noise, by the chain that tuning chose for each net.",
     "gaussians": "Images from class Gaussians, by the rule of each method's paper.",
 }
-ACCURACY = ("clean", "pgd20", "autoattack")
+ACCURACY = ("clean", "pgd20", "autoattack", "autoattack-fast")
 RATINGS = ("agreement", "frechet_classifier_distance", "precision", "recall", "saturated", "copies_of_each_other")
 HEADS = {
     "clean": "clean %",
     "pgd20": "PGD-20 %",
     "autoattack": "AutoAttack %",
+    "autoattack-fast": "AutoAttack, fast form, %",
     "agreement": "agreement %",
     "frechet_classifier_distance": "distance",
     "precision": "precision %",
@@ -35,7 +36,6 @@ HEADS = {
 }
 FLOWS = ("flow", "residual_flow")  # drawn exactly: their start is their own
 NOT_MEASURED = "not measured"
-BEGIN, END = "<!-- digits -->", "<!-- end of digits -->"
 
 
 class Cell(NamedTuple):
@@ -140,7 +140,8 @@ def write(runs: str, methods: list[str], seeds: list[str], kept: str) -> str:
 def markdown(cells: dict[str, list[Cell]]) -> str:
     """Three tables: accuracy, and images by either rule, headed by the two controls."""
     parts = []
-    names = {"": ACCURACY} | {f"{rule} ": RATINGS for rule in RULES}
+    attacks = tuple(name for name in ACCURACY if any(name in cell.numbers for cell in _all(cells))) or ACCURACY
+    names = {"": attacks} | {f"{rule} ": RATINGS for rule in RULES}
     titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
     for prefix, columns in names.items():
         lines = [_row(["preset", "seeds", *(HEADS[name] for name in columns)]), _row(["---"] * (len(columns) + 2))]
@@ -166,17 +167,18 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def put(path: str, text: str) -> None:
-    """Puts the table between its marks in a file.
+def put(path: str, text: str, scale: str) -> None:
+    """Puts the tables between the marks of their scale in a file.
 
     Raises:
       ValueError: the file has no such marks.
     """
+    begin, end = f"<!-- {scale} -->", f"<!-- end of {scale} -->"
     whole = pathlib.Path(path).read_text(encoding="utf-8")
-    if BEGIN not in whole or END not in whole:
-        raise ValueError(f"expected the marks {BEGIN} and {END} in {path}, received none")
-    head, tail = whole.split(BEGIN)[0], whole.split(END)[1]
-    write_text(path, f"{head}{BEGIN}\n{text}{END}{tail}")
+    if begin not in whole or end not in whole:
+        raise ValueError(f"expected the marks {begin} and {end} in {path}, received none")
+    head, tail = whole.split(begin)[0], whole.split(end)[1]
+    write_text(path, f"{head}{begin}\n{text}{end}{tail}")
 
 
 def _all(cells: dict[str, list[Cell]]) -> list[Cell]:

@@ -18,7 +18,7 @@ def record(runs, run, *, clean=0.9, distance=7.0, num=500):
     folder = runs / run
     (folder / "evaluation").mkdir(parents=True)
     (folder / "paper").mkdir()
-    rows = (row("clean", round(50 * clean), 0.0),)
+    rows = (row("clean", round(50 * clean), 0.0), row("pgd20", 10, 0.1))
     write_record(str(folder / "evaluation" / ATTACKS), attack_results(rows))
     judged = sample_results(rating(0.5, distance, 0.5), rating(0.1, 0.5, 0.5), rating(1.0, 0.59, 0.5), num=num)
     judged.write(str(folder / "paper"))
@@ -29,7 +29,8 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
     kept = tmp_path / "cells.json"
     text = methods_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
-    assert "| `jeat` | 2 | 85.0 ± 7.1 | not measured | not measured |" in text
+    assert "| `jeat` | 2 | 85.0 ± 7.1 | 20.0 ± 0.0 |" in text
+    assert "AutoAttack" not in text  # no run has it
     assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
     assert "| `jem`" not in text
     assert text.count("Not measured: `jem`.") == 2
@@ -59,9 +60,9 @@ def test_runs_of_mixed_protocols_are_refused_and_named(tmp_path):
 
 def test_the_table_is_put_between_its_marks_alone(tmp_path):
     page = tmp_path / "results.md"
-    page.write_text(f"before\n{methods_table.BEGIN}\nold\n{methods_table.END}\nafter\n")
-    methods_table.put(str(page), "new\n")
-    assert page.read_text() == f"before\n{methods_table.BEGIN}\nnew\n{methods_table.END}\nafter\n"
+    page.write_text("before\n<!-- mnist -->\nold\n<!-- end of mnist -->\nafter\n")
+    methods_table.put(str(page), "new\n", "mnist")
+    assert page.read_text() == "before\n<!-- mnist -->\nnew\n<!-- end of mnist -->\nafter\n"
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
-        methods_table.put(str(page), "new\n")
+        methods_table.put(str(page), "new\n", "mnist")

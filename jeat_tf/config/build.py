@@ -62,8 +62,6 @@ def _fine_tuned(new: keras.Model, init_from: str, tolerance: float) -> keras.Mod
         read = named.read()
     except ValueError as error:
         raise ValueError(f"--init_from={init_from}: {error}") from error
-    for change in read.changes:
-        print(f"init_from: {change}")
     source, path = read.net, named.path
     weights, expected = source.get_weights(), [tuple(weight.shape) for weight in new.weights]
     shapes = [weight.shape for weight in weights]
@@ -80,6 +78,8 @@ def _fine_tuned(new: keras.Model, init_from: str, tolerance: float) -> keras.Mod
         if before is None or after is None or _alike(before, after, tolerance):
             print(f"init_from: the weights of {path}, and a new head for {new.output_shape[-1]} classes")
             return new
+    for change in read.changes:  # they are of the net itself, and not of weights that a new net takes
+        print(f"init_from: {change}")
     wanted = new.input_shape[1:]
     if any(size not in (None, other) for size, other in zip(source.input_shape[1:], wanted, strict=True)):
         raise ValueError(

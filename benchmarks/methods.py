@@ -2,6 +2,7 @@
 
     python benchmarks/methods.py --scale=digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
     python benchmarks/methods.py --scale=mnist --seeds=0 --data_dir=DATA
+    python benchmarks/methods.py --methods="jeat,jeat:chain_steps=10;chain_noise_std=0.02" --cells=FILE --write=FILE
 
 Trains each preset of configs/<scale> for each seed and attacks it on the test split. Then it draws 500 images three
 times: from uniform noise by the rule of the method's paper (`sample`'s default); from uniform noise by the chain that
@@ -9,7 +10,8 @@ times: from uniform noise by the rule of the method's paper (`sample`'s default)
 of the answer. A flow is drawn exactly. An independent net, benchmarks/judges/<scale>.keras, rates the images: share
 classified as asked, Frechet distance between its features of them and of the training images (a classifier distance,
 not FID), precision, recall, saturated pixels, near copies. Tuning looks at validation images through a second net of
-that kind. Two rows stand beside the methods: the start alone, and real test images.
+that kind. Two rows stand beside the methods: the start alone, and real test images. A method is a preset, or a preset
+with settings of its own after a colon.
 
 A finished part of a cell is not run again, so the same command resumes where it stopped. What is finished is kept in
 benchmarks/<scale>_cells.json, and is not run again on another machine either. A cell that fails or diverges is reported
@@ -67,11 +69,12 @@ SCALES = {
 _SCALE = flags.DEFINE_enum("scale", "digits", list(SCALES), "data set, and folder of presets")
 _RUNS = flags.DEFINE_string("runs", "", "folder of the runs; empty: runs/<scale>")
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "where TFDS keeps the data; empty: its usual folder")
-_METHODS = flags.DEFINE_list("methods", [], "presets; empty: all")
+_METHODS = flags.DEFINE_list("methods", [], "presets, or preset:setting=value;setting=value; empty: all presets")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
 _NUM = flags.DEFINE_integer("num", 500, "images of a drawing")
 _CELLS = flags.DEFINE_string("cells", "", "file of what is finished; empty: benchmarks/<scale>_cells.json")
 _WRITE = flags.DEFINE_string("write", "", "file with the table's marks; empty: none")
+_MARK = flags.DEFINE_string("mark", "", "name in these marks; empty: the scale")
 
 
 def main(_: list[str]) -> None:
@@ -89,7 +92,7 @@ def main(_: list[str]) -> None:
             write(runs, methods, _SEEDS.value, cells)
     print(write(runs, methods, _SEEDS.value, cells))
     if _WRITE.value:
-        put(_WRITE.value, pathlib.Path(runs, "table.md").read_text(encoding="utf-8"), scale)
+        put(_WRITE.value, pathlib.Path(runs, "table.md").read_text(encoding="utf-8"), _MARK.value or scale)
     for line in failed:
         print(f"failed: {line}")
 
@@ -123,10 +126,11 @@ def _trained(method: str, seed: int, runs: str) -> str:
     """The folder of a trained run, which is trained if it is not there."""
     folder, scale = os.path.join(runs, f"{method}-{seed}"), SCALES[_SCALE.value]
     settings = {"model_dir": folder, "seed": seed, "data_dir": _DATA_DIR.value, **scale.training}
-    if method in scale.warm:
+    if method.partition(":")[0] in scale.warm:
         settings["init_from"] = _trained("fast", seed, runs)
-    preset = parsed(TrainConfig, f"--flagfile={PRESETS / _SCALE.value / method}.flags")
-    _once(folder, "train.json", lambda: train(replace(preset, **settings)))
+    preset, _, own = method.partition(":")
+    given = [f"--flagfile={PRESETS / _SCALE.value / preset}.flags", *(f"--{part}" for part in own.split(";") if part)]
+    _once(folder, "train.json", lambda: train(replace(parsed(TrainConfig, *given), **settings)))
     return folder
 
 

@@ -14,6 +14,8 @@ from jeat_tf.core.provenance import Provenance
 from jeat_tf.core.records import stored
 from jeat_tf.runs.results import ATTACKS, AttackResults
 from jeat_tf.runs.sample_results import FILE, Rating, SampleResults
+from jeat_tf.runs.training import FILE as TRAINING
+from jeat_tf.runs.training import Training
 
 RULES = {
     "paper": "Images from uniform noise, by the rule of each method's paper.",
@@ -22,11 +24,13 @@ RULES = {
 }
 ACCURACY = ("clean", "pgd20", "autoattack", "autoattack-fast")
 RATINGS = ("agreement", "frechet_classifier_distance", "precision", "recall", "saturated", "copies_of_each_other")
+PASSES = "passes"
 HEADS = {
     "clean": "clean %",
     "pgd20": "PGD-20 %",
     "autoattack": "AutoAttack %",
     "autoattack-fast": "AutoAttack, fast form, %",
+    PASSES: "passes a step",
     "agreement": "agreement %",
     "frechet_classifier_distance": "distance",
     "precision": "precision %",
@@ -43,7 +47,7 @@ class Cell(NamedTuple):
 
     Attributes:
       run: its folder's name.
-      numbers: column -> number.
+      numbers: column -> number; `passes` are those of one image in a training step, forward and backward.
       protocol: part -> what has to be equal for numbers to stand in one table.
       chosen: the stages that tuning chose; empty where it did not run.
       controls: rule -> "start_alone" and "real_images" -> ratings.
@@ -72,6 +76,8 @@ def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> 
     cell = Cell(run, {}, {}, "", {}, {}) if before is None else before
     folder = os.path.join(runs, run)
     chosen = cell.chosen
+    if (training := stored(Training, os.path.join(folder, TRAINING))) is not None:
+        cell.numbers[PASSES] = sum(training.passes_per_step.values())
     if (attacks := stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))) is not None:
         cell.numbers.update({row.attack: row.accuracy for row in attacks.results if row.attack in ACCURACY})
         cell.protocol["accuracy"] = (
@@ -141,7 +147,7 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
     """Three tables: accuracy, and images by either rule, headed by the two controls."""
     parts = []
     attacks = tuple(name for name in ACCURACY if any(name in cell.numbers for cell in _all(cells))) or ACCURACY
-    names = {"": attacks} | {f"{rule} ": RATINGS for rule in RULES}
+    names = {"": (*attacks, PASSES)} | {f"{rule} ": RATINGS for rule in RULES}
     titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
     for prefix, columns in names.items():
         lines = [_row(["preset", "seeds", *(HEADS[name] for name in columns)]), _row(["---"] * (len(columns) + 2))]
@@ -192,8 +198,8 @@ def _means(numbers: list[dict[str, Any]], columns: Iterable[str], prefix: str) -
     texts = []
     for name in columns:
         values = [each[prefix + name] for each in numbers if each.get(prefix + name) is not None]
-        scale, digits = (1, 2) if "distance" in name else (100, 1)
-        spread = f" ± {scale * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+        scale, digits = (1, 2) if "distance" in name else (1, 0) if name == PASSES else (100, 1)
+        spread = f" ± {scale * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 and name != PASSES else ""
         texts.append(f"{scale * np.mean(values):.{digits}f}{spread}" if values else NOT_MEASURED)
     return [str(max(counts)), *texts]
 

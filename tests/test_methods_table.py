@@ -29,7 +29,7 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
     kept = tmp_path / "cells.json"
     text = methods_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
-    assert "| `jeat` | 2 | 85.0 ± 7.1 | 20.0 ± 0.0 |" in text
+    assert "| `jeat` | 2 | 85.0 ± 7.1 | 20.0 ± 0.0 | not measured |" in text
     assert "AutoAttack" not in text  # no run has it
     assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
     assert "| `jem`" not in text

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
+from rows import head, row, spread
 
 from jeat_tf.core.files import write_text
 from jeat_tf.core.provenance import Provenance
@@ -150,7 +150,7 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
     names = {"": (*attacks, PASSES)} | {f"{rule} ": RATINGS for rule in RULES}
     titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
     for prefix, columns in names.items():
-        lines = [_row(["preset", "seeds", *(HEADS[name] for name in columns)]), _row(["---"] * (len(columns) + 2))]
+        lines = [head(["preset", "seeds", *(HEADS[name] for name in columns)])]
         if prefix:
             for words, control in (("*real test images*", "real_images"), ("*the start alone*", "start_alone")):
                 rule = prefix.strip()
@@ -159,14 +159,14 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
                     for cell in _all(cells)
                     if rule in cell.controls
                 }
-                lines.append(_row([words, *_means(list(seen.values()), columns, "")]))
+                lines.append(row([words, *_means(list(seen.values()), columns, "")]))
         missing = []
         for method, of_method in cells.items():
             means = _means([cell.numbers for cell in of_method], columns, prefix)
             if set(means[1:]) == {NOT_MEASURED}:
                 missing.append(f"`{method}`")
             else:
-                lines.append(_row([f"`{method}`", *means]))
+                lines.append(row([f"`{method}`", *means]))
         parts.append("\n".join([titles[prefix], "", *lines]))
         if missing:
             parts.append(textwrap.fill(f"Not measured: {', '.join(missing)}.", 120, break_on_hyphens=False))
@@ -198,14 +198,13 @@ def _means(numbers: list[dict[str, Any]], columns: Iterable[str], prefix: str) -
     texts = []
     for name in columns:
         values = [each[prefix + name] for each in numbers if each.get(prefix + name) is not None]
-        scale, digits = (1, 2) if "distance" in name else (1, 0) if name == PASSES else (100, 1)
-        spread = f" ± {scale * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 and name != PASSES else ""
-        texts.append(f"{scale * np.mean(values):.{digits}f}{spread}" if values else NOT_MEASURED)
+        if not values:
+            texts.append(NOT_MEASURED)
+        elif name == PASSES:
+            texts.append(" or ".join(f"{passes:.0f}" for passes in sorted(set(values))))
+        else:
+            texts.append(spread(values, 2) if "distance" in name else spread([100 * value for value in values]))
     return [str(max(counts)), *texts]
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _made(date: str, how: Provenance) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 from absl import app, flags
+from rows import head, row
 
 from jeat_tf.attacks.values import PGD
 from jeat_tf.callbacks import OverfittingAlarm, RobustAccuracy
@@ -25,7 +26,6 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_json
 from jeat_tf.core.flat import replace
 from jeat_tf.data.datasets import as_floats
-from jeat_tf.methods.overfitting import LIMIT
 from jeat_tf.train.images import steps_in_epoch, stream, training_images
 from jeat_tf.train.model import classifier
 
@@ -37,7 +37,15 @@ _COMMON = {"image_size": "16x16", "activation": "relu", "learning_rate": 5e-3, "
 _DRIVEN = {"epsilon": 52 / 255, "attack_step_size": 52 / 255, "attack_start": "image"}
 _STEPS, _EVERY, _IMAGES = 150, 5, 200
 _POINTS, _IN_A_ROW = 0.05, 5  # what a fall is
-_COLUMNS = ("run", "seed", "highest PGD-10", "last PGD-10", "lowest share", "alarm at step", "fall at step")
+_COLUMNS = (
+    "run",
+    "seed",
+    "highest PGD-10",
+    "last PGD-10",
+    "largest fall of alignment",
+    "alarm at step",
+    "fall at step",
+)
 
 
 class Looks(keras.callbacks.Callback):
@@ -62,27 +70,21 @@ class Looks(keras.callbacks.Callback):
 
 def main(_: list[str]) -> None:
     os.makedirs(_RUNS.value, exist_ok=True)
-    print(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}")
+    print(head(_COLUMNS))
     for kind in _KINDS.value:
         for seed in _SEEDS.value:
             found = _run(kind, int(seed))
             robust = [accuracy for _, accuracy in found["robust"]]
-            lowest = f"{min(share for _, share in found['shares']):.2f}"
             cells = [
                 kind,
                 seed,
                 f"{max(robust):.1%}",
                 f"{robust[-1]:.1%}",
-                lowest,
-                _alarm(found) or "-",
+                f"{max(fall for _, _, fall in found['alignments']):.2f}",
+                found["alarm"] or "-",
                 _fall(found) or "-",
             ]
-            print(f"| {' | '.join(map(str, cells))} |", flush=True)
-
-
-def _alarm(found: dict[str, Any]) -> int | None:
-    """The first step at which the share is below the limit."""
-    return next((int(step) for step, share in found["shares"] if share < LIMIT), None)
+            print(row(cells), flush=True)
 
 
 def _fall(found: dict[str, Any]) -> int | None:
@@ -110,12 +112,12 @@ def _run(kind: str, seed: int) -> dict[str, Any]:
     assert images.held_out is not None
     attack, test = PGD(config.ball, steps=10), data.arrays("test")
     alarm = OverfittingAlarm(
-        as_floats(images.held_out[0]), images.held_out[1], model.objective.perturb, attack, every=_EVERY, seed=seed
+        as_floats(images.held_out[0]), images.held_out[1], model.objective.perturb, config.ball, every=_EVERY, seed=seed
     )
     looks = Looks(RobustAccuracy(as_floats(test[0][:_IMAGES]), test[1][:_IMAGES], attack))
     batches = stream(config, data, images, first_step=0)
     model.fit(batches, steps_per_epoch=_STEPS, verbose=0, callbacks=[alarm, looks])
-    found = {"shares": alarm.shares, "robust": looks.found}
+    found = {"alignments": alarm.looks, "alarm": alarm.alarm_step, "robust": looks.found}
     write_json(path, found)
     return found
 

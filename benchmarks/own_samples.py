@@ -13,8 +13,8 @@ table of means and standard deviations over seeds. Small scale: 8x8 images, 1,26
 import os
 
 import keras
-import numpy as np
 from absl import app, flags
+from rows import head, row, spread
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -51,11 +51,9 @@ def main(_: list[str]) -> None:
                 reached = _reached("pgd_at", seed, f"{artist}-{share}-{seed}", *extra)
                 rows.setdefault(f"pgd_at, share {share} drawn by {artist}", []).append(reached)
     columns = ("net", "seeds", "clean %", "PGD-20 %", "AutoAttack %")
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(head(columns))
     for name, values in rows.items():
-        spread = np.std(values, axis=0, ddof=1) if len(values) > 1 else np.zeros(len(_ATTACKS))
-        cells = [f"{mean:.1f} ± {std:.1f}" for mean, std in zip(np.mean(values, axis=0), spread, strict=True)]
-        print(f"| {name} | {len(values)} | {' | '.join(cells)} |")
+        print(row([name, len(values), *map(spread, zip(*values, strict=True))]))
 
 
 def _reached(preset: str, seed: str, name: str, *more: str) -> list[float]:

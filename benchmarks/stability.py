@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 from absl import app, flags
+from rows import head, row, spread
 
 from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
@@ -61,10 +62,10 @@ def main(_: list[str]) -> None:
         for name in _NAMES.value
     }
     write_json(os.path.join(_RUNS.value, "table.json"), table)
-    print(f"| scenario | guard | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 2)}")
+    print(head(["scenario", "guard", *_COLUMNS]))
     for name, guards in table.items():
         for guard, cells in guards.items():
-            print(f"| {name} | {guard} | {' | '.join(_row(cells))} |")
+            print(row([name, guard, *_row(cells)]))
 
 
 def _row(cells: list[dict[str, Any]]) -> list[str]:
@@ -73,14 +74,13 @@ def _row(cells: list[dict[str, Any]]) -> list[str]:
     recoveries = [[event for event in cell["events"] if event["action"] != "stop"] for cell in cells]
     first = [events[0]["step"] for events in recoveries if events]
     kept = [cell["val_accuracy"] for cell in cells if cell["outcome"] != "lost"]
-    spread = f" ± {100 * np.std(kept, ddof=1):.1f}" if len(kept) > 1 else ""
     return [
         str(len(cells)),
         *(str(outcomes.count(outcome)) for outcome in ("clean", "recovered", "lost")),
         str(sum(len(events) for events in recoveries)),
         ", ".join(map(str, first)) or "-",
         ", ".join(map(str, stops)) or "-",
-        f"{100 * np.mean(kept):.1f}{spread}" if kept else "-",
+        spread([100 * accuracy for accuracy in kept]) if kept else "-",
     ]
 
 

@@ -5,91 +5,125 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from jeat_tf.attacks.values import PGD
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.balls import Linf
+from jeat_tf.core.energy import energy
 from jeat_tf.core.flat import replace
+from jeat_tf.core.seeds import fold_in
 from jeat_tf.methods.classifier import EnergyClassifier
 from jeat_tf.methods.guard import Guard
-from jeat_tf.methods.overfitting import OverfittingAlarm
+from jeat_tf.methods.overfitting import DROP, OverfittingAlarm
 from jeat_tf.methods.recipes.pgd_at import PGDAT
 from jeat_tf.train.run import train
 from tests.conftest import tiny_cnn
 
 X = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
+BALL = Linf(0.5)
 LABELS = np.arange(32) % 10
 
 
-def begun(perturb, net=None, steps=10, **settings):
-    """An alarm at the begin of training, of a net whose logits are steep enough to say something."""
-    net = net or tiny_cnn()
-    net.layers[-1].kernel.assign(300 * net.layers[-1].kernel)
-    model = EnergyClassifier(net, PGDAT(epsilon=0.1))
-    alarm = OverfittingAlarm(X, LABELS, perturb, PGD(Linf(0.1), steps=steps, start="image"), every=1, **settings)
-    alarm.set_model(model)
+def begun(perturb, net, **settings):
+    """An alarm at the begin of training."""
+    alarm = OverfittingAlarm(X, LABELS, perturb, BALL, every=1, **settings)
+    alarm.set_model(EnergyClassifier(net, PGDAT(epsilon=0.1)))
     alarm.on_train_begin()
-    model.step.assign_add(1)
     return alarm
 
 
-def unmoved(net, x, labels, seed):
-    return x
-
-
-def test_the_share_of_an_attack_with_itself_is_one():
-    alarm = begun(lambda net, x, labels, seed: alarm.strong(net, x, labels, seed))
+def looked(alarm):
+    """What a training step logs."""
     logs = {}
+    alarm.model.step.assign_add(1)
     alarm.on_train_batch_end(0, logs)
-    assert alarm.shares == [(1, pytest.approx(1.0))]
-    assert logs["latest_overfitting"] == pytest.approx(0.0, abs=1e-6)
-    assert alarm.alarm_step is None
+    return logs["latest_overfitting"]
 
 
-def test_an_attack_that_raises_no_energy_is_an_alarm_at_once(capsys):
-    alarm = begun(unmoved)
-    logs, epoch = {}, {}
-    alarm.on_train_batch_end(0, logs)
-    alarm.on_epoch_end(0, epoch)
-    assert logs["latest_overfitting"] == pytest.approx(1.0)
-    assert epoch["energy_share"] == pytest.approx(0.0)
-    assert alarm.alarm_step == 1
+def upwards(net, x, labels, seed):
+    """One step along the sign of the energy's gradient."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        energies = energy(net(x, training=False), labels)
+    return x + 0.5 * tf.sign(tape.gradient(energies, x))
+
+
+class Bent(keras.layers.Layer):
+    """f(x)[0] = 10 sum_i x_i - bend sum_i x_i^2, the other logits 0: straight where bend is 0."""
+
+    def build(self, input_shape):
+        self.bend = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        x = keras.ops.reshape(x, (-1, 64))
+        first = -keras.ops.sum(10.0 * x - self.bend * x**2, axis=-1, keepdims=True)
+        return keras.ops.pad(first, [[0, 0], [0, 9]])
+
+
+def test_a_straight_energy_has_the_alignment_one_and_a_bent_one_the_cosine_of_its_slopes(capsys):
+    """E(x, 0) = 10 sum_i x_i - bend sum_i x_i^2, of gradient 10 - 2 bend x: the cosine is known."""
+    bent = Bent()
+    net = keras.Sequential([keras.Input((8, 8, 1)), bent])
+    alarm = OverfittingAlarm(X[:2], np.zeros(2, np.int64), upwards, BALL, every=1)
+    alarm.set_model(EnergyClassifier(net, PGDAT(epsilon=0.1)))
+    alarm.on_train_begin()
+    assert looked(alarm) == 0.0
+    bent.bend.assign(6.0)
+    fall = looked(alarm)
+    seed = fold_in(fold_in(alarm.seed, tf.constant(2, tf.int64)), 0)
+    beside = np.clip(BALL.random_start(tf.constant(X[:2]), seed), 0, 1)
+    here, there = ((10 - 12 * x).reshape(2, 64) for x in (X[:2], beside))
+    cosine = np.sum(here * there, 1) / np.linalg.norm(here, axis=1) / np.linalg.norm(there, axis=1)
+    assert alarm.looks == [(1, pytest.approx(1.0), 0.0), (2, pytest.approx(np.mean(cosine), abs=1e-5), fall)]
+    assert fall == pytest.approx(1 - np.mean(cosine), abs=1e-5)
+    assert fall > DROP
+    assert alarm.alarm_step == 2
     assert "about to fall" in capsys.readouterr().out
+
+
+def test_an_alarm_is_a_fall_below_the_30_steps_before(monkeypatch):
+    alarm = begun(upwards, tiny_cnn())
+    values = iter([0.9, *[0.87] * 30, 0.84, 0.82])
+    monkeypatch.setattr(alarm, "_look", lambda step: (next(values), 1.0))
+    falls = [looked(alarm) for _ in range(32)]
+    assert falls == pytest.approx([0.0, *[0.03] * 31])  # 0.9 lies 31 steps before 0.84
+    assert alarm.alarm_step is None
+    assert looked(alarm) == pytest.approx(0.05)
+    assert alarm.alarm_step == 33
 
 
 def test_flat_energies_say_nothing():
     net = tiny_cnn()
     net.layers[-1].kernel.assign(tf.zeros_like(net.layers[-1].kernel))
-    alarm = begun(unmoved, net)
-    alarm.on_train_batch_end(0, {})
-    assert alarm.shares == [(1, 1.0)]
+    alarm = begun(upwards, net)
+    assert looked(alarm) == 0.0
+    assert alarm.looks == []
 
 
-def test_a_guard_goes_back_on_the_alarm_and_not_on_a_healthy_share():
+def test_a_guard_goes_back_on_the_alarm_and_not_on_a_healthy_drift():
     model = EnergyClassifier(tiny_cnn(), PGDAT(epsilon=0.1))
     model.compile(keras.optimizers.Adam(1e-3))
     guard = Guard()
     guard.set_model(model)
     guard.on_train_begin()
-    guard.on_train_batch_end(0, {"latest_overfitting": 0.16})
+    guard.on_train_batch_end(0, {"latest_overfitting": 0.03})
     assert not guard.events
-    guard.on_train_batch_end(0, {"latest_overfitting": 0.18})
-    assert "overfitting is 0.18, beyond the limit of 0.17" in guard.events[0].reason
+    guard.on_train_batch_end(0, {"latest_overfitting": 0.05})
+    assert "overfitting is 0.05, beyond the limit of 0.04" in guard.events[0].reason
 
 
-def test_a_run_logs_the_share_and_can_be_followed_by_it(tmp_path):
+def test_a_run_logs_the_alignment_and_can_be_followed_by_it(tmp_path):
     config = replace(
         TrainConfig(), method="pgd_at", batch_size=300, epochs=1, images_every=0, robust_every=0, attack_steps=1,
-        overfitting_every=2, monitor="energy_share", model_dir=str(tmp_path / "run"),
+        overfitting_every=2, monitor="energy_alignment", model_dir=str(tmp_path / "run"),
     )  # fmt: skip
-    assert train(config).logs["energy_share"] == 1.0  # the first steps say nothing
+    assert 0 < train(config).logs["energy_alignment"] <= 1
     assert (tmp_path / "run" / "best.keras").exists()
 
 
 def test_a_method_without_an_attack_is_refused():
-    with pytest.raises(ValueError, match="--overfitting_every compares the attack"):
+    with pytest.raises(ValueError, match="--overfitting_every looks at the attack"):
         replace(TrainConfig(), method="standard", overfitting_every=5)
 
 
 def test_looks_are_at_least_a_step_apart():
     with pytest.raises(ValueError, match="every >= 1"):
-        OverfittingAlarm(X, LABELS, unmoved, PGD(), every=0)
+        OverfittingAlarm(X, LABELS, upwards, BALL, every=0)

@@ -155,7 +155,8 @@ class Watch(Value):
     guard_recoveries: int = setting(5, "recoveries after which a run is stopped", at_least=0)
     overfitting_every: int = setting(
         0,
-        "steps between looks at catastrophic overfitting, whose alarm the guard acts on; logs energy_share; 0: none",
+        "steps between looks for catastrophic overfitting, whose alarm the guard acts on; logs energy_alignment; "
+        "0: none",
         at_least=0,
     )
     guard_energy_l2: float = setting(0.0, "L2 on energies that each recovery adds", at_least=0.0)
@@ -235,7 +236,7 @@ class TrainConfig(Value):
             )
         if self.watch.overfitting_every and not isinstance(method, Attacked):
             raise ValueError(
-                f"--overfitting_every compares the attack of an adversarial method, and --method={method.word} has "
+                f"--overfitting_every looks at the attack of an adversarial method, and --method={method.word} has "
                 "none. Remove it"
             )
         if isinstance(self.update, Free):

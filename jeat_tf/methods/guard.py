@@ -19,7 +19,7 @@ from jeat_tf.methods.guard_files import GuardEvent
 from jeat_tf.methods.guard_limits import DROP_ERRORS, DROP_MEAN, DROP_WITHIN, drop, lowest, relative
 from jeat_tf.methods.logs import ADVERSARIAL
 from jeat_tf.methods.monitoring import Board
-from jeat_tf.methods.overfitting import LIMIT
+from jeat_tf.methods.overfitting import DROP
 
 
 class DivergenceError(ArithmeticError):
@@ -62,7 +62,7 @@ class Guard(keras.callbacks.Callback):
         gradient_floor: float = 100.0,
         max_saturation: float = 0.6,
         max_accuracy_drop: float = 0.2,
-        max_overfitting: float = 1 - LIMIT,
+        max_overfitting: float = DROP,
         window: int = 200,
         board: Board | None = None,
         path: str = "",
@@ -84,7 +84,8 @@ class Guard(keras.callbacks.Callback):
             the ends of the range as in data, 1 all of them.
           max_accuracy_drop: bound on the fall of the batches' accuracy, mean of ten steps, against the ten that lie 50
             steps before; a fall within five standard errors of these means is noise of small batches.
-          max_overfitting: bound on `latest_overfitting`, where an `OverfittingAlarm` comes before the guard.
+          max_overfitting: bound on `latest_overfitting`, a fall of alignment, where an `OverfittingAlarm` comes before
+            the guard.
           window: steps that medians are taken over; fewer than twenty values do not count.
           board: the run's TensorBoard events, to which the guard's are added.
           path: JSON file that keeps the events, so that a resumed run knows of them; `save_state` writes beside it.

@@ -189,7 +189,7 @@ def _monitor(config: TrainConfig, model: EnergyClassifier, images: TrainingImage
     if config.run.energy_changes_every:
         known += EnergyRecord._fields[2:]
     if config.watch.overfitting_every:
-        known += ["energy_share"]
+        known += ["energy_alignment"]
     if named not in known:
         missing = " without validation images" if named.startswith("val_") and images.held_out is None else ""
         raise ValueError(f'expected --monitor of a log, received "{named}"{missing}; {nearest(named, known)}')
@@ -236,7 +236,7 @@ def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndL
         as_floats(shown[0][:_ENERGY_IMAGES]),
         shown[1][:_ENERGY_IMAGES],
         model.objective.perturb,
-        PGD(config.ball, steps=_ROBUST_STEPS),
+        config.ball,
         every=config.watch.overfitting_every,
         seed=config.run.seed,
     )

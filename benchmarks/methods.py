@@ -2,7 +2,7 @@
 
     python benchmarks/methods.py --scale=digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
     python benchmarks/methods.py --scale=mnist --seeds=0 --data_dir=DATA
-    python benchmarks/methods.py --methods="jeat,jeat:chain_steps=10;chain_noise_std=0.02" --cells=FILE --write=FILE
+    python benchmarks/methods.py --methods="jeat,jeat:chain_steps=10;chain_noise_std=0.02" --rules=paper --cells=FILE
 
 Trains each preset of configs/<scale> for each seed and attacks it on the test split. Then it draws 500 images three
 times: from uniform noise by the rule of the method's paper (`sample`'s default); from uniform noise by the chain that
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import keras
 from absl import app, flags
-from methods_table import FLOWS, put, stored_cells, write
+from methods_table import FLOWS, RULES, put, stored_cells, write
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed
@@ -71,6 +71,7 @@ _RUNS = flags.DEFINE_string("runs", "", "folder of the runs; empty: runs/<scale>
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "where TFDS keeps the data; empty: its usual folder")
 _METHODS = flags.DEFINE_list("methods", [], "presets, or preset:setting=value;setting=value; empty: all presets")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "seeds")
+_RULES = flags.DEFINE_list("rules", list(RULES), "ways to draw")
 _NUM = flags.DEFINE_integer("num", 500, "images of a drawing")
 _CELLS = flags.DEFINE_string("cells", "", "file of what is finished; empty: benchmarks/<scale>_cells.json")
 _WRITE = flags.DEFINE_string("write", "", "file with the table's marks; empty: none")
@@ -104,7 +105,9 @@ def _run(method: str, seed: int, runs: str, cells: str) -> None:
     starts = (
         {"paper": ""} if method in FLOWS else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
     )
-    missing = {"accuracy", *starts} - set(finished.protocol if finished else ())
+    missing = {"accuracy", *starts}.intersection(["accuracy", *_RULES.value]) - set(
+        finished.protocol if finished else ()
+    )
     if not missing:
         return
     _trained(method, seed, runs)

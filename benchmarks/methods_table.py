@@ -144,10 +144,11 @@ def write(runs: str, methods: list[str], seeds: list[str], kept: str) -> str:
 
 
 def markdown(cells: dict[str, list[Cell]]) -> str:
-    """Three tables: accuracy, and images by either rule, headed by the two controls."""
+    """A table of accuracy, and one of images by each rule that was measured, headed by the two controls."""
     parts = []
     attacks = tuple(name for name in ACCURACY if any(name in cell.numbers for cell in _all(cells))) or ACCURACY
-    names = {"": (*attacks, PASSES)} | {f"{rule} ": RATINGS for rule in RULES}
+    rules = [rule for rule in RULES if any(rule in cell.protocol for cell in _all(cells))]
+    names = {"": (*attacks, PASSES)} | {f"{rule} ": RATINGS for rule in rules}
     titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
     for prefix, columns in names.items():
         lines = [head(["preset", "seeds", *(HEADS[name] for name in columns)])]

@@ -1,5 +1,6 @@
 """The tables of benchmarks/methods.py: what its runs have on disk, checked to be alike, as JSON and Markdown."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -77,7 +78,7 @@ def read_cell(runs: str, method: str, seed: str, before: Cell | None = None) -> 
     folder = os.path.join(runs, run)
     chosen = cell.chosen
     if (training := stored(Training, os.path.join(folder, TRAINING))) is not None:
-        cell.numbers[PASSES] = sum(training.passes_per_step.values())
+        cell.numbers[PASSES] = sum(dataclasses.astuple(training.passes_per_step))
     if (attacks := stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))) is not None:
         cell.numbers.update({row.attack: row.accuracy for row in attacks.results if row.attack in ACCURACY})
         cell.protocol["accuracy"] = (

@@ -5,6 +5,8 @@ import dataclasses
 from jeat_tf.attacks.gradient_masking import Masking
 from jeat_tf.core.provenance import Provenance
 from jeat_tf.core.records import Record
+from jeat_tf.methods.accounting import Passes
+from jeat_tf.methods.guard_files import GuardEvent
 from jeat_tf.metrics.chain_diagnostics import ChainDiagnosis
 from jeat_tf.metrics.fisher import FisherScore
 from jeat_tf.metrics.ood import Detection
@@ -21,6 +23,7 @@ from jeat_tf.runs.results import (
     Subject,
 )
 from jeat_tf.runs.sample_results import Diagnostics, Drawn, Judgement, Rating, SampleIdentity, SampleResults
+from jeat_tf.runs.training import Training, Watch
 
 MADE = Provenance(
     command="python -m jeat_tf.train", jeat_tf="0.1.0", tensorflow="2.21.0", keras="3.15.1", python="3.11.7",
@@ -30,6 +33,30 @@ SUBJECT = Subject(
     model="/runs/net.keras", model_sha256="m", weights_sha256="w", dataset="digits", images="images 0 to 49",
     data_sha256="d" * 64, seed=0, date="2026-01-02", provenance=MADE,
 )  # fmt: skip
+
+
+def training(
+    weights: str = "w", steps: int = 100, events: tuple[GuardEvent, ...] = (), dataset: str = "digits"
+) -> Training:
+    return Training(
+        parameters=1000,
+        passes_per_step=Passes(3.0, 1.0, 1.0),
+        forward_flops_per_image=1e6,
+        flops_per_step=2e9,
+        activation_bytes=0,
+        buffer_bytes=0,
+        method="jeat",
+        seed=0,
+        steps=steps,
+        logs={},
+        weights_sha256=weights,
+        dataset=dataset,
+        guard=Watch(mode="recover", events=tuple(events)),
+        date="2026-01-02",
+        provenance=MADE,
+        seconds=50.0,
+        seconds_per_step=0.5,
+    )
 
 
 def row(attack: str, correct: int, epsilon: float = 0.1, protocol: str = "20 steps") -> AttackRow:

@@ -11,13 +11,14 @@ import methods_table
 
 from jeat_tf.core.records import write_record
 from jeat_tf.runs.results import ATTACKS
-from tests.made import attack_results, rating, row, sample_results
+from tests.made import attack_results, rating, row, sample_results, training
 
 
 def record(runs, run, *, clean=0.9, distance=7.0, num=500):
     folder = runs / run
     (folder / "evaluation").mkdir(parents=True)
     (folder / "paper").mkdir()
+    training().write(str(folder))
     rows = (row("clean", round(50 * clean), 0.0), row("pgd20", 10, 0.1))
     write_record(str(folder / "evaluation" / ATTACKS), attack_results(rows))
     judged = sample_results(rating(0.5, distance, 0.5), rating(0.1, 0.5, 0.5), rating(1.0, 0.59, 0.5), num=num)
@@ -29,7 +30,7 @@ def test_means_over_seeds_stand_below_the_controls_and_what_is_not_there_is_not_
     record(tmp_path, "jeat-1", clean=0.8, distance=9.0)
     kept = tmp_path / "cells.json"
     text = methods_table.write(str(tmp_path), ["jeat", "jem"], ["0", "1"], str(kept))
-    assert "| `jeat` | 2 | 85.0 ± 7.1 | 20.0 ± 0.0 | not measured |" in text
+    assert "| `jeat` | 2 | 85.0 ± 7.1 | 20.0 ± 0.0 | 5 |" in text
     assert "AutoAttack" not in text  # no run has it
     assert "| `jeat` | 2 | 50.0 ± 0.0 | 8.00 ± 1.41 |" in text
     assert "| `jem`" not in text

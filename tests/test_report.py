@@ -21,7 +21,6 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_image, write_json, write_text
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import Record, write_record
-from jeat_tf.methods.accounting import Passes
 from jeat_tf.methods.guard_files import GuardEvent, write_events
 from jeat_tf.report.collect import read_runs
 from jeat_tf.report.lineage import lineage
@@ -29,32 +28,9 @@ from jeat_tf.report.published import side_by_side
 from jeat_tf.report.run import report
 from jeat_tf.report.summary import columns_of, summarise
 from jeat_tf.report.tables import MARKER, best_of, cell_text, latex, markdown
-from jeat_tf.runs.training import Training, Watch
-from tests.made import MADE, attack_results, density_results, rating, row, sample_results
+from tests.made import attack_results, density_results, rating, row, sample_results, training
 
 EVIL = "<script>alert(1)</script>"
-
-
-def training(weights="w", steps=100, events=(), dataset="digits"):
-    return Training(
-        parameters=1000,
-        passes_per_step=Passes(3.0, 1.0, 1.0),
-        forward_flops_per_image=1e6,
-        flops_per_step=2e9,
-        activation_bytes=0,
-        buffer_bytes=0,
-        method="jeat",
-        seed=0,
-        steps=steps,
-        logs={},
-        weights_sha256=weights,
-        dataset=dataset,
-        guard=Watch(mode="recover", events=tuple(events)),
-        date="2026-01-02",
-        provenance=MADE,
-        seconds=50.0,
-        seconds_per_step=0.5,
-    )
 
 
 def results(clean=49, pgd=40, weights="w", protocol="20 steps", rows=(), masking=None, net="net.keras"):

@@ -18,9 +18,10 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
 from jeat_tf.models.glow import glow
 from jeat_tf.runs.sample_results import SampleResults
-from jeat_tf.runs.samples import SampleFolder
+from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.command import main
+from jeat_tf.sample.diagnostics import write_class_grid
 from jeat_tf.sample.run import sample
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES, Stage, parse_stages
@@ -105,6 +106,14 @@ def test_the_pictures_show_every_class_and_every_reading(once):
             captions.append(np.asarray(animation.convert("L"))[-20:])
         assert all((caption < 128).any() for caption in captions)
         assert not np.array_equal(captions[0], captions[1])  # the step and the energy of each
+
+
+def test_a_picture_of_one_image_of_each_class_is_about_square(tmp_path):
+    write_class_grid(
+        str(tmp_path / "grid.png"), Shard(np.zeros((10, 8, 8, 1), np.float32), np.arange(10)), list("0123456789")
+    )
+    height, width = np.asarray(keras.utils.load_img(tmp_path / "grid.png")).shape[:2]
+    assert 0.5 * width < height < width
 
 
 def test_energy_falls_along_the_chain(once):

@@ -112,7 +112,7 @@ def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[
       traces: what was read, as `Drawing.batch` returns it.
     """
     rows = [np.flatnonzero(labels == k)[:_SHOWN_OF_CLASS] for k in np.unique(labels)]
-    first, columns = np.concatenate(rows), max(map(len, rows))
+    first, columns = np.concatenate(rows), _columns(max(map(len, rows)))
     energies = traces["trace_energy"][:, first].mean(axis=1)
     steps = traces["trace_step"]
     pictures = [
@@ -126,7 +126,7 @@ def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[
 
 
 def write_class_grid(path: str, shown: Shard, class_names: Sequence[str]) -> None:
-    """Writes a labelled picture with one row for each class, the first images of each."""
+    """Writes a labelled picture with one row for each class, the first images of each; a square where each has one."""
     images, labels = shown
     num_classes = len(class_names)
     rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
@@ -135,4 +135,9 @@ def write_class_grid(path: str, shown: Shard, class_names: Sequence[str]) -> Non
     rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
     of_rows = np.repeat(np.arange(num_classes), columns)
     with whole_file(path) as temporary:
-        show(np.concatenate(rows), of_rows, columns=columns, names=class_names).save(temporary)
+        show(np.concatenate(rows), of_rows, columns=_columns(columns), names=class_names).save(temporary)
+
+
+def _columns(of_class: int) -> int | None:
+    """Columns of a picture with so many images of each class: one column would be many times as high as wide."""
+    return None if of_class == 1 else of_class

@@ -159,8 +159,10 @@ def test_a_method_is_drawn_down_the_energy_of_its_paper_from_uniform_noise(metho
     assert [(type(sampler), sampler.steps, of) for sampler, of in stages] == [(SGLD, 200, energy)]
 
 
-def test_dat_climbs_its_class_by_33_steps_of_one_length():
+def test_dat_climbs_its_class_by_33_steps_twice_as_long_as_those_of_training():
     assert drawn(methods.DAT()) == (Uniform(), [(NormalizedDescent(33, 0.2), "joint")])
+    longer = methods.DAT(chain=NormalizedDescent(40, 0.5))
+    assert drawn(longer) == (Uniform(), [(NormalizedDescent(33, 1.0), "joint")])
 
 
 def test_a_flow_is_drawn_exactly_and_robust_jem_in_its_three_ways():

@@ -1,12 +1,13 @@
 """Dual adversarial training."""
 
+import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from jeat_tf.attacks.values import ATTACKS, PGD
 from jeat_tf.core.balls import L2
 from jeat_tf.core.values import by_word, setting, value
 from jeat_tf.methods.base import Attacked
-from jeat_tf.samplers.stages import RECIPES, Recipe
+from jeat_tf.samplers.stages import RECIPES, Recipe, Stage
 from jeat_tf.samplers.starts import STARTS, Start, Uniform
 from jeat_tf.samplers.values import NormalizedDescent
 
@@ -39,8 +40,12 @@ class DAT(Attacked):
     input_noise_std: float = setting(0.0, "standard deviation of Gaussian noise on all images, in pixels", at_least=0.0)
 
     def drawing(self) -> Recipe:
-        """Its authors' 33 steps of 0.2 up f(x)[y], from where its negatives begin."""
-        return RECIPES["dat"]._replace(start=self.start)
+        """Its authors' 33 steps up f(x)[y], twice as long as those of training, from where its negatives begin.
+
+        For their 0.1 these are 0.2. Larger images lie further from their start, and need longer steps in both.
+        """
+        steps = dataclasses.replace(self.chain, steps=33, step_size=2 * self.chain.step_size)
+        return RECIPES["dat"]._replace(start=self.start, stages=(Stage(steps),))
 
     def objective(self, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> "Objective":
         from jeat_tf.attacks.surrogates import joint_energy, marginal_energy

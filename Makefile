@@ -88,7 +88,7 @@ bench: setup
 
 # Kills, damaged files, shared folders, full disks; writes docs/reliability.md. Takes hours at full scale.
 reliability: setup
-	$(BIN)/python benchmarks/reliability.py --trials=$(TRIALS) --files=$(FILES)
+	PYTHONPATH=. $(BIN)/python benchmarks/reliability.py --trials=$(TRIALS) --files=$(FILES)
 
 clean:
 	rm -rf $(VENV) runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

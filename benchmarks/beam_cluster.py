@@ -1,6 +1,6 @@
 """Do Beam's workers on a real Dask cluster end as one process does, when one of them is killed at work?
 
-python benchmarks/beam_cluster.py --model=RUN     needs the extra [beam] with Dask: pip install 'apache-beam[dask]'
+PYTHONPATH=. python benchmarks/beam_cluster.py --model=RUN     needs Dask: pip install 'apache-beam[dask]'
 
 It starts a scheduler and two worker processes on this machine, draws samples and attacks a net through Beam's
 DaskRunner, kills one worker by SIGKILL in the middle of each, and compares all arrays with those of one process.

@@ -1,6 +1,6 @@
 """How much is lost when processes are killed, files are damaged, folders are shared and disks are full?
 
-python benchmarks/reliability.py --trials=100 --files=10000     writes docs/reliability.md
+PYTHONPATH=. python benchmarks/reliability.py --trials=100 --files=10000     writes docs/reliability.md
 
 The same command resumes a benchmark that was stopped: each trial is kept in --work. The page is written after
 each section. Sections take turns: a twentieth of their trials first, then a quarter, then all.

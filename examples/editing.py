@@ -1,6 +1,9 @@
 """Edits real digits with one net: fills in, cleans, enlarges, translates; a minute on two cores, most of it training.
 
-python examples/editing.py [--model net.keras] [--output editing.png]
+python examples/editing.py [--output editing.png]
+python examples/editing.py --dataset mnist --model mnist-jeat
+
+The model is a .keras file or the name of a net that comes with the package. MNIST is read from where TFDS keeps it.
 """
 
 import argparse
@@ -17,8 +20,8 @@ from jeat_tf.samplers.editing import shrink
 
 
 def train(images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
-    """A JEAT net of the digits, by the settings of configs/digits/jeat.flags."""
-    net = jt.models.small_cnn((8, 8, 1), num_classes=10)
+    """A JEAT net, by the settings of configs/digits/jeat.flags."""
+    net = jt.models.small_cnn(images.shape[1:], num_classes=10)
     model = jt.EnergyClassifier.from_preset("digits/jeat", net)
     model.compile(keras.optimizers.Adam(1e-3), metrics=["accuracy"])
     model.fit(images, labels, batch_size=64, epochs=epochs)
@@ -29,8 +32,9 @@ def edits(
     net: keras.Model, images: np.ndarray, labels: np.ndarray, start: Callable[..., tf.Tensor]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Rows of pictures by what was done: what was given, what came of it and, where there is one, the truth."""
-    attack = PGD(jt.L2(2.5), steps=20, step_size=0.3, start="image")
-    known = np.broadcast_to(np.arange(8)[:, None] < 4, images.shape)  # the left half
+    size = images.shape[1]
+    attack = PGD(jt.L2(0.3 * size), steps=20, step_size=0.04 * size, start="image")
+    known = np.broadcast_to(np.arange(size)[:, None] < size // 2, images.shape)  # the left half
     first = start(labels, 5)  # for the right half
     noise = 0.25 * np.random.default_rng(0).normal(size=images.shape)
     noisy = np.clip(images + noise, 0, 1).astype(np.float32)
@@ -49,7 +53,7 @@ def edits(
     filled, clean, large, translated = results()
     found = counterfactual(net, images, asked, seed=4, chain=descent(60), confidence=0.9)
     print(f"left alone, noise is off by {_rms(noisy, images):.3f}, denoised {_rms(clean, images):.3f} (RMS)")
-    bicubic = np.clip(tf.image.resize(small, [8, 8], "bicubic"), 0, 1)
+    bicubic = np.clip(tf.image.resize(small, [size, size], "bicubic"), 0, 1)
     print(f"bicubic enlargement is off by {_rms(bicubic, images):.3f}, ours {_rms(large, images):.3f}")
     print(f"counterfactuals: steps to the class {found.first_step.numpy()}, l2 {np.round(found.distance, 1)}")
     return {
@@ -91,13 +95,21 @@ def draw(rows: dict[str, dict[str, np.ndarray]], asked: np.ndarray, output: str)
     plt.close(figure)
 
 
-def main(model: str = "", output: str = "editing.png", epochs: int = 6) -> dict[str, dict[str, np.ndarray]]:
-    images, labels = jt.data.open_dataset("digits").arrays("train")
+def main(
+    model: str = "", dataset: str = "digits", output: str = "editing.png", epochs: int = 6
+) -> dict[str, dict[str, np.ndarray]]:
+    data = jt.data.open_dataset(dataset)
+    images, labels = data.arrays("train")
     images = jt.data.as_floats(images)
-    start = ClassGaussians().layer((8, 8, 1), num_classes=10)
+    start = ClassGaussians().layer(data.image_shape, num_classes=10)
     start.adapt(images, labels)
-    net = keras.models.load_model(model, compile=False) if model else train(images, labels, epochs)
-    images, labels = jt.data.open_dataset("digits").arrays("test")  # none of which the net has seen
+    if not model:
+        net = train(images, labels, epochs)
+    elif model.endswith(".keras"):
+        net = keras.models.load_model(model, compile=False)
+    else:
+        net = jt.load_pretrained(model)
+    images, labels = data.arrays("test")  # none of which the net has seen
     first = [np.flatnonzero(labels == k)[0] for k in range(10)]  # the first of each class: not selected by result
     rows = edits(net, jt.data.as_floats(images[first]), labels[first], start)
     draw(rows, (labels[first] + 3) % 10, output)
@@ -111,5 +123,6 @@ def _rms(a: np.ndarray, b: np.ndarray) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="")
+    parser.add_argument("--dataset", default="digits")
     parser.add_argument("--output", default="editing.png")
     main(**vars(parser.parse_args()))

@@ -44,6 +44,23 @@ def test_without_a_gpu_nothing_is_measured():
     assert (done.returncode, done.stdout) == (0, "not measured: TensorFlow finds no GPU here\n")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script",
+    [
+        path.name
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8") and path.name != "beam_cluster.py"  # needs Dask
+    ],
+)
+def test_every_benchmark_says_what_its_flags_are(script):
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--help"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "--" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_the_reliability_page_says_how_many_trials_were_made(tmp_path):
     trials = reliability.Trials(tmp_path / "trials.json", 0)
     asked = argparse.Namespace(trials=100, files=10_000, seed=0)

@@ -357,7 +357,7 @@ def test_the_example_draws_every_edit(trained_net, tmp_path):
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     trained_net.save(tmp_path / "net.keras")
-    rows = example.main(str(tmp_path / "net.keras"), str(tmp_path / "editing.png"))
+    rows = example.main(str(tmp_path / "net.keras"), output=str(tmp_path / "editing.png"))
     assert set(rows) == {"inpainting", "denoising", "super-resolution", "translation", "counterfactual"}
     np.testing.assert_array_equal(rows["inpainting"]["result"][:, :, :4], rows["inpainting"]["truth"][:, :, :4])
     assert (tmp_path / "editing.png").stat().st_size > 1000

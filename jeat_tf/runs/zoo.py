@@ -24,7 +24,7 @@ def load_pretrained(name: str) -> keras.Model:
     """A net that comes with the package: images in [0, 1] -> logits. No download is needed.
 
     >>> net = jt.load_pretrained("digits-jeat")
-    >>> digits = jt.EnergyClassifier(net, jt.methods.JEAT()).generate(range(10), start=jt.samplers.Uniform())
+    >>> digits = jt.EnergyClassifier.from_preset("digits/jeat", net).generate(range(10))
 
     Args:
       name: as `jeat_tf list models` has it.

@@ -119,9 +119,12 @@ def test_a_run_logs_the_alignment_and_can_be_followed_by_it(tmp_path):
     assert (tmp_path / "run" / "best.keras").exists()
 
 
-def test_a_method_without_an_attack_is_refused():
+def test_a_method_without_an_attack_or_with_negatives_is_refused():
     with pytest.raises(ValueError, match="--overfitting_every looks at the attack"):
         replace(TrainConfig(), method="standard", overfitting_every=5)
+    for method in ("jeat", "robust_jem", "dat"):
+        with pytest.raises(ValueError, match=f"--method={method} shapes them by"):
+            replace(TrainConfig(), method=method, overfitting_every=5)
 
 
 def test_looks_are_at_least_a_step_apart():

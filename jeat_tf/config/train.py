@@ -239,6 +239,11 @@ class TrainConfig(Value):
                 f"--overfitting_every looks at the attack of an adversarial method, and --method={method.word} has "
                 "none. Remove it"
             )
+        if self.watch.overfitting_every and isinstance(method, Contrastive | DAT):
+            raise ValueError(
+                f"--overfitting_every fits the energies of a classifier, and --method={method.word} shapes them by "
+                "negatives too, which sets off a false alarm. Remove it"
+            )
         if isinstance(self.update, Free):
             if not isinstance(method, Standard):
                 raise ValueError(f"--update=free makes its own x_adv of --method=standard; the method is {method.word}")

@@ -22,7 +22,8 @@ class OverfittingAlarm(keras.callbacks.Callback):
     eq. 4). It drifts slowly in healthy training, and collapses some steps before robust accuracy does. How high it is
     depends on the net and on the ball, so that an alarm is a fall: the alignment is lower by more than `drop` than at a
     look of the 30 steps before. A look says nothing while the attack of training raises the energy by less than a
-    quarter of a nat, as in the first steps.
+    quarter of a nat, as in the first steps. It was measured on single-step training of classifiers. Methods with
+    negatives bend their energies in the first steps too, and set it off.
 
     Logs `energy_alignment` at epoch ends, which a checkpoint can follow (higher is better); and `latest_overfitting`,
     the fall, after the steps that it looked at, which a `Guard` acts on. Put it before both.

@@ -149,7 +149,8 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
     parts = []
     attacks = tuple(name for name in ACCURACY if any(name in cell.numbers for cell in _all(cells))) or ACCURACY
     rules = [rule for rule in RULES if any(rule in cell.protocol for cell in _all(cells))]
-    names = {"": (*attacks, PASSES)} | {f"{rule} ": RATINGS for rule in rules}
+    passes = [PASSES] if all(PASSES in cell.numbers for cell in _all(cells) if cell.numbers) else []
+    names = {"": (*attacks, *passes)} | {f"{rule} ": RATINGS for rule in rules}
     titles = {"": "Accuracy and robustness on the test split."} | {f"{rule} ": title for rule, title in RULES.items()}
     for prefix, columns in names.items():
         lines = [head(["preset", "seeds", *(HEADS[name] for name in columns)])]

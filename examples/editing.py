@@ -33,6 +33,7 @@ def edits(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Rows of pictures by what was done: what was given, what came of it and, where there is one, the truth."""
     size = images.shape[1]
+    step = 0.05 * (size / 8) ** 2  # of chains: a larger image lies further from its neighbours
     attack = PGD(jt.L2(0.3 * size), steps=20, step_size=0.04 * size, start="image")
     known = np.broadcast_to(np.arange(size)[:, None] < size // 2, images.shape)  # the left half
     first = start(labels, 5)  # for the right half
@@ -44,14 +45,14 @@ def edits(
     @tf.function(autograph=False)  # one graph for all: loops run faster than in eager mode
     def results() -> list[tf.Tensor]:
         return [
-            inpaint(net, images, known, labels, seed=0, chain=SGLD(100, step_size=0.05), start=first),
-            denoise(net, noisy, seed=1, chain=descent(100), fidelity=0.3),
-            super_resolve(net, small, 2, labels, seed=2, chain=descent(50)),
+            inpaint(net, images, known, labels, seed=0, chain=SGLD(100, step_size=step), start=first),
+            denoise(net, noisy, seed=1, chain=SGLD(100, step, noise_std=0.0), fidelity=0.3),
+            super_resolve(net, small, 2, labels, seed=2, chain=SGLD(50, step, noise_std=0.0)),
             translate(net, images, asked, attack=attack),
         ]
 
     filled, clean, large, translated = results()
-    found = counterfactual(net, images, asked, seed=4, chain=descent(60), confidence=0.9)
+    found = counterfactual(net, images, asked, seed=4, chain=SGLD(60, step, noise_std=0.0), confidence=0.9)
     print(f"left alone, noise is off by {_rms(noisy, images):.3f}, denoised {_rms(clean, images):.3f} (RMS)")
     bicubic = np.clip(tf.image.resize(small, [size, size], "bicubic"), 0, 1)
     print(f"bicubic enlargement is off by {_rms(bicubic, images):.3f}, ours {_rms(large, images):.3f}")
@@ -63,11 +64,6 @@ def edits(
         "translation": {"given": images, "result": translated},
         "counterfactual": {"given": images, "result": found.images},
     }
-
-
-def descent(steps: int) -> SGLD:
-    """A chain without noise."""
-    return SGLD(steps, step_size=0.05, noise_std=0.0)
 
 
 def draw(rows: dict[str, dict[str, np.ndarray]], asked: np.ndarray, output: str) -> None:

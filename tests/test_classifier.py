@@ -200,7 +200,7 @@ class TestPresets:
         model = EnergyClassifier.from_preset("digits/jeat", tiny_cnn(), epsilon=0.2)
         assert isinstance(model.method, JEAT)
         assert model.method.ball == Linf(0.2)
-        assert model.method.start == ClassGaussians()
+        assert model.method.start == Uniform()
         assert (model.method.chain.steps, model.replay_buffer.size) == (20, 2000)
         assert EnergyClassifier.from_preset("digits/jeat", tiny_cnn()).method.ball == Linf(26 / 255)
 

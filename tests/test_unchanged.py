@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 
 import h5py
@@ -16,6 +17,7 @@ from jeat_tf.core.flat import flatten, replace
 from jeat_tf.train.run import train
 
 STORED = json.loads((pathlib.Path(__file__).parent / "data" / "digits_weights.json").read_text())
+CORES = {"jem_dsm": 2}  # sums that TensorFlow splits among the cores end in other last bits with another number of them
 QUICK = ("jeat", "jem", "trades", "free")
 # 1,400 images in batches of 300; what a preset does not read is left out.
 SHRUNKEN = {
@@ -50,6 +52,8 @@ pytestmark = pytest.mark.skipif(
     "preset", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in STORED["presets"]]
 )
 def test_every_digits_preset_trains_the_same_weights(preset, tmp_path):
+    if preset in CORES and os.cpu_count() != CORES[preset]:
+        pytest.skip(f"the weights were made with {CORES[preset]} cores")
     config = parsed(TrainConfig, f"--preset=digits/{preset}")
     shrunken = {name: given for name, given in SHRUNKEN.items() if name in flatten(config)}
     if config.stream.labelled_percent < 100:

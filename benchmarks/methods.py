@@ -1,7 +1,7 @@
 """What do the presets of a data set reach over seeds: accuracy, robustness, and images drawn from noise, by a judge?
 
     python benchmarks/methods.py --scale=digits [--methods=jeat,pgd_at] [--seeds=0,1,2,3,4] [--write=docs/results.md]
-    python benchmarks/methods.py --scale=mnist --seeds=0 --data_dir=DATA
+    python benchmarks/methods.py --scale=mnist --rules=paper,gaussians --data_dir=DATA
     python benchmarks/methods.py --methods="jeat,jeat:chain_steps=10;chain_noise_std=0.02" --rules=paper --cells=FILE
 
 Trains each preset of configs/<scale> for each seed and attacks it on the test split. Then it draws 500 images three
@@ -75,7 +75,6 @@ _RULES = flags.DEFINE_list("rules", list(RULES), "ways to draw")
 _NUM = flags.DEFINE_integer("num", 500, "images of a drawing")
 _CELLS = flags.DEFINE_string("cells", "", "file of what is finished; empty: benchmarks/<scale>_cells.json")
 _WRITE = flags.DEFINE_string("write", "", "file with the table's marks; empty: none")
-_MARK = flags.DEFINE_string("mark", "", "name in these marks; empty: the scale")
 
 
 def main(_: list[str]) -> None:
@@ -93,14 +92,14 @@ def main(_: list[str]) -> None:
             write(runs, methods, _SEEDS.value, cells)
     print(write(runs, methods, _SEEDS.value, cells))
     if _WRITE.value:
-        put(_WRITE.value, pathlib.Path(runs, "table.md").read_text(encoding="utf-8"), _MARK.value or scale)
+        put(_WRITE.value, pathlib.Path(runs, "table.md").read_text(encoding="utf-8"), scale)
     for line in failed:
         print(f"failed: {line}")
 
 
 def _run(method: str, seed: int, runs: str, cells: str) -> None:
     """Does what is not done yet of one cell."""
-    folder, scale = os.path.join(runs, f"{method}-{seed}"), SCALES[_SCALE.value]
+    scale = SCALES[_SCALE.value]
     finished = stored_cells(cells).get(f"{method}-{seed}")
     starts = (
         {"paper": ""} if method in FLOWS else {"paper": "uniform", "tuned": "uniform", "gaussians": "class_gaussian"}
@@ -110,7 +109,7 @@ def _run(method: str, seed: int, runs: str, cells: str) -> None:
     )
     if not missing:
         return
-    _trained(method, seed, runs)
+    folder = _trained(method, seed, runs)
     if "accuracy" in missing:
         attacks = replace(EvaluateConfig(), model=folder, data_dir=_DATA_DIR.value, **scale.evaluation)
         _once(folder, "evaluation/results.json", lambda: evaluate(attacks))
@@ -128,10 +127,10 @@ def _run(method: str, seed: int, runs: str, cells: str) -> None:
 def _trained(method: str, seed: int, runs: str) -> str:
     """The folder of a trained run, which is trained if it is not there."""
     folder, scale = os.path.join(runs, f"{method}-{seed}"), SCALES[_SCALE.value]
-    settings = {"model_dir": folder, "seed": seed, "data_dir": _DATA_DIR.value, **scale.training}
-    if method.partition(":")[0] in scale.warm:
-        settings["init_from"] = _trained("fast", seed, runs)
     preset, _, own = method.partition(":")
+    settings = {"model_dir": folder, "seed": seed, "data_dir": _DATA_DIR.value, **scale.training}
+    if preset in scale.warm:
+        settings["init_from"] = _trained("fast", seed, runs)
     given = [f"--flagfile={PRESETS / _SCALE.value / preset}.flags", *(f"--{part}" for part in own.split(";") if part)]
     _once(folder, "train.json", lambda: train(replace(parsed(TrainConfig, *given), **settings)))
     return folder

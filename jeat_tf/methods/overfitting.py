@@ -77,7 +77,7 @@ class OverfittingAlarm(keras.callbacks.Callback):
         alignment, rise = self._look(step)
         fall = 0.0
         if rise >= _FAINT:
-            recent = [other for at, other, _ in self.looks if at >= step - _STEPS]
+            recent = [other for at, other, _ in self.looks[-_STEPS:] if at >= step - _STEPS]
             fall = max(recent, default=alignment) - alignment
             self.looks.append((step, alignment, fall))
         if logs is not None:

@@ -79,8 +79,14 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Outcome]:
     return outcomes
 
 
-def main(config: PipelineConfig, report: str = "") -> None:
-    """Runs the pipeline; the program ends in a sentence for each step that failed.
+def main(config: PipelineConfig) -> None:
+    """Runs the pipeline; the program ends in a sentence for each step that failed."""
+    if failed := run_with_report(config):
+        sys.exit(f"error: {failed}")
+
+
+def run_with_report(config: PipelineConfig, report: str = "") -> str:
+    """Runs the pipeline and returns a sentence for each step that failed; empty where none did.
 
     Args:
       config: what to run.
@@ -90,8 +96,9 @@ def main(config: PipelineConfig, report: str = "") -> None:
     if report and (made := outcomes["report"].outputs):
         _copy(os.path.join(made["report"], "report.html"), report)
     failed = [f"{name}: {outcome.why}" for name, outcome in outcomes.items() if outcome.state == "failed"]
-    if failed:
-        sys.exit(f"error: {len(failed)} of {len(outcomes)} steps failed; the others were run\n  " + "\n  ".join(failed))
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(outcomes)} steps failed; the others were run\n  " + "\n  ".join(failed)
 
 
 def run_component(name: str, arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import shlex
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from jeat_tf.config.flags import parsed
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import replace
 from jeat_tf.methods.presets import presets
-from jeat_tf.reproduce.rows import ReproduceConfig, Row, Scale, chosen
+from jeat_tf.reproduce.rows import ReproduceConfig, Row, Scale, chosen, scale_of
 from jeat_tf.train.planning import plan
 
 if TYPE_CHECKING:
@@ -21,22 +22,37 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def main(config: ReproduceConfig) -> None:
-    """Runs what a table or figure needs, and says where it is."""
-    name, row, _ = chosen(config)
-    settings = pipeline_of(config)
+    """Makes the tables or figures, and says where each is; one that fails does not stop the others."""
+    failed = []
+    for name, row in chosen(config).items():
+        try:
+            reason = _make(config, name, row)
+        except ValueError as error:
+            reason = str(error)
+        if reason:
+            failed.append(f"{name}: {reason}")
+    if failed:
+        sys.exit("error: " + "\n".join(failed))
+
+
+def _make(config: ReproduceConfig, name: str, row: Row) -> str:
+    """Runs what the row needs, and returns what failed; empty: nothing."""
+    settings = pipeline_of(config, name, row)
     print(f"{row.source}: {row.shows}; systems {settings.methods}")
     report = os.path.join(settings.pipeline_root, f"{name}.html")  # report.html is that of the last row
-    _of_pipeline("run").main(settings, report)
+    if failed := _of_pipeline("run").run_with_report(settings, report):
+        return failed
     print(f"{name}: {report} has the paper's numbers beside ours")
+    return ""
 
 
-def pipeline_of(config: ReproduceConfig) -> "PipelineConfig":
-    """The pipeline that makes the table or figure.
+def pipeline_of(config: ReproduceConfig, name: str, row: Row) -> "PipelineConfig":
+    """The pipeline that makes one table or figure.
 
     Raises:
-      ValueError: an unknown name, or no preset of the row at that scale.
+      ValueError: an unknown scale, or no preset of the row at that scale.
     """
-    name, row, scale = chosen(config)
+    scale = scale_of(config)
     here, absent = _systems(row, scale)
     if absent:
         print(f"left out, because --scale={config.scale} has no preset: {', '.join(absent)}")
@@ -63,15 +79,24 @@ def pipeline_of(config: ReproduceConfig) -> "PipelineConfig":
 
 def print_plan(config: ReproduceConfig) -> None:
     """Prints hours and memory of each system, one seed of it; a system that cannot be planned has the reason."""
-    settings = pipeline_of(config)
-    for preset, training in _trainings(config, settings):
-        try:
-            found = plan(training)
-        except (ValueError, OSError) as reason:
-            print(f"# {preset}: not known: {reason}")
-            continue
-        memory = (16 * found.parameters + found.activation_bytes + found.buffer_bytes) / 2**20
-        print(f"# {preset}: {found.hours:.3g} hours a seed, {memory:,.0f} MiB (estimate); {found.basis}")
+    planned = set()
+    for name, row in chosen(config).items():
+        print(f"# {name}")
+        for preset, training in _trainings(config, pipeline_of(config, name, row)):
+            if training in planned:
+                print(f"# {preset}: as above; it is trained once")
+                continue
+            planned.add(training)
+            print(f"# {preset}: {_cost(training)}")
+
+
+def _cost(training: TrainConfig) -> str:
+    try:
+        found = plan(training)
+    except (ValueError, OSError) as reason:
+        return f"not known: {reason}"
+    memory = (16 * found.parameters + found.activation_bytes + found.buffer_bytes) / 2**20
+    return f"{found.hours:.3g} hours a seed, {memory:,.0f} MiB (estimate); {found.basis}"
 
 
 def _trainings(config: ReproduceConfig, settings: "PipelineConfig") -> Iterator[tuple[str, TrainConfig]]:

@@ -157,6 +157,8 @@ ROWS: dict[str, Row] = {
     ),
 }
 """Tables and figures by name. The papers' numbers are in `report/published.json`."""
+ALL = "all"
+"""The name that stands for every table, or every figure."""
 
 SCALES: dict[str, Scale] = {
     "digits": Scale("digits", "digits", "", "26/255", 500, "judge", "0..4", "8x8 digits, two cores"),
@@ -170,8 +172,8 @@ SCALES: dict[str, Scale] = {
 class ReproduceConfig(Value):
     """Settings of `python -m jeat_tf.reproduce`."""
 
-    table: str = setting("", "table to make, of `jeat_tf list tables`")
-    figure: str = setting("", "figure to make, of `jeat_tf list tables`")
+    table: str = setting("", "table to make, of `jeat_tf list tables`; all: each of them in turn")
+    figure: str = setting("", "figure to make, of `jeat_tf list tables`; all: each of them in turn")
     scale: str = setting("digits", "; ".join(f"{name}: {one.says}" for name, one in SCALES.items()))
     seeds: str = setting("", "seeds of each system, as 0,1 or 0..4; empty: the scale's own")
     train_flags: str = setting("", "flags of jeat_tf.train that replace those of the presets, separated by blanks")
@@ -179,21 +181,32 @@ class ReproduceConfig(Value):
     output_dir: str = setting("runs/reproduce", "folder of nets, measures and the report", identity=False)
 
 
-def chosen(config: ReproduceConfig) -> tuple[str, Row, Scale]:
-    """The row's name, the row and the scale that the settings name.
+def chosen(config: ReproduceConfig) -> dict[str, Row]:
+    """The rows that the settings name.
 
     Raises:
-      ValueError: not exactly one table or figure, or an unknown name, with its neighbours.
+      ValueError: not exactly one of table and figure, or an unknown name, with its neighbours.
     """
     if bool(config.table) == bool(config.figure):
         raise ValueError("expected one of --table and --figure; `jeat_tf list tables` has their names")
     kind, name = ("table", config.table) if config.table else ("figure", config.figure)
-    known = [each for each, row in ROWS.items() if row.kind == kind]
+    known = {each: row for each, row in ROWS.items() if row.kind == kind}
+    if name == ALL:
+        return known
     if name not in known:
         raise ValueError(f'unknown {kind} "{name}"; {nearest(name, known)}')
+    return {name: known[name]}
+
+
+def scale_of(config: ReproduceConfig) -> Scale:
+    """The scale that the settings name.
+
+    Raises:
+      ValueError: an unknown name, with its neighbours.
+    """
     if config.scale not in SCALES:
         raise ValueError(f'unknown scale "{config.scale}"; {nearest(config.scale, SCALES)}')
-    return name, ROWS[name], SCALES[config.scale]
+    return SCALES[config.scale]
 
 
 def page() -> str:
@@ -204,7 +217,8 @@ def page() -> str:
         "One command makes a table or figure: it trains the systems, measures them, draws, and writes a report.",
         "The report has the paper's numbers, labelled as the paper's, beside ours. It is",
         "`runs/reproduce/SCALE/ROW.html`. Rows share the runs that they have in common. To resume, repeat the command.",
-        "`--dry_run` prints the hours and the memory of each system instead.",
+        "`--table=all` makes every table, and `--figure=all` every figure, one after the other; what fails is named at",
+        "the end. `--dry_run` prints the hours and the memory of each system instead.",
         "",
         "| scale | data | seeds | what it is |",
         "|---|---|---|---|",

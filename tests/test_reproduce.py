@@ -7,7 +7,7 @@ from components.pipeline import build
 from jeat_tf.core.flat import replace
 from jeat_tf.methods.presets import presets
 from jeat_tf.reproduce.command import main, pipeline_of, print_plan
-from jeat_tf.reproduce.rows import ROWS, ReproduceConfig, chosen, page
+from jeat_tf.reproduce.rows import ROWS, SCALES, ReproduceConfig, chosen, page
 
 NOISE = {"noise", "noise_8", "noise_16", "pre_jeat"}  # systems of figures only
 
@@ -121,6 +121,13 @@ def test_every_row_is_a_graph_at_the_papers_scale(name):
 def test_what_is_not_there_names_its_neighbours(settings, message):
     with pytest.raises(ValueError, match=message):
         pipeline(**settings)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_images_are_graded_wherever_the_presets_have_a_judge(scale):
+    judge = SCALES[scale].judge
+    assert judge == ("judge" if f"{SCALES[scale].folder}/judge" in presets() else "")
+    assert ("trainer-judge" in build(pipeline(table="jeat-table2", scale=scale, seeds="0")).nodes) == bool(judge)
 
 
 def test_a_system_without_a_preset_is_named_and_left_out(capsys):

@@ -162,7 +162,7 @@ ALL = "all"
 
 SCALES: dict[str, Scale] = {
     "digits": Scale("digits", "digits", "", "26/255", 500, "judge", "0..4", "8x8 digits, two cores"),
-    "mnist": Scale("mnist", "mnist", "", "0.2", 1000, "", "0..4", "28x28 digits"),
+    "mnist": Scale("mnist", "mnist", "", "0.2", 1000, "judge", "0..4", "28x28 digits"),
     "cifar10_small": Scale("cifar10", "cifar10", "_small", "8/255", 1000, "", "0", "CIFAR-10 by small nets"),
     "paper": Scale("cifar10", "cifar10", "", "8/255", 50000, "", "0..4", "the papers' nets, data and epochs"),
 }

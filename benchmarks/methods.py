@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 
 import keras
 from absl import app, flags
-from methods_table import FLOWS, RULES, put, stored_cells, write
+from methods_table import FLOWS, RULES, stored_cells, write
+from rows import put
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.flags import parsed

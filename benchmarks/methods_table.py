@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -174,20 +173,6 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
         if missing:
             parts.append(textwrap.fill(f"Not measured: {', '.join(missing)}.", 120, break_on_hyphens=False))
     return "\n\n".join(parts) + "\n"
-
-
-def put(path: str, text: str, scale: str) -> None:
-    """Puts the tables between the marks of their scale in a file.
-
-    Raises:
-      ValueError: the file has no such marks.
-    """
-    begin, end = f"<!-- {scale} -->", f"<!-- end of {scale} -->"
-    whole = pathlib.Path(path).read_text(encoding="utf-8")
-    if begin not in whole or end not in whole:
-        raise ValueError(f"expected the marks {begin} and {end} in {path}, received none")
-    head, tail = whole.split(begin)[0], whole.split(end)[1]
-    write_text(path, f"{head}{begin}\n{text}{end}{tail}")
 
 
 def _all(cells: dict[str, list[Cell]]) -> list[Cell]:

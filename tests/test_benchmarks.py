@@ -45,6 +45,16 @@ def test_without_a_gpu_nothing_is_measured():
 
 
 @pytest.mark.slow
+def test_the_costs_of_a_step_are_those_of_a_dry_run(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- cost -->\nold\n<!-- end of cost -->\n")
+    command = [sys.executable, str(ROOT / "benchmarks" / "step_costs.py"), "--methods=fgsm", f"--write={page}"]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    # 1,260 training images in batches of 64 for 42 epochs; a step of FGSM: an attack, and then the update
+    assert "| `fgsm` | 798 | 2 | 1 | 1 | 0.39 |\n" in page.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

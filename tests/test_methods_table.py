@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
 import methods_table
+import rows
 
 from jeat_tf.core.records import write_record
 from jeat_tf.runs.results import ATTACKS
@@ -62,8 +63,8 @@ def test_runs_of_mixed_protocols_are_refused_and_named(tmp_path):
 def test_the_table_is_put_between_its_marks_alone(tmp_path):
     page = tmp_path / "results.md"
     page.write_text("before\n<!-- mnist -->\nold\n<!-- end of mnist -->\nafter\n")
-    methods_table.put(str(page), "new\n", "mnist")
+    rows.put(str(page), "new\n", "mnist")
     assert page.read_text() == "before\n<!-- mnist -->\nnew\n<!-- end of mnist -->\nafter\n"
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
-        methods_table.put(str(page), "new\n", "mnist")
+        rows.put(str(page), "new\n", "mnist")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -173,6 +174,42 @@ def markdown(cells: dict[str, list[Cell]]) -> str:
         if missing:
             parts.append(textwrap.fill(f"Not measured: {', '.join(missing)}.", 120, break_on_hyphens=False))
     return "\n\n".join(parts) + "\n"
+
+
+def put_headers(presets: pathlib.Path, cells: dict[str, list[Cell]]) -> None:
+    """Rewrites what the comment of each preset says was measured, where its accuracy was."""
+    for method, of_method in cells.items():
+        path = presets / f"{method}.flags"
+        found = [cell for cell in of_method if "accuracy" in cell.protocol]
+        if found and path.exists():
+            text = path.read_text(encoding="utf-8")
+            before, _, after = text.partition("# Measured")
+            settings = after[after.index("\n--") + 1 :]
+            write_text(str(path), f"{before}{header(found)}\n{settings}")
+
+
+def header(cells: list[Cell]) -> str:
+    """The comment that says what the seeds of a preset measured."""
+    seeds = ", ".join(cell.run.rpartition("-")[2] for cell in cells)
+    which = f"seeds {seeds}, mean and standard deviation" if len(cells) > 1 else f"seed {seeds} alone"
+    numbers = [cell.numbers for cell in cells]
+    accuracy = [name for name in ACCURACY if name in numbers[0]]
+    texts = dict(zip(accuracy, _means(numbers, accuracy, "")[1:], strict=True))
+    reached = ", ".join(f"{HEADS[name].removesuffix(' %')} {texts[name]}%" for name in accuracy)
+    text = (
+        f"# Measured (small scale; {which}, by `python benchmarks/methods.py`, no GPU, "
+        f"{max(cell.made['accuracy'] for cell in cells)}): {reached}"
+    )
+    if any("paper frechet_classifier_distance" in each for each in numbers):
+        distance = _means(numbers, ["frechet_classifier_distance"], "paper ")[1]
+        text += f"; distance of 500 images from noise {distance}"
+    if controls := [cell.controls["paper"] for cell in cells if "paper" in cell.controls]:
+        start, real = (
+            _means([each[name] for each in controls], ["frechet_classifier_distance"], "")[1]
+            for name in ("start_alone", "real_images")
+        )
+        text += f" (the noise alone {start}, real test images {real})"
+    return "\n# ".join(textwrap.wrap(f"{text}.", 118, break_on_hyphens=False))
 
 
 def _all(cells: dict[str, list[Cell]]) -> list[Cell]:

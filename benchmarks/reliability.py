@@ -201,8 +201,8 @@ def page(trials: Trials, asked: argparse.Namespace) -> str:
 
 This page is written by `make reliability TRIALS={asked.trials} FILES={asked.files}`.
 {scale(everything, asked)} Seed {asked.seed},
-{datetime.date.today().isoformat()}, {processor()}, no GPU, TensorFlow {tf.__version__}. Other programs were at work.
-Seconds of the clock are therefore too long.
+{datetime.date.today().isoformat()}, {processor()}, no GPU, TensorFlow {tf.__version__}. Other programs ran beside it,
+so wall times are upper bounds. A number in brackets counts kills: some runs were killed more than once.
 
 The training is a JEM on digits of three epochs, with a state every three steps and records of energies. The evaluation
 runs PGD-50 and APGD-CE on 200 images. The samples are 60 images in six files. Processes are forked once the modules are

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jeat_tf.metrics.calibration import calibration
+from jeat_tf.metrics.confidence import calibration
 
 
 def of_probabilities(p):

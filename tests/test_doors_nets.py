@@ -20,7 +20,7 @@ from jeat_tf.core.files import write_image
 from jeat_tf.core.logits import check_logits, head_of
 from jeat_tf.methods.callbacks import RobustAccuracy
 from jeat_tf.methods.recipes.standard import Standard
-from jeat_tf.metrics import calibration, chain_diagnostics, diversity, features, fisher, neighbours, ood, scores
+from jeat_tf.metrics import chain_diagnostics, confidence, diversity, features, fisher, neighbours, ood, scores
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.start_layer import uniform
 from tests.conftest import linear_net, tiny_cnn
@@ -341,7 +341,7 @@ class TestLogits:
 
     def test_a_calibration_of_probabilities_is_refused(self):
         with pytest.raises(ValueError, match="probabilities"):
-            calibration.calibration(np.full((4, 5), 0.2), np.zeros(4, int))
+            confidence.calibration(np.full((4, 5), 0.2), np.zeros(4, int))
 
 
 class TestMeasures:

@@ -23,7 +23,7 @@ from jeat_tf.figures.neighbour_rows import draw_neighbours, neighbours
 from jeat_tf.figures.reliability import ReliabilityBins, draw_reliability
 from jeat_tf.figures.style import DARK
 from jeat_tf.methods.energy_changes import EnergyRecord
-from jeat_tf.metrics.calibration import calibration
+from jeat_tf.metrics.confidence import calibration
 from jeat_tf.samplers.start_layer import uniform
 from jeat_tf.samplers.values import SGLD
 from jeat_tf.samplers.walks import langevin

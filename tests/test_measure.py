@@ -19,7 +19,7 @@ from jeat_tf.evaluate.density import asked, measure, summary
 from jeat_tf.evaluate.generated_images import measure_generation
 from jeat_tf.evaluate.image_sets import open_generated
 from jeat_tf.evaluate.opened import open_evaluated
-from jeat_tf.metrics import calibration, fisher, frechet, neighbours, scores, through
+from jeat_tf.metrics import confidence, fisher, frechet, neighbours, scores, through
 from jeat_tf.metrics.features import classifier
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.generation_results import Compared
@@ -88,7 +88,7 @@ def test_numbers_are_those_of_the_functions(measured, energy_run, digits):
     images = (images / np.float32(255)).astype(np.float32)
     net = keras.saving.load_model(f"{energy_run}/net.keras")
     reports = measured[0]
-    expected = calibration.calibration(net(images).numpy(), labels.astype(np.int64))
+    expected = confidence.calibration(net(images).numpy(), labels.astype(np.int64))
     assert reports["calibration"].ece == pytest.approx(expected.ece, abs=1e-6)
     joint = fisher.fisher_score(net, images[:5], labels[:5], seed=(0, 9), trace=fisher.piecewise_linear_trace)
     assert reports["fisher"].joint.pixels.gradient_term == pytest.approx(joint.gradient_term, rel=1e-4)

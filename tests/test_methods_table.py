@@ -68,3 +68,25 @@ def test_the_table_is_put_between_its_marks_alone(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
         rows.put(str(page), "new\n", "mnist")
+
+
+KEPT = methods_table.stored_cells(str(pathlib.Path(__file__).parents[1] / "benchmarks" / "digits_cells.json"))
+
+
+@pytest.mark.parametrize("method", sorted({run.rpartition("-")[0] for run in KEPT}))
+def test_the_comment_of_a_preset_is_what_was_measured(method):
+    cells = [KEPT[run] for run in sorted(KEPT) if run.rpartition("-")[0] == method]
+    preset = pathlib.Path(__file__).parents[1] / "configs" / "digits" / f"{method}.flags"
+    assert methods_table.header(cells) in preset.read_text(encoding="utf-8")
+
+
+def test_a_comment_is_rewritten_and_the_settings_stay(tmp_path):
+    cell = KEPT["jeat-0"]
+    for name, text in {
+        "jeat": "# JEAT.\n# Measured: not\n# yet.\n--method=jeat\n",
+        "jem": "# JEM.\n--method=jem\n",
+    }.items():
+        (tmp_path / f"{name}.flags").write_text(text)
+    methods_table.put_headers(tmp_path, {"jeat": [cell], "jem": [], "gone": [cell]})
+    assert (tmp_path / "jeat.flags").read_text() == f"# JEAT.\n{methods_table.header([cell])}\n--method=jeat\n"
+    assert (tmp_path / "jem.flags").read_text() == "# JEM.\n--method=jem\n"

@@ -16,7 +16,7 @@ from jeat_tf.data.corrupted_sets import COMMON, Opened, open_corrupted
 from jeat_tf.data.corruption_library import PACKAGE
 from jeat_tf.data.corruptions import SEVERITIES
 from jeat_tf.data.labelled import LabelledImages
-from jeat_tf.metrics.calibration import calibration
+from jeat_tf.metrics.confidence import calibration
 from jeat_tf.runs.corruption_results import CorruptedCell, CorruptionResults, errors_of
 from jeat_tf.runs.results import Subject
 

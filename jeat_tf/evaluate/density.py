@@ -26,7 +26,7 @@ from jeat_tf.evaluate import corruption
 from jeat_tf.evaluate.generated_images import measure_generation
 from jeat_tf.evaluate.image_sets import open_generated
 from jeat_tf.evaluate.opened import Evaluated, open_evaluated
-from jeat_tf.metrics import calibration, fisher, ood
+from jeat_tf.metrics import confidence, fisher, ood
 from jeat_tf.runs.corruption_results import CorruptionResults
 from jeat_tf.runs.generation_results import GenerationResults, ImageScores
 from jeat_tf.runs.locks import held
@@ -147,7 +147,7 @@ def _calibration(
 ) -> CalibrationResults:
     parts = range(0, len(data.labels), batch_size)
     logits = np.concatenate([net(data.images[i : i + batch_size], training=False) for i in parts])
-    found = calibration.calibration(logits, data.labels)
+    found = confidence.calibration(logits, data.labels)
     bins = figures.ReliabilityBins(found.bin_confidence, found.bin_accuracy, found.bin_count)
     path = os.path.join(folder, "reliability")
     figures.save_figure(path, figures.draw_reliability({os.path.basename(data.name): bins}), **bins._asdict())

@@ -1,7 +1,10 @@
+from .confidence import Calibration, calibration
 from .feature_statistics import FeatureStatistics
 from .features import FeatureNet, classifier, classifier_features, inception_2015, keras_inception, score_names
+from .fisher import FisherScore, fisher_score
 from .frechet import bias_note, frechet_distance, frechet_infinity, per_class_frechet
 from .intervals import wilson_interval
+from .ood import Detection, detection, ood_scores
 from .protocol import Protocol
 from .scores import (
     agreement,
@@ -13,14 +16,20 @@ from .scores import (
 )
 
 __all__ = [
+    "Calibration",
+    "Detection",
+    "FisherScore",
     "FeatureNet",
     "FeatureStatistics",
     "Protocol",
     "agreement",
     "bias_note",
+    "calibration",
     "classifier",
     "classifier_features",
     "density_coverage",
+    "detection",
+    "fisher_score",
     "frechet_distance",
     "frechet_infinity",
     "inception_2015",
@@ -28,6 +37,7 @@ __all__ = [
     "keras_inception",
     "kernel_distance",
     "kernel_mmd",
+    "ood_scores",
     "per_class_frechet",
     "precision_recall",
     "score_names",

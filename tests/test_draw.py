@@ -9,21 +9,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import jeat_tf as jt
 from jeat_tf.config.draw import DrawConfig
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.config.flags import parsed
 from jeat_tf.config.sample import SampleConfig
+from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.energy import energy
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
+from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.draw.run import draw
 from jeat_tf.evaluate.robustness import evaluate
+from jeat_tf.methods.recipes import methods
 from jeat_tf.metrics.neighbours import ssim
 from jeat_tf.models.files import load_net, weights_sha256
 from jeat_tf.runs.drawings import Drawings
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.sample.run import sample
+from jeat_tf.samplers.generation import generate
+from jeat_tf.samplers.stages import RECIPES
 from jeat_tf.samplers.values import SGLD
 from jeat_tf.train.run import train
 from tests.conftest import linear_net
@@ -130,7 +137,7 @@ def test_grids_and_neighbours_show_the_stored_samples_of_a_run(drawn, full):
     protocols = report.figures["grids"].settings["generated"]
     assert protocols["full"]["source"] == "stored samples"
     assert protocols["full"]["steps"] == 2
-    assert protocols["robust"]["source"] == "fresh chains"
+    assert protocols["robust"]["source"] == "drawn for this figure"
     assert "no samples of known origin" in protocols["robust"]["instead_of_stored_samples"]
 
 
@@ -143,8 +150,47 @@ def test_samples_that_are_another_nets_or_too_few_are_not_shown(full, run, tmp_p
         shutil.copy(f"{run}/net.keras", copied / "net.keras")
     report = one(f"copied={copied}", tmp_path / "figures", "grids", **settings)
     protocol = report.figures["grids"].settings["generated"]["copied"]
-    assert protocol["source"] == "fresh chains"
+    assert protocol["source"] == "drawn for this figure"
     assert reason in protocol["instead_of_stored_samples"]
+
+
+def copied(run, folder, *given):
+    """A copy of the run without samples, as one with other settings."""
+    there = shutil.copytree(run, folder, ignore=shutil.ignore_patterns("samples*"))
+    (there / "config.json").write_text(to_json(parsed(TrainConfig, "--dataset=digits", *given)))
+    return there
+
+
+@pytest.mark.parametrize("word", ["pgd_at", "pre_jeat", "weat", "robust_jem"])
+def test_without_stored_samples_images_are_drawn_by_the_rule_of_the_methods_paper(word, run, tmp_path, digits):
+    there = copied(run, tmp_path / "there", f"--method={word}")
+    report = one(f"net={there}", tmp_path / "figures", "grids")
+    recipe = methods()[word]().drawing()
+    start = recipe.start.layer(digits.image_shape, 10)
+    if not start.adapted:
+        images, labels = digits.arrays("train")
+        start.adapt(as_floats(images), labels)
+    seed = fold_in(tf.constant([0, 10]), 0)
+    expected = generate(load_net(there), [3, 3, 0, 0], seed=seed, start=start, stages=recipe.stages)
+    shown = numbers(tmp_path / "figures", "grids")["images"][0].reshape(4, *digits.image_shape)
+    np.testing.assert_allclose(shown, np.clip(expected, 0, 1), atol=1e-4)
+    protocol = report.figures["grids"].settings["generated"]["net"]
+    assert protocol["rule"] == recipe.source
+    assert protocol["start"] == repr(recipe.start)
+
+
+def test_a_flow_is_drawn_exactly(run, tmp_path):
+    there = copied(run, tmp_path / "there", "--preset=digits/flow")
+    for file in there.glob("*.keras"):
+        jt.models.glow((8, 8, 1), 10).save(file)
+    report = one(f"net={there}", tmp_path / "figures", "grids")
+    assert report.figures["grids"].settings["generated"]["net"]["start"] == "Exact()"
+    assert numbers(tmp_path / "figures", "grids")["images"].std() > 0
+
+
+def test_a_net_of_no_known_method_is_drawn_by_steps_of_one_length(net_file, tmp_path):
+    report = one(f"net={net_file}", tmp_path / "figures", "grids", dataset="digits")
+    assert report.figures["grids"].settings["generated"]["net"]["rule"] == RECIPES["normalized"].source
 
 
 def test_robustness_curves_are_the_counts_of_the_evaluation(drawn, full):

@@ -16,16 +16,17 @@ from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Draw, Images, ImagesAndLabels, Seed
 from jeat_tf.data.datasets import as_floats
 from jeat_tf.models.files import net_file, weights_sha256
+from jeat_tf.models.flow import flow_samples
 from jeat_tf.runs.drawings import DrawnNet
 from jeat_tf.runs.fit import check_fit
 from jeat_tf.runs.samples import SampleFolder
 from jeat_tf.runs.trained import data_of_run, output_folder, run_config
 from jeat_tf.samplers.generation import generate
-from jeat_tf.samplers.stages import RECIPES
-from jeat_tf.samplers.starts import STARTS
+from jeat_tf.samplers.stages import named_recipe
+from jeat_tf.samplers.starts import STARTS, Exact, Start
 
 _MOST_CLASSES = 10  # shown by default: as many as the papers' data sets have
-_RECIPE = "chain"  # of fresh chains, where a run has no stored samples
+_RECIPE = "normalized"  # of a net whose method is not known
 
 
 class Generated(NamedTuple):
@@ -50,6 +51,9 @@ class Scene:
             named = ", ".join(f"{data.dataset} of {name}" for name, data in wanted.items())
             raise ValueError(f"expected nets of one data set, received {named}; say which by --dataset")
         self.data = build.dataset(next(iter(sets.values()), config.data))
+        self._recipes = {
+            name: named_recipe(_RECIPE) if run is None else run.method.drawing() for name, run in runs.items()
+        }
         read = {name: config.origin.read(path) for name, path in self.paths.items()}
         self.nets = {name: one.net for name, one in read.items()}
         for net in self.nets.values():
@@ -69,20 +73,18 @@ class Scene:
 
     @functools.cached_property
     def generated(self) -> dict[str, Generated]:
-        """Images of each net: its run's stored samples, or else fresh chains."""
+        """Images of each net: its run's stored samples, or else images drawn as its method's paper draws."""
         return {name: self._generated(name) for name in self.nets}
-
-    @functools.cached_property
-    def _begin(self) -> Images:
-        """Where fresh chains begin, the same for all nets."""
-        return self.start(RECIPES[_RECIPE].start.word)(tf.constant(self.labels), fold_in(self.seed(0), 0))
 
     def beside(self, name: str, file: str) -> str:
         """Where a file of that net's run would be."""
         return output_folder(self.paths[name], "", file)
 
-    def start(self, name: str) -> Draw:
-        layer = STARTS[name]().layer(self.data.image_shape, self.data.num_classes)  # type: ignore[attr-defined]
+    def start(self, start: Start | str) -> Draw:
+        """(labels, seed) -> first images of a start, or of a name; of the training split where it depends on data."""
+        if isinstance(start, str):
+            start = STARTS[start]()  # type: ignore[assignment]
+        layer = start.layer(self.data.image_shape, self.data.num_classes)  # type: ignore[union-attr]
         if not layer.adapted:
             layer.adapt(*self.training)
         return layer
@@ -100,26 +102,27 @@ class Scene:
         try:
             return self._stored(name)
         except ValueError as reason:  # none, of another net, or too few: the record says which
-            recipe = RECIPES[_RECIPE]
+            recipe = self._recipes[name]
             protocol = {
-                "source": "fresh chains",
+                "source": "drawn for this figure",
                 "instead_of_stored_samples": str(reason),
-                "recipe": _RECIPE,
-                "start": recipe.start.word,
+                "rule": recipe.source,
+                "start": repr(recipe.start),
                 "stages": [stage.words() for stage in recipe.stages],
                 "steps": sum(stage.steps for stage in recipe.stages),
                 "seed": self.config.seed,
             }
-            labels, begin = tf.constant(self.labels), self._begin
+            labels, net = tf.constant(self.labels), self.nets[name]
+            # Only a flow's recipe has exact samples as its start.
+            first = flow_samples(net, recipe.start.temperature) if isinstance(recipe.start, Exact) else None
+            begin = (first or self.start(recipe.start))(labels, fold_in(self.seed(0), 0))
 
             @tf.function(autograph=False)
             def run() -> Images:
-                return generate(
-                    self.nets[name], labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages
-                )
+                return generate(net, labels, seed=self.seed(0), start=lambda *_: begin, stages=recipe.stages)
 
             # Traced explicitly: TensorFlow warns of one function that is traced again for each net.
-            return Generated(run.get_concrete_function()().numpy(), protocol)
+            return Generated(_visible(run.get_concrete_function()().numpy()), protocol)
 
     def _stored(self, name: str) -> Generated:
         samples = SampleFolder(self.beside(name, "samples"))
@@ -136,9 +139,13 @@ class Scene:
         few = {k: len(of_class) for k, of_class in found.items() if len(of_class) < count}
         if few:
             raise ValueError(f"{samples.path} holds fewer than {count} images of some classes: {few}")
-        # Chains that are not clipped may leave [0, 1].
-        images = np.clip(np.concatenate([np.stack(of_class) for of_class in found.values()]), 0, 1)
-        return Generated(images, {"source": "stored samples", "folder": samples.path, **plain(identity)})
+        images = np.concatenate([np.stack(of_class) for of_class in found.values()])
+        return Generated(_visible(images), {"source": "stored samples", "folder": samples.path, **plain(identity)})
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    """In [0, 1], which chains that are not clipped may leave."""
+    return np.clip(images, 0, 1)
 
 
 def _paths(models: str) -> dict[str, str]:

@@ -33,14 +33,25 @@ def _reached(module: str) -> dict[str, str]:
         sources[name] = path.read_text(encoding="utf-8")
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         sources |= {file.name: file.read_text(encoding="utf-8") for file in _beside(path)}
-        for node in ast.walk(ast.parse(sources[name])):
+        tree = ast.parse(sources[name])
+        waiting += _folder_of(path, package) if _reads_its_folder(tree) else []
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.split(".")[0] in _PACKAGES]
             elif isinstance(node, ast.ImportFrom):
-                module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                if module.split(".")[0] in _PACKAGES:
-                    waiting += _modules(module, [alias.name for alias in node.names])
+                imported = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                if imported.split(".")[0] in _PACKAGES:
+                    waiting += _modules(imported, [alias.name for alias in node.names])
     return sources
+
+
+def _reads_its_folder(tree: ast.Module) -> bool:
+    """Whether a package imports all that its folder holds, as that of the methods does."""
+    return any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in ast.walk(tree))
+
+
+def _folder_of(path: pathlib.Path, package: str) -> list[str]:
+    return [f"{package}.{file.stem}" for file in path.parent.glob("*.py") if file != path]
 
 
 def _modules(module: str, names: list[str]) -> list[str]:

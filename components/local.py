@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -86,7 +87,9 @@ def _paths(name: str, value: Any) -> Iterator[str]:
         with contextlib.suppress(ValueError):
             yield from _paths(name, json.loads(value))
     elif isinstance(value, str) and name != "data_dir":
-        yield from value.rpartition("=")[2].split(",")
+        nets = re.sub(r":\w+=.*", "", value, flags=re.DOTALL)  # a net's settings stand behind its path
+        for part in (value, nets, *nets.split(",")):
+            yield from (part, part.rpartition("=")[2].strip())
 
 
 class LocalRunner:

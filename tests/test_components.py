@@ -15,10 +15,11 @@ from components.code import code_sha256
 from components.core import Graph, component
 from components.given import by_json, flag_words
 from components.lineage import ancestry, descent, diagram, short
-from components.local import LocalRunner
+from components.local import LocalRunner, producer
 from components.pipeline import build
 from components.settings import PipelineConfig
 from components.store import Lineage
+from components.trainer import trainer
 from components.types import (
     Evaluation,
     Examples,
@@ -32,6 +33,7 @@ from components.types import (
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
+from jeat_tf.methods.recipes import methods
 from jeat_tf.runs.locks import FolderInUse, held
 
 CALLS = []
@@ -449,6 +451,35 @@ def test_code_that_a_component_does_not_reach_is_no_part_of_its_digest():
         "jeat_tf.config.sample",
     }
     assert not others & set(reached)
+
+
+@pytest.mark.parametrize("component", ["trainer", "sample_export"])
+def test_the_code_of_every_method_is_part_of_the_digest(component):
+    from components.code import _reached
+
+    assert {kind.__module__ for kind in methods().values()} <= set(_reached(f"components.{component}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NET",
+        "NET:pixels=0..255,head=softmax",
+        "a=NET,b=OTHER",
+        "b=OTHER, a=NET",
+        "OTHER,NET",
+        "NET:mean=1,2",
+        "a=b=NET",
+    ],
+)
+def test_a_file_that_a_setting_names_is_part_of_the_key_however_it_is_named(text, tmp_path):
+    net, other = tmp_path / "net.keras", tmp_path / "other.keras"
+    net.write_text("one")
+    other.write_text("other")
+    named = text.replace("NET", str(net)).replace("OTHER", str(other))
+    files = producer(trainer, {"settings": json.dumps({"settings": {"judge": named}})})["files"]
+    assert str(net) in files
+    assert (str(other) in files) == ("OTHER" in text)
 
 
 class TestPipeline:

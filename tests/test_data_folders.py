@@ -315,6 +315,24 @@ def test_a_run_is_not_tested_on_its_training_images_without_a_word(tmp_path):
         evaluate(replace(EvaluateConfig(), **settings, dataset=other))
 
 
+@pytest.mark.parametrize("names", [("x_{}",), ("{}_images",), ("images_{}", "labels_{}")])
+@pytest.mark.parametrize("split", ["train", "test", "test[:2]"])
+def test_images_without_labels_are_those_of_the_split_that_is_asked_for(names, split, tmp_path):
+    arrays = {"test": np.zeros((3, 8, 8, 1), np.uint8), "train": np.full((5, 8, 8, 1), 9, np.uint8)}
+    np.savez(tmp_path / "a.npz", **{names[0].format(one): images for one, images in arrays.items()})
+    whole = split.partition("[")[0]
+    for one, images in arrays.items():
+        for i, image in enumerate(images):
+            (tmp_path / "folder" / one / "cat").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).save(tmp_path / "folder" / one / "cat" / f"{i}.png")
+    for place in ("a.npz", "folder"):
+        np.testing.assert_array_equal(open_unlabelled(tmp_path / place, split).images, arrays[whole])
+    np.savez(tmp_path / "b.npz", x_test=arrays["test"], images=arrays["train"])
+    np.testing.assert_array_equal(open_unlabelled(tmp_path / "b.npz", "train").images, arrays["train"])
+    np.savez(tmp_path / "c.npz", x_test=arrays["test"])
+    np.testing.assert_array_equal(open_unlabelled(tmp_path / "c.npz", "train").images, arrays["test"])
+
+
 def test_outside_images_need_no_labels(run, tmp_path):
     images = np.random.default_rng(0).random((20, 8, 8, 1)).astype(np.float32)
     np.savez(tmp_path / "a.npz", images=images)

@@ -80,14 +80,20 @@ def open_arrays(path: str, size: tuple[int, int] | None = None) -> StoredImages:
     return _stored(path, _pairs(path, arrays), names, size)
 
 
-def open_unlabelled_arrays(path: str, size: tuple[int, int] | None = None) -> Unlabelled:
-    """The images of an .npz or .npy file, which need no labels; see `open_arrays`."""
+def open_unlabelled_arrays(path: str, split: str, size: tuple[int, int] | None = None) -> Unlabelled:
+    """The images of an .npz or .npy file, which need no labels: those of a split where the file has it; see
+    `open_arrays`."""
     arrays = _loaded(path)
-    known = ("array", *(images for images, _ in _NAMES), "x_test", "test_images", "x_train", "train_images")
-    for name in known:
+    plain = [images for images, _ in _NAMES]
+    for name in [*_of_split(split), "array", *plain, *(name for other in _SPLITS for name in _of_split(other))]:
         if name in arrays:
             return Unlabelled(path, _images(path, arrays[name], size))
-    raise ValueError(f"expected images in {path}, as an array {' or '.join(known[1:4])}, received {_listed(arrays)}")
+    raise ValueError(f"expected images in {path}, as an array {' or '.join(plain)}, received {_listed(arrays)}")
+
+
+def _of_split(split: str) -> list[str]:
+    """What the images of a split may be called."""
+    return [name for images, _ in _NAMES for name in (f"{images}_{split}", f"{split}_{images}")]
 
 
 def _loaded(path: str) -> Mapping[str, np.ndarray]:

@@ -62,17 +62,17 @@ def open_unlabelled(
     download: bool = False,
     image_size: tuple[int, int] | None = None,
 ) -> Unlabelled:
-    """Images whose labels nothing reads: a split of a data set, a file, or any folder with images in it.
+    """Images whose labels nothing reads: a split of a data set, or of a file or folder that has it, or else all there.
 
     Raises:
       ValueError: see `open_dataset`.
       FileNotFoundError: see `open_dataset`.
     """
-    name = _named(name)
+    name, whole = _named(name), split.partition("[")[0]
     if is_file(name):
-        return arrays.open_unlabelled_arrays(name, image_size)
+        return arrays.open_unlabelled_arrays(name, whole, image_size)
     if _is_folder_of_images(name):
-        return folders.open_unlabelled_folder(name, image_size)
+        return folders.open_unlabelled_folder(name, whole, image_size)
     data = open_dataset(name, data_dir, download=download, image_size=image_size)
     return Unlabelled(data.name, data.arrays(split)[0])
 

@@ -37,11 +37,7 @@ def open_folder(folder: str, size: tuple[int, int] | None = None) -> StoredImage
       ValueError: no classes, a class without images, a class that training lacks, images of several sizes, or a file
         that is no image.
     """
-    names = _subfolders(folder)
-    as_splits = bool(names) and all(name.lower() in _SPLITS for name in names)
-    roots = {_SPLITS[name.lower()]: os.path.join(folder, name) for name in names} if as_splits else {"train": folder}
-    if as_splits and len(roots) < len(names):
-        raise ValueError(f"expected one folder for each split in {folder}, received {', '.join(names)}")
+    roots = _splits_in(folder) or {"train": folder}
     files, classes = {}, sorted({name for root in roots.values() for name in _subfolders(root)})
     if not classes:
         where = roots[min(roots)]
@@ -66,13 +62,24 @@ def open_folder(folder: str, size: tuple[int, int] | None = None) -> StoredImage
     return StoredImages(folder.rstrip(os.sep), splits, tuple(classes), place=folder)
 
 
-def open_unlabelled_folder(folder: str, size: tuple[int, int] | None = None) -> Unlabelled:
-    """All images in a folder and in the folders inside it; see `open_folder`."""
-    paths = list(_files(folder))
+def open_unlabelled_folder(folder: str, split: str, size: tuple[int, int] | None = None) -> Unlabelled:
+    """All images in a folder and in the folders inside it, or those of a split that it has; see `open_folder`."""
+    paths = list(_files(_splits_in(folder).get(split, folder)))
     if not paths:
         raise ValueError(f"expected images ({', '.join(SUFFIXES)}) in {folder}, found none")
     images = _read(paths, _common_mode(paths), size)
     return Unlabelled(folder.rstrip(os.sep), images[np.random.default_rng(0).permutation(len(images))])
+
+
+def _splits_in(folder: str) -> dict[str, str]:
+    """Split -> its folder; empty where the folders inside are no splits."""
+    names = _subfolders(folder)
+    if not all(name.lower() in _SPLITS for name in names):
+        return {}
+    roots = {_SPLITS[name.lower()]: os.path.join(folder, name) for name in names}
+    if len(roots) < len(names):
+        raise ValueError(f"expected one folder for each split in {folder}, received {', '.join(names)}")
+    return roots
 
 
 def _subfolders(folder: str) -> list[str]:

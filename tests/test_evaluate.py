@@ -13,16 +13,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from jeat_tf.attacks.ensemble import Standing
+from jeat_tf.attacks.named import named
+from jeat_tf.attacks.oracle import Oracle
+from jeat_tf.attacks.targeted import toward_one
 from jeat_tf.config.evaluate import EvaluateConfig
+from jeat_tf.core.balls import Linf
 from jeat_tf.core.files import whole_file
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.data.datasets import as_floats, open_dataset
+from jeat_tf.evaluate.attack_rows import Column, columns, results_of
 from jeat_tf.evaluate.command import main
+from jeat_tf.evaluate.distances import Distances
 from jeat_tf.evaluate.robustness import evaluate
 from jeat_tf.models.files import load_net, read_net
 from jeat_tf.runs import verdicts as stored_standing
 from jeat_tf.runs.results import ATTACKS, AttackResults
+from jeat_tf.runs.verdict_parts import forget, state_file
 from tests.conftest import linear_net, tiny_cnn
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -368,6 +376,52 @@ def test_refinement_is_attacked_with_and_without_knowledge_of_it(run, tmp_path):
     of = accuracies(report)
     assert "refined by 3 random steps" in report.expectation_over_transformation
     assert of["worst case", 0.1] <= min(of["pgd5", 0.1], of["pgd5 on the net alone", 0.1])
+
+
+class TestAJudgeThatIsNotAttacked:
+    """Of a refined net the net alone is attacked too, and the refined one decides whether that broke an image."""
+
+    LABELS = np.array([0, 1, 2, 3])
+
+    def found(self, name, *, judged, targets="none"):
+        """Of four images of which the attack broke the last three, as a judge sees them that says `judged`."""
+        plain = Oracle(lambda x: tf.one_hot(tf.zeros(len(x), tf.int32), 4))
+        judge = Oracle(lambda x: tf.one_hot(tf.cast(x[:, 0, 0, 0], tf.int32), 4))
+        attack = named(name, Linf(0.1))
+        if targets != "none":
+            attack = toward_one(attack, targets)
+        column = Column(f"{name} on the net alone", Linf(0.1), attack, plain, judge)
+        standing = Standing(np.full(4, True), np.broadcast_to(np.array(judged)[:, None, None, None], (4, 2, 2, 1)))
+        standing.broken_by[1:] = 0
+        standing.predicted[1:] = (self.LABELS[1:] + 1) % 4
+        standing.distance[1:] = 0.05
+        logits = np.eye(4, dtype=np.float32)[self.LABELS]
+        return results_of(EvaluateConfig(), column, self.LABELS, logits, standing, 0.0)
+
+    @pytest.mark.parametrize("name", ["fab_min", "pgd5"])
+    def test_what_the_judge_still_classifies_is_not_broken(self, name):
+        row, found = self.found(name, judged=[0, 1, 2, 0])
+        assert (row.accuracy, row.median_distance) == (0.75, pytest.approx(0.05))
+        np.testing.assert_array_equal(found["success"], [False, False, False, True])
+        nearest = Distances("linf", np.full(4, True), found["success"], found["distance"])
+        np.testing.assert_array_equal(nearest.unbroken(0.1), found["correct"])
+
+    def test_a_target_counts_only_where_the_judge_is_moved_to_it(self):
+        row, found = self.found("pgd5", judged=[0, 2, 0, 3], targets="next")
+        np.testing.assert_array_equal(found["success"], [False, True, False, False])
+        assert row.accuracy == 0.75
+
+
+@pytest.mark.parametrize("shard", ["", "2/3"])
+def test_the_state_of_an_attack_with_a_step_of_its_own_is_forgotten_as_any_other(shard, tmp_path):
+    oracle = Oracle(lambda x: x)
+    [column] = columns(["pgd20@2/255"], [Linf(0.1)], oracle, None, False, (8, 8, 1))
+    path = state_file(str(tmp_path / "state"), column.key, shard)
+    assert os.path.dirname(path) == str(tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    pathlib.Path(path).write_bytes(b"")
+    forget(str(tmp_path / "state"), shard)
+    assert not (tmp_path / "state").exists()
 
 
 def test_net_and_images_are_read_once_for_all_measures(run, tmp_path, monkeypatch):

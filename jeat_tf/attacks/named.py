@@ -37,6 +37,7 @@ class Named(NamedTuple):
       plan: the runs.
       protocol: description of how it attacks.
       in_ball: False for attacks of the least distance in all of [0, 1], whose result does not depend on epsilon.
+      targeted: whether success is a given class alone, and not any but the label.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Named(NamedTuple):
     plan: Plan
     protocol: str
     in_ball: bool = True
+    targeted: bool = False
 
     def robustness(self, net: Any, images: Any, labels: Any, *, seed: int = 0, batch_size: int = 200) -> Robustness:
         """Runs the attack on all images; see `evaluation.Evaluation`."""

@@ -53,7 +53,7 @@ def toward_one(attack: Named, targets: str, seed: int = 0) -> Named:
 def _at(attack: Named, targets: str, order: Order, rank: int) -> Named:
     runs = tuple(_pulled(run, rank) for run in attack.plan.runs if not run.target)
     words = f"{attack.protocol.partition('; targets:')[0]}; success is {TARGETS[targets]} alone"
-    return attack._replace(name=f"{attack.name} to {targets}", plan=Plan(runs, order), protocol=words)
+    return attack._replace(name=f"{attack.name} to {targets}", plan=Plan(runs, order), protocol=words, targeted=True)
 
 
 def _pulled(run: Run, rank: int) -> Run:

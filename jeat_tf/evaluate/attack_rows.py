@@ -1,6 +1,7 @@
 """A net under attacks by name: which images are unbroken after each, and a row of results about it."""
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -49,7 +50,8 @@ class Column(NamedTuple):
     @property
     def key(self) -> str:
         target = "" if self.shift is None else f"_{self.shift}"
-        return f"{self.name.replace(' ', '_')}{target}_{self.ball.norm}_{self.ball.epsilon:.6f}"
+        name = re.sub(r"[ /]", "_", self.name)  # a file's name, e.g. of pgd20@2/255
+        return f"{name}{target}_{self.ball.norm}_{self.ball.epsilon:.6f}"
 
 
 def columns(
@@ -220,8 +222,14 @@ def results_of(
         assert standing.x_adv is not None
         batches = np.array_split(standing.x_adv, -(-len(labels) // config.batch_size))
         found["predicted"] = np.concatenate([predictions(column.judge, x).argmax(-1) for x in batches])
-        found["correct"], judged = found["predicted"] == labels, column.judge.samples
-    found |= {"broken_by": broken_by, "distance": standing.distance}
+        judged = column.judge.samples
+        if column.attack.targeted:  # the attacked net was moved to the target: is the judge?
+            success &= found["predicted"] == standing.predicted
+            found["correct"] = (standing.broken_by >= STANDING) & ~success
+        else:
+            found["correct"] = found["predicted"] == labels
+            success &= ~found["correct"]
+    found |= {"broken_by": broken_by, "success": success, "distance": standing.distance}
     found |= {"forwards": standing.forwards + judged, "gradients": standing.gradients}
     if config.save_adversarial and standing.x_adv is not None:
         found["x_adv"] = standing.x_adv
@@ -255,7 +263,7 @@ def merged(
       labels: int[N].
     """
     correct = np.logical_and.reduce([found["correct"] for found in arrays])
-    moved = [~np.isin(found["broken_by"], ["", "clean"]) for found in arrays]
+    moved = [found["success"] for found in arrays]
     distances = np.concatenate([found["distance"][some] for found, some in zip(arrays, moved, strict=True)])
     row = dataclasses.replace(
         rows[0],

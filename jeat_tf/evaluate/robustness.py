@@ -224,7 +224,7 @@ def _tabulated(
             worst[column.ball] = worst.get(column.ball, correct) & found["correct"]
         elif column.shift is None:
             norm = column.attack.ball.norm
-            nearest[f"{column.name} {norm}"] = Distances(norm, correct, standing.broken_by >= 0, standing.distance)
+            nearest[f"{column.name} {norm}"] = Distances(norm, correct, found["success"], standing.distance)
     for each in nearest.values():
         for ball in (ball for ball in balls if ball.norm == each.norm):
             worst[ball] = worst.get(ball, correct) & each.unbroken(ball.epsilon)

@@ -1,6 +1,7 @@
 """Images of one's own: folders and arrays, read as any other data set."""
 
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+import jeat_tf.train.run
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.config.sample import SampleConfig
 from jeat_tf.config.shared import Data
@@ -331,6 +333,47 @@ def test_images_without_labels_are_those_of_the_split_that_is_asked_for(names, s
     np.testing.assert_array_equal(open_unlabelled(tmp_path / "b.npz", "train").images, arrays["train"])
     np.savez(tmp_path / "c.npz", x_test=arrays["test"])
     np.testing.assert_array_equal(open_unlabelled(tmp_path / "c.npz", "train").images, arrays["test"])
+
+
+@pytest.fixture
+def by_class(tmp_path):
+    """A file of 10 classes of 60 images each, class by class."""
+    labels = np.repeat(np.arange(10), 60)
+    images = np.random.default_rng(0).integers(0, 256, (600, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "sorted.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return str(tmp_path / "sorted.npz")
+
+
+def test_what_is_followed_in_training_is_of_all_classes_though_a_file_lies_class_by_class(
+    by_class, tmp_path, monkeypatch
+):
+    followed = []
+    monkeypatch.setattr("jeat_tf.train.run._ROBUST_IMAGES", 40)
+    monkeypatch.setattr("jeat_tf.train.run._ENERGY_IMAGES", 40)
+    for name in ("RobustAccuracy", "EnergyChanges", "OverfittingAlarm"):
+        plain = getattr(jeat_tf.train.run, name)
+
+        def seen(images, labels, *args, plain=plain, **more):
+            followed.append(labels)
+            return plain(images, labels, *args, **more)
+
+        monkeypatch.setattr(f"jeat_tf.train.run.{name}", seen)
+    given = settings_of(str(tmp_path / "run"), epochs=1) | {"method": "pgd_at", "validation_percent": 20}
+    every = {"robust_every": 1, "energy_changes_every": 5, "overfitting_every": 5}
+    train(replace(TrainConfig(), dataset=by_class, **given | every))
+    assert len(followed) == 3
+    for labels in followed:
+        assert len(labels) == 40
+        assert len(set(labels.tolist())) > 5  # the first 40 lie in three or four
+
+
+def test_the_first_images_of_a_file_that_lies_class_by_class_are_said_to_be_of_few_classes(by_class):
+    with pytest.warns(UserWarning, match="first 120 of the 600 images of test are of 2 of its 10 classes"):
+        open_labelled(by_class, "test", count=120)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_labelled(by_class, "test", count=20)  # too few to expect all classes
+        open_labelled(by_class, "test")
 
 
 def test_outside_images_need_no_labels(run, tmp_path):

@@ -2,12 +2,15 @@
 
 import os
 import re
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jeat_tf.data.datasets import as_floats, is_file, open_dataset
 from jeat_tf.data.image_data import ImageData, StoredImages, digest
+
+_ENOUGH = 5  # images of each class, on average, of which none lacks by chance
 
 
 class Pixels:
@@ -100,6 +103,13 @@ def first_of_split(data: ImageData, split: str, *, count: int = 0) -> LabelledIm
     count = count or total
     if isinstance(data, StoredImages):
         images, labels = data.arrays(split)
+        seen, there = (len(np.unique(some)) for some in (labels[:count], labels))
+        if seen < there and count >= _ENOUGH * there:
+            warnings.warn(
+                f"the first {count} of the {total} images of {where} are of {seen} of its {there} classes, because it "
+                "lies class by class; shuffle it, or take all images by --num_images=0",
+                stacklevel=2,
+            )
     else:
         examples = list(data.split(split).take(count).as_numpy_iterator())
         images, labels = np.stack([x for x, _ in examples]), np.stack([y for _, y in examples])

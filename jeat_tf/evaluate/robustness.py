@@ -260,7 +260,9 @@ def _audit(
     ball: Ball,
     plain_net: Oracle | None,
 ) -> masking.Masking:
-    chosen = np.flatnonzero(correct)[: config.audit.audit_images]
+    chosen = np.flatnonzero(correct)
+    few = min(config.audit.audit_images, len(chosen))
+    chosen = chosen[np.linspace(0, len(chosen) - 1, few).astype(int)]  # a file's images may lie class by class
     with tqdm(desc="audit", bar_format="{desc} {elapsed} {postfix}", disable=None) as bar:
         return masking.gradient_masking(
             oracle,

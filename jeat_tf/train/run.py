@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from jeat_tf.attacks.surrogates import cross_entropy
@@ -23,7 +24,7 @@ from jeat_tf.core.provenance import provenance
 from jeat_tf.core.types import ImagesAndLabels
 from jeat_tf.core.values import nearest
 from jeat_tf.data.datasets import as_floats
-from jeat_tf.data.image_data import ImageData, digest
+from jeat_tf.data.image_data import ImageData, StoredImages, digest
 from jeat_tf.data.stream import evaluation_batches
 from jeat_tf.methods.callbacks import Checkpoints, RobustAccuracy, ValidateAverage
 from jeat_tf.methods.classifier import EnergyClassifier
@@ -116,7 +117,7 @@ def _train(
     cost = cost_of(config, model, data)
     monitor = _monitor(config, model, images)
     held_out = images.held_out
-    shown = held_out or images.labelled
+    shown = _mixed(held_out or images.labelled, data)
     board = _board(config, shown, folder)
     guard = _guard(config, folder, board)
     energy_changes = _energy_changes(config, model, shown, folder) if config.run.energy_changes_every else None
@@ -229,6 +230,14 @@ def _guard(config: TrainConfig, folder: str, board: Board) -> Guard | None:
         path=os.path.join(folder, "guard.json"),
         board=board,
     )
+
+
+def _mixed(shown: ImagesAndLabels, data: ImageData) -> ImagesAndLabels:
+    """The images in an order whose first few are of all classes; those of a file may lie class by class."""
+    if not isinstance(data, StoredImages):
+        return shown
+    order = np.random.default_rng(0).permutation(len(shown[1]))
+    return shown[0][order], shown[1][order]
 
 
 def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndLabels) -> OverfittingAlarm:

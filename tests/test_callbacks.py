@@ -94,9 +94,11 @@ class TestRobustAccuracy:
 
 
 class TestAverage:
-    def test_it_is_in_the_net_inside_the_block_alone(self):
+    @pytest.mark.parametrize("scaled", [False, True])
+    def test_it_is_in_the_net_inside_the_block_alone(self, scaled):
         model = EnergyClassifier(tiny_cnn(), Standard())
-        model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+        optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+        model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
         history = []
 
         class Follow(keras.callbacks.Callback):

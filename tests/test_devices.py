@@ -95,6 +95,21 @@ def test_two_replicas_of_half_a_batch_step_as_one_of_a_batch(update, bounds, str
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("scaling", ["static", "dynamic"])
+@pytest.mark.parametrize("bounds", [{"clipnorm": 0.02}, {"global_clipnorm": 0.05}, {"clipvalue": 0.01}])
+def test_replicas_bound_gradients_without_the_factor_of_loss_scaling(bounds, scaling, strategy):
+    def optimizer():
+        if scaling == "static":
+            return keras.optimizers.SGD(0.1, loss_scale_factor=1024, **bounds)
+        return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, **bounds), initial_scale=1024)
+
+    alone = one_step(classifier("standard", "descend", optimizer()))
+    with strategy.scope():
+        model = classifier("standard", "descend", optimizer())
+    for one, other in zip(one_step(model), alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
 CERTAIN = {
     "pgd_at": PGDAT(attack(start="image")),
     "trades": TRADES(attack(start="image")),

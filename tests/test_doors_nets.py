@@ -404,6 +404,26 @@ class TestScaledLosses:
         np.testing.assert_allclose(same, weights, rtol=1e-4, atol=1e-6)
 
     @pytest.mark.parametrize("update", UPDATES)
+    @pytest.mark.parametrize("scale", [0, 2.0**10])
+    def test_a_weight_that_the_loss_does_not_depend_on_stays(self, update, scale):
+        class Unused(keras.layers.Layer):
+            def build(self, shape):
+                self.weight = self.add_weight(shape=(3, 2), name="weight")
+
+            def call(self, x):
+                return x
+
+        layers = [keras.layers.Flatten(), Unused(), keras.layers.Dense(10)]
+        net = keras.Sequential([keras.Input(X.shape[1:]), *layers])
+        before = net.get_weights()
+        model = jt.EnergyClassifier(net, Standard(), self.UPDATES[update]())
+        inner = keras.optimizers.SGD(0.1)
+        model.compile(keras.optimizers.LossScaleOptimizer(inner, initial_scale=scale) if scale else inner)
+        model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
+        same = [np.array_equal(a, b) for a, b in zip(net.get_weights(), before, strict=True)]
+        assert same == [True, False, False]
+
+    @pytest.mark.parametrize("update", UPDATES)
     def test_an_overflow_leaves_no_nan(self, update):
         model = jt.EnergyClassifier(tiny_cnn(), Standard(), self.UPDATES[update]())
         scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=3e38)

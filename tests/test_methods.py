@@ -646,6 +646,9 @@ def test_smoothed_labels_in_numbers():
     logits = tf.constant([[2.0, 0.0, 1.0], [0.0, 0.0, 3.0]])
     log_p = tf.nn.log_softmax(logits).numpy()
     found = classification_loss(logits, tf.constant([0, 2]), smoothing=0.3)
+    half = classification_loss(tf.cast(logits, tf.float16), tf.constant([0, 2]), smoothing=0.3)
+    np.testing.assert_allclose(half, found, rtol=1e-3)
+    assert half.dtype == tf.float32
     expected = -np.mean([0.7 * log_p[0, 0] + 0.1 * log_p[0].sum(), 0.7 * log_p[1, 2] + 0.1 * log_p[1].sum()])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

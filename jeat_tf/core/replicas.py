@@ -81,11 +81,19 @@ def apply_means(optimizer: Any, gradients: list, variables: list) -> None:
     """One optimizer step by gradients that are already means over replicas.
 
     Keras clips on each replica and then sums over them. So the mean is clipped first, and each replica gives its share,
-    which no bound changes any more.
+    which no bound changes any more. Bounds are of the gradients without the factor of loss scaling.
+
+    Args:
+      optimizer: perhaps one whose `scale_loss` has multiplied the gradients.
+      gradients: one for each variable; None for one that the loss does not depend on.
+      variables: of the net.
     """
     count = this_replica().number
     if count > 1:
-        gradients = [None if g is None else g / count for g in optimizer._clip_gradients(gradients)]
+        scale = optimizer.scale_loss(tf.constant(1.0))
+        bounded = getattr(optimizer, "inner_optimizer", optimizer)
+        clipped = bounded._clip_gradients([None if g is None else g / tf.cast(scale, g.dtype) for g in gradients])
+        gradients = [None if g is None else g * tf.cast(scale / count, g.dtype) for g in clipped]
     optimizer.apply(gradients, variables)
 
 

@@ -27,7 +27,7 @@ from jeat_tf.methods.inner import attacked
 @contextlib.contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """The model's weights are their average inside the block, if its optimizer keeps one (`use_ema`)."""
-    if not model.optimizer.use_ema:
+    if not getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema:  # of a LossScaleOptimizer
         yield
         return
     own = [variable.numpy() for variable in model.trainable_variables]

@@ -117,7 +117,8 @@ def classification_loss(
     """
     each = cross_entropy(logits, tf.maximum(labels, 0))
     if smoothing:
-        each = (1.0 - smoothing) * each - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        over_classes = tf.reduce_mean(tf.nn.log_softmax(tf.cast(logits, tf.float32)), axis=-1)
+        each = (1.0 - smoothing) * each - smoothing * over_classes
     return mean_over_labelled(weights * each, labels)
 
 

@@ -184,7 +184,9 @@ def _sharpness_aware(offsets: Offsets, *, keep_statistics: bool = False) -> Step
         weights = [tf.identity(v.value) for v in variables]
         statistics = _batch_statistics(net) if keep_statistics else []
         seen = [tf.identity(v.value) for v in statistics]
-        moved = offsets(weights, _finite(optimizer, gradients), optimizer.iterations)
+        # A weight that the loss does not depend on has no gradient and stays.
+        known = zip(weights, _finite(optimizer, gradients), strict=True)
+        moved = offsets(weights, [tf.zeros_like(w) if g is None else g for w, g in known], optimizer.iterations)
         for variable, weight, offset in zip(variables, weights, moved, strict=True):
             variable.assign(weight + offset)
         out, gradients = _gradients(net, objective, optimizer, batch)
@@ -216,7 +218,7 @@ def unscaled(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) 
     if not _scales(optimizer):
         return gradients
     scale = optimizer.scale_loss(tf.constant(1.0))
-    return [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
+    return [None if g is None else g / tf.cast(scale, g.dtype) for g in gradients]
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
@@ -228,8 +230,8 @@ def _finite(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) -
     """`unscaled` gradients; zeros on a step where a scaled one overflowed, which the optimizer skips."""
     if not _scales(optimizer):
         return gradients
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-    return [tf.where(finite, one, tf.zeros_like(one)) for one in unscaled(optimizer, gradients)]
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None])
+    return [None if g is None else tf.where(finite, g, tf.zeros_like(g)) for g in unscaled(optimizer, gradients)]
 
 
 def _with_norm(out: LossOut, optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]) -> LossOut:

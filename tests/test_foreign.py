@@ -126,6 +126,47 @@ def test_gradients_reach_the_images_of_a_net_of_bytes():
     assert np.any(tape.gradient(logits, images))
 
 
+class Opaque(keras.Model):
+    """A net whose last layer no graph shows: `scale` times its outputs, after `head`."""
+
+    def __init__(self, units, scale, head=None, keepdims=False):
+        super().__init__()
+        self.body = keras.Sequential(
+            [keras.layers.Conv2D(units, 3), keras.layers.GlobalAveragePooling2D(keepdims=keepdims)]
+        )
+        self.scale, self.head = scale, head or (lambda x: x)
+
+    def call(self, x, training=False):
+        return self.head(self.scale * self.body(x))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_raw_outputs_of_a_net_that_no_graph_shows_are_its_logits(keepdims):
+    keras.utils.set_random_seed(0)
+    net = Opaque(10, 30.0, keepdims=keepdims)
+    raw = np.asarray(net(X)).reshape(len(X), 10)
+    np.testing.assert_allclose(jt.as_logits(net)(X), raw, rtol=1e-5)
+
+
+def test_one_raw_output_that_no_graph_shows_becomes_two_logits():
+    keras.utils.set_random_seed(0)
+    net = Opaque(1, 100.0)
+    z = np.asarray(net(X))[:, 0]
+    np.testing.assert_allclose(jt.as_logits(net)(X), np.stack([0 * z, z], 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", [keras.ops.sigmoid, lambda z: 0.5 + 1e-3 * z])
+def test_one_output_between_0_and_1_that_no_graph_shows_may_be_either(head):
+    keras.utils.set_random_seed(0)
+    net = Opaque(1, 1.0, head)
+    z = np.asarray(net(X))[:, 0]
+    with pytest.raises(ValueError, match="what the net's one output is.*set head to sigmoid, or to logits"):
+        jt.as_logits(net)
+    np.testing.assert_allclose(jt.as_logits(net, head="logits")(X)[:, 1], z, rtol=1e-5)
+    two = np.asarray(jt.as_logits(net, head="sigmoid")(X))
+    np.testing.assert_allclose(two[:, 1] - two[:, 0], np.log(z / (1 - z)), atol=1e-4)
+
+
 def test_an_output_is_chosen_by_name_or_place():
     net = energy_model(body())
     with pytest.raises(ValueError, match="energy, joint_energy, logits; choose one"):

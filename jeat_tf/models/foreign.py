@@ -195,7 +195,7 @@ def _without_head(net: keras.Model, head: str, changes: list[str]) -> keras.Mode
     if logits is net.outputs[0]:
         return net
     made = keras.Model(net.inputs[0], logits, name=net.name)
-    _compare(net, made, "softmax" if kind == "unknown" else kind)
+    _compare(net, made, kind)
     return made
 
 
@@ -211,7 +211,14 @@ def _guess(net: keras.Model, seen: str) -> str:
         return ""
     if outputs.ndim == 2 and are_probabilities(outputs):
         return "softmax"
-    return "sigmoid" if 0 <= outputs.min() < outputs.max() <= 1 else ""
+    if not 0 <= outputs.min() < outputs.max() <= 1:
+        return ""
+    if outputs.shape[-1] == 1:  # small logits look alike
+        raise ValueError(
+            "expected to know what the net's one output is, received numbers in [0, 1] from a layer that no graph "
+            "shows; set head to sigmoid, or to logits"
+        )
+    return "sigmoid"
 
 
 def _by_log(outputs: Any, kind: str) -> Any:

@@ -35,7 +35,7 @@ def main(_: list[str]) -> None:
     best = min(seconds, key=lambda size: seconds[size] / size)
     least = _STEPS.value * seconds[best] * _NUM.value / best
     with tempfile.TemporaryDirectory() as folder:
-        took = sample(replace(config, batch_size=best, output_dir=folder))["cpu_seconds"]
+        took = sample(replace(config, batch_size=best, output_dir=folder)).cpu_seconds
     print(f"{_STEPS.value} gradients of {_NUM.value} images in batches of {best}: {least:.2f} s")
     print(f"sample: {took:.2f} s, {took / least:.2f} times that")
 

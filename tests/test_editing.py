@@ -53,6 +53,18 @@ def few(digit_arrays):
 
 
 class TestInpaint:
+    def test_patience_goes_by_the_energy_of_images_with_their_known_pixels(self):
+        def net(x, training=False):
+            """Of two pixels the first, which is known, would fall a long way; a step takes the second too far."""
+            fall, bowl = 0.3 * x[:, 0, 0, 0] ** 2, 1.2 * (x[:, 0, 1, 0] - 0.5) ** 2
+            return tf.stack([-fall - bowl, tf.zeros_like(bowl)], axis=1)
+
+        images = np.array([1.0, 0.6], np.float32).reshape(1, 1, 2, 1)
+        known = np.array([True, False]).reshape(1, 1, 2, 1)
+        chain = SGLD(3, step_size=1.0, noise_std=0.0, patience=1)
+        found = inpaint(net, images, known, [0], seed=seed(), chain=chain, start=tf.constant(images))
+        np.testing.assert_allclose(found, images)  # no step lowered it
+
     KNOWN = np.arange(8)[None, :, None, None] < np.full([20, 1, 8, 1], 4)  # the upper half
 
     def test_known_pixels_stay_bit_for_bit_and_the_others_move(self, trained_net, few):

@@ -16,12 +16,13 @@ from jeat_tf.core.flat import replace
 from jeat_tf.core.records import read_record
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.data.datasets import as_floats, split_names
+from jeat_tf.figures.show import show
 from jeat_tf.models.glow import glow
 from jeat_tf.runs.sample_results import SampleResults
 from jeat_tf.runs.samples import SampleFolder, Shard
 from jeat_tf.runs.trained import stored_buffer
 from jeat_tf.sample.command import main
-from jeat_tf.sample.diagnostics import write_class_grid
+from jeat_tf.sample.diagnostics import animate, write_class_grid
 from jeat_tf.sample.run import sample
 from jeat_tf.samplers.generation import generate
 from jeat_tf.samplers.stages import RECIPES, Stage, parse_stages
@@ -114,6 +115,20 @@ def test_a_picture_of_one_image_of_each_class_is_about_square(tmp_path):
     )
     height, width = np.asarray(keras.utils.load_img(tmp_path / "grid.png")).shape[:2]
     assert 0.5 * width < height < width
+
+
+def test_each_row_of_the_animation_is_one_class_though_they_have_different_numbers_of_images(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("jeat_tf.sample.diagnostics.show", lambda x, **how: shown.append((x, how)) or show(x, **how))
+    labels = np.array([0, 0, 1, 0, 2, 1])
+    frames = [tf.constant(np.broadcast_to(labels[:, None, None, None] / 2, (6, 8, 8, 1)), tf.float32)] * 2
+    energies = np.array([[1.0, 2, 3, 4, 5, 6]] * 2)
+    animate(str(tmp_path), frames, labels, {"trace_step": np.array([0, 5]), "trace_energy": energies})
+    images, how = shown[0]
+    assert how["columns"] == 3
+    grey = 0.5
+    np.testing.assert_array_equal(images[:, 0, 0, 0], [0, 0, 0, 0.5, 0.5, grey, 1, grey, grey])
+    assert (tmp_path / "chain.gif").exists()
 
 
 def test_energy_falls_along_the_chain(once):

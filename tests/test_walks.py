@@ -73,10 +73,12 @@ def test_annealed_between_equal_values_is_langevin():
 
 
 def test_there_is_no_ratio_to_zero():
-    with pytest.raises(ValueError, match="step_sizes above 0"):
-        annealed(step_sizes=(0.1, 0), noise_stds=(0, 0), num_steps=5)
-    with pytest.raises(ValueError, match="noise_stds above 0"):
-        annealed(step_sizes=(0.1, 0.1), noise_stds=(0.1, 0), num_steps=5)
+    with pytest.raises(ValueError, match="last_step_size"):
+        Annealed(last_step_size=0.0)
+    for given in ({"noise_std": 0.0}, {"last_noise_std": 0.0}):
+        with pytest.raises(ValueError, match="noise_std and last_noise_std both above 0 or both 0"):
+            Annealed(**given)
+    Annealed(noise_std=0.0, last_noise_std=0.0).walk()
 
 
 def test_a_projected_walk_meets_its_condition():

@@ -47,6 +47,11 @@ class Density(Value):
     fisher_images: int = setting(0, "Fisher scores of E(x, y) and E(x) on so many images; 0: none")
     fisher_probes: int = setting(0, "Rademacher probes of their traces; 0: exact, a backward pass for each pixel")
 
+    @property
+    def ood_names(self) -> tuple[str, ...]:
+        """What `ood` names."""
+        return tuple(name.strip() for name in self.ood.split(",") if name.strip())
+
 
 @value
 class Generation(Value):

@@ -57,7 +57,7 @@ def asked(config: EvaluateConfig) -> list[str]:
     """Names of the measures beside attacks that the settings ask for."""
     flags = {
         "calibration": config.density.calibration,
-        "ood": config.density.ood,
+        "ood": config.density.ood_names,
         "fisher": config.density.fisher_images,
         "corruptions": config.density.corruptions,
         "generation": config.generation.generation,
@@ -86,7 +86,7 @@ def measure(config: EvaluateConfig, evaluated: Evaluated | None = None) -> dict[
         raise ValueError("expected --fisher_images and --fisher_probes >= 0")
     evaluated = evaluated or open_evaluated(config)
     net, data = evaluated.read.net, evaluated.data
-    outside = {name.strip(): _outside(name.strip(), config, data) for name in config.density.ood.split(",") if name}
+    outside = {name: _outside(name, config, data) for name in config.density.ood_names}
     corrupted = (
         corruption.opened(config, data, data_of_run(config.data, evaluated.run)) if "corruptions" in names else {}
     )

@@ -31,7 +31,7 @@ def check_given(config: EvaluateConfig) -> None:
         lambda: check_exists("features_path", config.generation.features_path),
         *(
             lambda name=name: check_exists("ood", name)
-            for name in config.density.ood.split(",")
-            if name.strip().endswith((".npz", ".npy"))
+            for name in config.density.ood_names
+            if name.endswith((".npz", ".npy"))
         ),
     )

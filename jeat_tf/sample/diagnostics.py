@@ -111,13 +111,12 @@ def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[
       labels: requested classes.
       traces: what was read, as `Drawing.batch` returns it.
     """
-    rows = [np.flatnonzero(labels == k)[:_SHOWN_OF_CLASS] for k in np.unique(labels)]
-    first, columns = np.concatenate(rows), _columns(max(map(len, rows)))
-    energies = traces["trace_energy"][:, first].mean(axis=1)
+    places = _rows_of_classes(labels, np.unique(labels))
+    energies = traces["trace_energy"][:, places[places >= 0]].mean(axis=1)
     steps = traces["trace_step"]
     pictures = [
         with_caption(
-            show(frame.numpy()[first], columns=columns, width=_WIDTH),
+            show(_laid_out(frame.numpy(), places), columns=_columns(places), width=_WIDTH),
             f"step {step} of {steps[-1]}, mean E(x, y) {mean:.2f}",
         )
         for frame, step, mean in zip(frames, steps, energies, strict=True)
@@ -127,17 +126,26 @@ def animate(folder: str, frames: list[Images], labels: np.ndarray, traces: dict[
 
 def write_class_grid(path: str, shown: Shard, class_names: Sequence[str]) -> None:
     """Writes a labelled picture with one row for each class, the first images of each; a square where each has one."""
-    images, labels = shown
-    num_classes = len(class_names)
-    rows = [images[labels == k][:_SHOWN_OF_CLASS] for k in range(num_classes)]
-    columns = max(len(row) for row in rows)
-    blank = np.full((1, *images.shape[1:]), 0.5, np.float32)
-    rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
-    of_rows = np.repeat(np.arange(num_classes), columns)
+    places = _rows_of_classes(shown.labels, np.arange(len(class_names)))
+    of_rows = np.repeat(np.arange(len(class_names)), places.shape[1])
+    picture = show(_laid_out(shown.images, places), of_rows, columns=_columns(places), names=class_names)
     with whole_file(path) as temporary:
-        show(np.concatenate(rows), of_rows, columns=_columns(columns), names=class_names).save(temporary)
+        picture.save(temporary)
 
 
-def _columns(of_class: int) -> int | None:
-    """Columns of a picture with so many images of each class: one column would be many times as high as wide."""
-    return None if of_class == 1 else of_class
+def _rows_of_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """int64[K, n], the places of the first images of each class; -1 where a class has fewer than another."""
+    rows = [np.flatnonzero(labels == k)[:_SHOWN_OF_CLASS] for k in classes]
+    most = max(map(len, rows))
+    return np.stack([np.pad(row, (0, most - len(row)), constant_values=-1) for row in rows])
+
+
+def _laid_out(images: Images, places: np.ndarray) -> np.ndarray:
+    """float32[K * n, H, W, C], the images at the places, and grey ones at -1."""
+    blank = (places < 0)[..., None, None, None]
+    return np.where(blank, np.float32(0.5), images[places]).reshape(-1, *images.shape[1:])
+
+
+def _columns(places: np.ndarray) -> int | None:
+    """Columns of a picture of those places: one column would be many times as high as wide."""
+    return None if places.shape[1] == 1 else places.shape[1]

@@ -5,6 +5,7 @@ Santurkar et al., 2019, https://arxiv.org/abs/1906.09453): each is a chain or an
 are checked in eager mode alone; the functions themselves also run inside `tf.function`, which is faster.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from jeat_tf.core.types import EnergyFn, Images, Labels, Seed, Surrogate
 from jeat_tf.samplers.metropolis import Acceptance
 from jeat_tf.samplers.start_layer import uniform
 from jeat_tf.samplers.values import Chain
-from jeat_tf.samplers.walks import Memory, Walk, projected, run
+from jeat_tf.samplers.walks import Memory, Walk, projected, run, stopping
 
 _LOOKED_AT = 32  # images whose outputs show whether they are logits
 
@@ -312,7 +313,9 @@ def _given(net: Any, images: Images, labels: Labels | None) -> tuple[Images, Lab
 
 def _held(chain: Chain, hold: Callable[[Images], Images]) -> Walk:
     """The chain's walk, each step ending in `hold`; not for a memory that has images of its own."""
-    walk = chain.walk()
+    patience = getattr(chain, "patience", None)
+    bare = chain if patience is None else dataclasses.replace(chain, patience=None)  # type: ignore[call-arg]
+    walk = bare.walk()
 
     def begin(energy_fn: EnergyFn, x: Images) -> Memory:
         memory = walk.begin(energy_fn, x)
@@ -323,7 +326,8 @@ def _held(chain: Chain, hold: Callable[[Images], Images]) -> Walk:
             )
         return memory
 
-    return projected(Walk(begin, walk.step), hold)
+    held = projected(Walk(begin, walk.step), hold)
+    return held if patience is None else stopping(held, patience)  # by the energy of images that hold the condition
 
 
 def _mask(known: tf.Tensor, images: Images) -> tf.Tensor:

@@ -241,6 +241,14 @@ class Annealed(Chain):
     clip_pixels: bool = setting(True, _CLIP)
     patience: int | None = setting(None, _PATIENCE, at_least=1)
 
+    def _check(self) -> None:
+        super()._check()
+        if (self.noise_std > 0) != (self.last_noise_std > 0):
+            raise ValueError(
+                "expected noise_std and last_noise_std both above 0 or both 0, to go from one to the other in equal "
+                f"ratios, received {self.noise_std} and {self.last_noise_std}"
+            )
+
     def _pairs(self) -> tuple[tuple[float, float], tuple[float, float]]:
         return (self.step_size, self.last_step_size), (self.noise_std, self.last_noise_std)
 

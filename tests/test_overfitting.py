@@ -8,6 +8,7 @@ import tensorflow as tf
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.balls import Linf
 from jeat_tf.core.energy import energy
+from jeat_tf.core.files import KeptWarning
 from jeat_tf.core.flat import replace
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.methods.classifier import EnergyClassifier
@@ -130,3 +131,45 @@ def test_a_method_without_an_attack_or_with_negatives_is_refused():
 def test_looks_are_at_least_a_step_apart():
     with pytest.raises(ValueError, match="every >= 1"):
         OverfittingAlarm(X, LABELS, upwards, BALL, every=0)
+
+
+def alarm_at(path, step, values, monkeypatch):
+    """An alarm of a run that begins, or resumes, at that step and finds those alignments."""
+    alarm = OverfittingAlarm(X[:2], LABELS[:2], upwards, BALL, every=1, path=str(path))
+    model = EnergyClassifier(tiny_cnn(), PGDAT(epsilon=0.1))
+    model.step.assign(step)
+    alarm.set_model(model)
+    alarm.on_train_begin()
+    found = iter(values)
+    monkeypatch.setattr(alarm, "_look", lambda step: (next(found), 1.0))
+    for _ in values:
+        model.step.assign_add(1)
+        alarm.on_train_batch_end(0, {})
+    alarm.save()
+    return alarm
+
+
+def test_a_resumed_run_alarms_as_one_that_was_not_stopped(tmp_path, monkeypatch):
+    values = [0.9, 0.9, 0.89, 0.84, 0.8]
+    whole = alarm_at(tmp_path / "whole.npz", 0, values, monkeypatch)
+    alarm_at(tmp_path / "parts.npz", 0, [*values[:3], 0.2], monkeypatch)  # killed a step after its last state
+    resumed = alarm_at(tmp_path / "parts.npz", 3, values[3:], monkeypatch)
+    assert whole.alarm_step == 4
+    assert (resumed.looks, resumed.alarm_step) == (whole.looks, whole.alarm_step)
+
+
+def test_what_a_guard_has_undone_is_forgotten(tmp_path, monkeypatch):
+    alarm = alarm_at(tmp_path / "looks.npz", 0, [0.5, 0.9, 0.9], monkeypatch)
+    alarm.model.step.assign(1)
+    monkeypatch.setattr(alarm, "_look", lambda step: (0.5, 1.0))
+    assert looked(alarm) == 0.0
+    assert [step for step, _, _ in alarm.looks] == [1, 2]
+
+
+def test_damaged_looks_are_set_aside(tmp_path, monkeypatch):
+    path = tmp_path / "looks.npz"
+    alarm_at(path, 0, [0.9, 0.9], monkeypatch)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.warns(KeptWarning, match="looks.npz.*overfitting alarm; it starts afresh"):
+        afresh = alarm_at(path, 2, [0.9], monkeypatch)
+    assert [step for step, _, _ in afresh.looks] == [3]

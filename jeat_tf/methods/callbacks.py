@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from jeat_tf.core.types import Attack
 from jeat_tf.methods.energy_changes import EnergyChanges
 from jeat_tf.methods.guard import Guard
 from jeat_tf.methods.inner import attacked
+from jeat_tf.methods.overfitting import OverfittingAlarm
 
 
 @contextlib.contextmanager
@@ -132,7 +133,7 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: str = "",
         every_steps: int = 0,
         guard: Guard | None = None,
-        energy_changes: EnergyChanges | None = None,
+        records: Sequence[EnergyChanges | OverfittingAlarm] = (),
         together: Callable[[int], int] = int,
     ):
         """
@@ -142,7 +143,7 @@ class Checkpoints(keras.callbacks.Callback):
           every_steps: also save every so many steps; 0 saves at epoch ends alone.
           guard: one with a `path`, whose windows and states belong to the run's: beside the state of step t lies
             `guard-<t>.npz`, up to twice as large.
-          energy_changes: one with a `path`, whose record is written with each state. Put it before this callback.
+          records: callbacks with a `path`, whose records are written with each state. Put them before this callback.
           together: the signal of this process, or 0 -> that of any process that trains this net; all stop as one.
         """
         super().__init__()
@@ -150,7 +151,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.monitor = monitor
         self.every_steps = every_steps
         self.guard = guard
-        self.energy_changes = energy_changes
+        self.records = records
         self.together = together
         self.history: list[dict[str, float]] = []
         self._seconds, self._begun = 0.0, time.monotonic()
@@ -263,8 +264,8 @@ class Checkpoints(keras.callbacks.Callback):
         # killed, the files that belong to its states are there.
         step = self.model.steps_taken
         files: dict[str, str] = {}
-        if self.energy_changes is not None:
-            self.energy_changes.save()
+        for record in self.records:
+            record.save()
         if self.guard is not None:
             path = self.guard.save_state()
             files[os.path.basename(path)] = sha256(path)

@@ -1,5 +1,7 @@
 """An early alarm of catastrophic overfitting, from energies."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from jeat_tf.core.balls import Ball
 from jeat_tf.core.checks import admit
 from jeat_tf.core.energy import energy
+from jeat_tf.core.files import begin_anew, read_arrays, write_arrays
 from jeat_tf.core.seeds import fold_in
 from jeat_tf.core.types import Perturb
 
@@ -43,6 +46,7 @@ class OverfittingAlarm(keras.callbacks.Callback):
         every: int = 5,
         drop: float = DROP,
         seed: int = 0,
+        path: str = "",
     ):
         """
         Args:
@@ -53,6 +57,8 @@ class OverfittingAlarm(keras.callbacks.Callback):
           every: steps between looks.
           drop: fall of the alignment beyond which there is an alarm.
           seed: of the attacks.
+          path: an .npz file that keeps the looks, written with each state if it is given to `Checkpoints`. A resumed
+            run reads it and alarms as one that was not stopped. If it is damaged it is set aside. Empty writes none.
 
         Raises:
           ValueError: invalid images or labels, or `every` below 1.
@@ -62,13 +68,22 @@ class OverfittingAlarm(keras.callbacks.Callback):
             raise ValueError(f"expected every >= 1, received {every}")
         self.images, self.labels = map(tf.constant, admit(images, labels))
         self.perturb, self.ball, self.every, self.drop = perturb, ball, every, drop
-        self.seed = tf.constant([seed, 10])
+        self.seed, self.path = tf.constant([seed, 10]), path
         self.looks: list[tuple[int, float, float]] = []
         self.alarm_step: int | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         # Here, where the model is known: a callback may be given to the `fit` of another one.
         self._measure = tf.function(self._measured, autograph=False)
+        if not self.path or not os.path.lexists(self.path):
+            return
+        try:
+            arrays = read_arrays(self.path)
+            looks = zip(*(arrays[name].tolist() for name in ("step", "alignment", "fall")), strict=True)
+            self.looks = [(int(step), float(at), float(fall)) for step, at, fall in looks]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            begin_anew(self.path, "the looks of the overfitting alarm; it starts afresh", error)
+        self._forget_after(self.model.steps_taken)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         step = self.model.steps_taken
@@ -76,6 +91,7 @@ class OverfittingAlarm(keras.callbacks.Callback):
             return
         alignment, rise = self._look(step)
         fall = 0.0
+        self._forget_after(step - 1)  # a guard may have gone back
         if rise >= _FAINT:
             recent = [other for at, other, _ in self.looks[-_STEPS:] if at >= step - _STEPS]
             fall = max(recent, default=alignment) - alignment
@@ -93,6 +109,16 @@ class OverfittingAlarm(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None:
             logs["energy_alignment"] = self._look(self.model.steps_taken)[0]
+
+    def save(self) -> None:
+        """Writes the looks to `path`, if there is one."""
+        if self.path:
+            step, alignment, fall = np.array(self.looks, np.float64).reshape(-1, 3).T
+            write_arrays(self.path, step=step.astype(np.int64), alignment=alignment, fall=fall)
+
+    def _forget_after(self, step: int) -> None:
+        self.looks = [look for look in self.looks if look[0] <= step]
+        self.alarm_step = next((at for at, _, fall in self.looks if fall > self.drop), None)
 
     def _look(self, step: int) -> tuple[float, float]:
         alignment, rise = self._measure(tf.constant(step, tf.int64))

@@ -53,12 +53,12 @@ _ENERGY_IMAGES = 128  # validation images whose changes of energy are recorded, 
 def train(config: TrainConfig) -> Training:
     """Trains or resumes the run in `config.run.model_dir`.
 
-    Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`,
-    `last.weights.h5` and `last.json` (the state to resume from, and its digests), `history.json`, `train.json`
-    (result), TensorBoard's `logs/`; `guard.json` if the guard recovered or stopped the run, `energy_changes.npz` if
-    they are recorded, and `teacher/` if it labels its own images. While it runs there are also the state before, in
-    `previous.weights.h5` and `previous.json`, and the guard's state in `guard-<step>.npz`. Only a finished run has
-    `train.json`.
+    Leaves there: `config.json`, `net.keras` (the last net, a plain Keras model), `best.keras`, `last.weights.h5`
+    and `last.json` (the state to resume from, and its digests), `history.json`, `train.json` (result),
+    TensorBoard's `logs/`; `guard.json` if the guard recovered or stopped the run, `energy_changes.npz` and
+    `overfitting.npz` if they are recorded, and `teacher/` if it labels its own images. While it runs there are also
+    the state before, in `previous.weights.h5` and `previous.json`, and the guard's state in `guard-<step>.npz`.
+    Only a finished run has `train.json`.
 
     Returns:
       result: what `train.json` holds; without seconds where nothing was left to do.
@@ -121,12 +121,13 @@ def _train(
     board = _board(config, shown, folder)
     guard = _guard(config, folder, board)
     energy_changes = _energy_changes(config, model, shown, folder) if config.run.energy_changes_every else None
+    overfitting = _overfitting(config, model, shown, folder) if config.watch.overfitting_every else None
     checkpoints = Checkpoints(
         folder,
         monitor=monitor,
         every_steps=config.run.checkpoint_steps,
         guard=guard,
-        energy_changes=energy_changes,
+        records=[record for record in (energy_changes, overfitting) if record is not None],
         together=int if workers is None else workers.any_signal,
     )
     first_step = _restored(checkpoints, model, config.run.model_dir, workers)
@@ -134,7 +135,6 @@ def _train(
         print(f"resuming at step {first_step} of {steps_per_epoch * config.run.epochs} in {folder}")
 
     measured = _measures(config, shown, robust=config.run.robust_every if held_out else 0)
-    overfitting = _overfitting(config, model, shown) if config.watch.overfitting_every else None
     watching = [callback for callback in (overfitting, guard, energy_changes) if callback is not None]
     callbacks = [*watching, *measured, board, checkpoints]
     write_text(os.path.join(folder, "config.json"), to_json(config))
@@ -240,7 +240,7 @@ def _mixed(shown: ImagesAndLabels, data: ImageData) -> ImagesAndLabels:
     return shown[0][order], shown[1][order]
 
 
-def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndLabels) -> OverfittingAlarm:
+def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndLabels, folder: str) -> OverfittingAlarm:
     return OverfittingAlarm(
         as_floats(shown[0][:_ENERGY_IMAGES]),
         shown[1][:_ENERGY_IMAGES],
@@ -248,6 +248,7 @@ def _overfitting(config: TrainConfig, model: EnergyClassifier, shown: ImagesAndL
         config.ball,
         every=config.watch.overfitting_every,
         seed=config.run.seed,
+        path=os.path.join(folder, "overfitting.npz"),
     )
 
 

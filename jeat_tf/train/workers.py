@@ -166,7 +166,7 @@ def copy_state(folder: str, into: str) -> None:
     """Copies the files that a run resumes from, so that a worker has its own."""
     for entry in os.scandir(folder):
         kept = entry.name.startswith(("last.", "previous.", "guard"))
-        if entry.is_file() and (kept or entry.name in ("history.json", "energy_changes.npz")):
+        if entry.is_file() and (kept or entry.name in ("history.json", "energy_changes.npz", "overfitting.npz")):
             shutil.copyfile(entry.path, os.path.join(into, entry.name))
 
 

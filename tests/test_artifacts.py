@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from jeat_tf.core.files import read_arrays, remove_partial, whole_file, writable_folder, write_arrays, write_image
+from jeat_tf.core.files import read_arrays, remove_partial, whole_file, writable_folder, write_arrays
 from jeat_tf.models.files import load_net, weights_sha256
 from tests.conftest import tiny_cnn
 
@@ -43,15 +43,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert os.listdir(tmp_path / "run") == ["a.npz"]
 
 
-def test_arrays_and_images_are_read_back(tmp_path):
+def test_arrays_are_read_back(tmp_path):
     values = np.arange(6).reshape(2, 3)
     write_arrays(str(tmp_path / "a.npz"), values=values)
     archive = read_arrays(str(tmp_path / "a.npz"))
     assert list(archive) == ["values"]
     np.testing.assert_array_equal(archive["values"], values)
-    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    write_image(str(tmp_path / "a.png"), picture)
-    np.testing.assert_array_equal(np.asarray(keras.utils.load_img(tmp_path / "a.png")), picture)
 
 
 def test_arrays_that_cannot_be_read_are_one_kind_of_error(tmp_path):

@@ -5,15 +5,16 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from jeat_tf.attacks.pgd import fgsm, fgsm_beside_noise, pgd
+from jeat_tf.attacks.pgd import fgsm_beside_noise, pgd
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
+from jeat_tf.attacks.values import FGSM
 from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.loops import input_gradient
 from tests.conftest import seed
 
 LINF, EUCLID = Linf(0.1), L2(0.8)
 ATTACKS = {
-    "fgsm": (LINF, functools.partial(fgsm, ball=LINF)),
+    "fgsm": (LINF, FGSM(LINF)),
     "fgsm_beside_noise": (LINF, functools.partial(fgsm_beside_noise, ball=LINF, bounds=(0.0, 1.0))),
     "fast": (LINF, functools.partial(pgd, ball=LINF, start=LINF.random_start, step_size=0.1, num_steps=1)),
     "pgd_linf": (LINF, functools.partial(pgd, ball=LINF, start=LINF.random_start, step_size=0.025, num_steps=10)),
@@ -93,7 +94,7 @@ class ExactTest(tf.test.TestCase, parameterized.TestCase):
 
 def test_the_energy_attack_is_fgsm_on_minus_the_logit(trained_net):
     x, labels = tf.random.stateless_uniform([20, 8, 8, 1], seed()), tf.range(20) % 10
-    by_energy = fgsm(joint_energy(trained_net, labels), x, seed=seed(), ball=LINF)
+    by_energy = FGSM(LINF)(joint_energy(trained_net, labels), x, seed=seed())
     by_hand = x + 0.1 * tf.sign(input_gradient(lambda x: -tf.gather(trained_net(x), labels, axis=1, batch_dims=1), x))
     np.testing.assert_allclose(by_energy, tf.clip_by_value(by_hand, 0, 1), atol=1e-6)
 

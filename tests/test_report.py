@@ -18,7 +18,7 @@ from jeat_tf.attacks.gradient_masking import Finding, Masking
 from jeat_tf.config.report import ReportConfig
 from jeat_tf.config.store import to_json
 from jeat_tf.config.train import TrainConfig
-from jeat_tf.core.files import write_image, write_json, write_text
+from jeat_tf.core.files import write_json, write_text
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import Record, write_record
 from jeat_tf.methods.guard_files import GuardEvent, write_events
@@ -57,7 +57,7 @@ def make_run(folder, *, train=None, evaluation=None, samples=None, history=None,
     if train is not False:
         (train or training()).write(str(folder))
     if samples:
-        write_image(folder / "samples" / "grid.png", np.zeros((20, 20), np.uint8))
+        Image.fromarray(np.zeros((20, 20), np.uint8)).save(folder / "samples" / "grid.png")
     return folder
 
 

@@ -56,11 +56,6 @@ def pgd(
     return repeat(step, first, seed=seed, num_steps=num_steps)
 
 
-def fgsm(loss_fn: LossFn, x: Images, *, seed: Seed, ball: Ball, bounds: Bounds | None = (0.0, 1.0)) -> Images:
-    """One step of length epsilon from x (Goodfellow et al., 2015; JEAT eq. 2): PGD with one full step."""
-    return pgd(loss_fn, x, seed=seed, ball=ball, step_size=ball.epsilon, num_steps=1, bounds=bounds)
-
-
 def fgsm_beside_noise(loss_fn: LossFn, x: Images, *, seed: Seed, ball: Ball, bounds: Bounds | None = None) -> Images:
     """project(noise + epsilon * ascent(grad loss_fn(x))): JEAT's Algorithm 1 to the letter.
 

@@ -186,16 +186,6 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         raise ValueError(f"cannot read {path}: {error}; expected an .npz file of arrays, whole") from error
 
 
-def write_image(path: str, image: np.ndarray) -> None:
-    """Writes a PNG, uint8[H, W] or uint8[H, W, 3], as a whole."""
-    from keras.utils import array_to_img  # here: a lock or a file of numbers needs no TensorFlow
-
-    with whole_file(path) as temporary:
-        array_to_img(image[..., None] if image.ndim == 2 else image, scale=False, data_format="channels_last").save(
-            temporary
-        )
-
-
 def write_animation(path: str, frames: Sequence["Image.Image"], *, seconds: float) -> None:
     """Writes a GIF as a whole; each frame is shown for `seconds`, and the last for ten times that."""
     durations = [int(1000 * seconds)] * (len(frames) - 1) + [int(10_000 * seconds)]

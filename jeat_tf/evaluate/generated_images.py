@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from jeat_tf.config.evaluate import EvaluateConfig
 from jeat_tf.evaluate.copies import nearest_training_images
-from jeat_tf.evaluate.image_sets import Generated, ImageSet, in_blocks
+from jeat_tf.evaluate.image_sets import Generated, ImageSet
 from jeat_tf.metrics import diversity, features, frechet, scores, through
 from jeat_tf.metrics.through import Seen, Through
 from jeat_tf.runs.generation_results import Compared, ImageScores, Score
-from jeat_tf.runs.samples import Shard
+from jeat_tf.runs.samples import Shard, in_blocks
 
 _PAIRS = 100  # of images of a class, for its diversity
 

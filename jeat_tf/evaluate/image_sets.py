@@ -15,11 +15,10 @@ from jeat_tf.metrics import features
 from jeat_tf.metrics.protocol import Protocol
 from jeat_tf.runs.results import Subject
 from jeat_tf.runs.sample_results import SampleIdentity
-from jeat_tf.runs.samples import SampleFolder, Shard
+from jeat_tf.runs.samples import SampleFolder, Shard, in_blocks
 from jeat_tf.runs.second_nets import SecondNet, open_second_of
 from jeat_tf.runs.trained import conditional_buffer, output_folder, stored_buffer
 
-_BLOCK = 1_000  # real images that are floats at once
 _LEAST = 6  # images that density and coverage need on either side
 
 
@@ -102,12 +101,6 @@ def open_generated(config: EvaluateConfig, evaluated: Evaluated) -> Generated:
         _check_number(name, one.protocol.n, max(classes, wanted.score_splits, _LEAST))
     _check_number(f"the split {wanted.reference_split}", len(real), _LEAST)
     return Generated(sets, looking, classifier, classes, real, labels, held_out)
-
-
-def in_blocks(images: Pixels, labels: np.ndarray) -> Iterator[Shard]:
-    """Images that are not all floats at once, with their labels."""
-    for i in range(0, len(labels), _BLOCK):
-        yield Shard(images[i : i + _BLOCK], labels[i : i + _BLOCK])
 
 
 def _check_number(name: str, num: int, least: int) -> None:

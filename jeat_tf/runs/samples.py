@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +41,12 @@ class Shard(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+
+
+def in_blocks(images: Any, labels: np.ndarray, size: int = 1_000) -> Iterator[Shard]:
+    """Parts of images, with their labels: of a few at a time if slices of `images` are made on demand."""
+    for i in range(0, len(labels), size):
+        yield Shard(images[i : i + size], labels[i : i + size])
 
 
 class Spent(NamedTuple):

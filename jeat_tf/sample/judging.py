@@ -11,11 +11,10 @@ from jeat_tf.metrics.looks import looks
 from jeat_tf.metrics.scores import PrecisionRecall, precision_recall
 from jeat_tf.metrics.through import Seen, Through
 from jeat_tf.runs.sample_results import Judgement, Rating
-from jeat_tf.runs.samples import SampleFolder, Shard
+from jeat_tf.runs.samples import SampleFolder, Shard, in_blocks
 from jeat_tf.runs.second_nets import Opened
 from jeat_tf.sample.diagnostics import COMPARED, first_of
 
-_BLOCK = 1_000  # images that are looked at together
 _AMONG = 10_000  # real images among which near copies are looked for
 _NEIGHBOURS = 3  # of precision and recall
 
@@ -42,7 +41,7 @@ def judged(
     judge, known = opened
     looking = features.classifier(judge)
     looked_at = Through(looking, judge.output_shape[-1], seed=seed)
-    for block in _blocks(data):
+    for block in in_blocks(*data):
         looked_at.update(*block)
     reference = looked_at.seen()
 
@@ -52,7 +51,7 @@ def judged(
     real = None
     if test is not None:
         few = np.random.default_rng(seed).permutation(len(test.labels))[: samples.identity().num]
-        of_real = rated(_blocks(Shard(test.images[few], test.labels[few])))
+        of_real = rated(in_blocks(test.images[few], test.labels[few]))
         real = dataclasses.replace(of_real, images=f"{len(few)} test images")
     return Judgement(
         **vars(rated(samples.shards())),
@@ -65,11 +64,6 @@ def judged(
         start_alone=rated(starts),
         real_images=real,
     )
-
-
-def _blocks(of: Shard) -> Iterator[Shard]:
-    for i in range(0, len(of.labels), _BLOCK):
-        yield Shard(of.images[i : i + _BLOCK], of.labels[i : i + _BLOCK])
 
 
 def _rated(looked_at: Through, shards: Iterable[Shard], data: Shard, reference: Seen) -> Rating:

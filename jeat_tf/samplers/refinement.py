@@ -42,7 +42,7 @@ def refine(
     energy_fn: Callable[[Images], tf.Tensor] = marginal_energy(logits_fn)
 
     def refined(x: Images) -> tf.Tensor:
-        chain_seed = tf.cast(tf.bitcast(tf.cast(seeds.next(), tf.uint32), tf.int32), tf.int32)
+        chain_seed = tf.bitcast(tf.cast(seeds.next(), tf.uint32), tf.int32)
         end = sgld(
             energy_fn,
             tf.stop_gradient(x),

@@ -14,6 +14,7 @@ import jeat_tf.models.glow  # noqa: F401  registers the layers of flows
 import jeat_tf.models.residual_flow  # noqa: F401
 from jeat_tf.core.archives import check_unpacked
 from jeat_tf.models import keras2
+from jeat_tf.models.missing import MissingSetting
 from jeat_tf.models.saved import from_saved_model
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -49,10 +50,8 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
     file = net_file(path)
     if os.path.isdir(file):
         if not trust:
-            raise ValueError(
-                f"{file} is a SavedModel, which is a program: its graph may read and write files. Give --trust if you "
-                "know where it is from, or use a .keras file"
-            )
+            program = f"{file} is a SavedModel, which is a program: its graph may read and write files. Give "
+            raise MissingSetting(program, "trust", "true", " if you know where it is from, or use a .keras file")
         return from_saved_model(file)
     version = ""
     try:
@@ -74,22 +73,26 @@ def read_net(path: str, *, trust: bool = False) -> keras.Model:
             return keras2.from_keras2(file)
         return keras.saving.load_model(file, compile=False, safe_mode=not trust)
     except Exception as error:
-        raise ValueError(
-            f"cannot read the net in {file} ({os.path.getsize(file)} bytes"
-            f"{version and f', written by Keras {version}'}): {_in_one_sentence(error)}"
-        ) from error
+        written = version and f", written by Keras {version}"
+        before = f"cannot read the net in {file} ({os.path.getsize(file)} bytes{written}): "
+        if missing := _missing(str(error)):
+            raise missing.told(before) from error
+        said = str(error)
+        if not said.startswith(("it ", "its ")):
+            said += "; expected a file written by net.save(...), whole and without Lambda layers"
+        raise ValueError(before + said) from error
 
 
-def _in_one_sentence(error: Exception) -> str:
-    """What is wrong with a file and what to do, in place of Keras' paragraphs."""
-    said = str(error)
-    if said.startswith(("it ", "its ")):
-        return said
+def _missing(said: str) -> MissingSetting | None:
+    """What Keras asks for in paragraphs, where a setting gives it."""
     if "Lambda" in said and "safe_mode" in said:
-        return "it has a Lambda layer, which is a program; give --trust if you know where it is from"
+        return MissingSetting(
+            "it has a Lambda layer, which is a program; give ", "trust", "true", " if you know where it is from"
+        )
     if unknown := re.search(r"Could not locate class '(\w+)'", said):
-        return f"it has a layer of another package, {unknown[1]}; give --imports=the.module that registers it"
-    return f"{said}; expected a file written by net.save(...), whole and without Lambda layers"
+        another = f"it has a layer of another package, {unknown[1]}; give "
+        return MissingSetting(another, "imports", "the.module", " that registers it")
+    return None
 
 
 def net_file(path: str) -> str:

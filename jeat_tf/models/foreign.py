@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 from jeat_tf.core.logits import are_probabilities, check_head, check_itself, check_output, head_of
+from jeat_tf.models.missing import MissingSetting, in_python
 from jeat_tf.models.origin import HEADS, PIXELS
 from jeat_tf.models.precision import in_float32, random_images, same_outputs
 from jeat_tf.models.shapes import named_outputs
@@ -144,7 +145,8 @@ def _one_output(net: keras.Model, output: str | int | None, changes: list[str]) 
         (output,) = outputs
     if output is None:
         known = ", ".join(sorted(outputs))
-        raise ValueError(f"expected a net with one output, received {known}; choose one by output=...")
+        several = f"expected a net with one output, received {known}; choose one by "
+        raise MissingSetting(several, "output", "...", write=in_python)
     names = list(outputs)
     place = int(output) if str(output).lstrip("-").isdigit() and output not in names else None
     if place is not None and -len(names) <= place < len(names):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jeat_tf.core.flat import owners, read, replace
 from jeat_tf.core.units import numbers
 from jeat_tf.core.values import Value, nearest, setting, value
+from jeat_tf.models.missing import MissingSetting, as_flag, behind
 
 if TYPE_CHECKING:
     from jeat_tf.models.foreign import Adapted
@@ -65,9 +66,10 @@ class Origin(Value):
                 head=self.head,
                 output=self.output or None,
             )
+        except MissingSetting as missing:
+            raise missing.told(f"cannot use the net in {path}: ", as_flag) from missing
         except ValueError as error:
-            said = str(error).replace("choose one by output=", "choose one by --output=")
-            raise ValueError(f"cannot use the net in {path}: {said}") from error
+            raise ValueError(f"cannot use the net in {path}: {error}") from error
 
     def _import(self) -> None:
         for module in filter(None, map(str.strip, self.imports.split(","))):
@@ -98,8 +100,8 @@ class NamedNet(NamedTuple):
         """
         try:
             return (self.origin or Origin()).read(self.path)
-        except ValueError as error:
-            raise ValueError(_behind(str(error), self.path)) from error
+        except MissingSetting as missing:
+            raise missing.told(write=behind(self.path)) from missing
 
 
 def named_net(text: str) -> NamedNet:
@@ -121,10 +123,3 @@ def named_net(text: str) -> NamedNet:
             raise ValueError(f'unknown setting "{name}" behind {path}; {nearest(name, known)}')
         given[name] = read(f"{path}:{name}", said, known[name][0].field)
     return NamedNet(path, replace(Origin(), **given))
-
-
-def _behind(said: str, path: str) -> str:
-    """A sentence about a net, with the flags of `--model` as settings behind the net's path."""
-    said = re.sub(r"--trust\b", f"{path}:trust=true", said)
-    said = re.sub(r"--imports=(?=the\.module)", f"{path}:imports=", said)
-    return said.replace("choose one by --output=...", f"choose one by {path}:output=...")

@@ -71,7 +71,14 @@ class Node(NamedTuple):
 
 
 def component(version: str) -> Callable[[Callable[..., None]], Component]:
-    """Turns a function into a component by its annotations `InputArtifact`, `OutputArtifact` and `Parameter`."""
+    """Turns a function into a component by its annotations `InputArtifact`, `OutputArtifact` and `Parameter`.
+
+    Args:
+      version: part of the key of its steps.
+
+    Raises:
+      TypeError: an argument with another annotation.
+    """
 
     def declare(function: Callable[..., None]) -> Component:
         hints = typing.get_type_hints(function, include_extras=True)

@@ -43,6 +43,9 @@ def report(
 
     Args:
       draw_settings: of `python -m jeat_tf.draw` as JSON, for figures of the first net of each method; empty: none.
+
+    Raises:
+      ValueError: no net was made.
     """
     if not models.paths:
         why = "; ".join(f"{name}: {reason}" for name, reason in models.missing.items())

@@ -1,4 +1,7 @@
-"""What a search raises: (logits, labels, targets) -> float32[B]; losses of the untargeted kind ignore the targets."""
+"""What a search raises: (logits float32[B, K], labels int[B], targets int[B]) -> float32[B].
+
+Losses of the untargeted kind ignore the targets.
+"""
 
 import tensorflow as tf
 

@@ -89,6 +89,9 @@ def noise_search(
     """Points drawn uniformly from the ball: the baseline that any attack has to beat.
 
     A draw's noise is the same for all images. Arguments as in `pgd_search`; targets count with `targeted` alone.
+
+    Raises:
+      ValueError: `num_draws` below 1.
     """
     if num_draws < 1:
         raise ValueError(f"expected num_draws >= 1, received {num_draws}")

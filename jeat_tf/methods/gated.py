@@ -175,7 +175,11 @@ class GatedModel(keras.Model):
 
 
 def cast_batch(data: Any) -> tuple[Any, Any]:
-    """Images and labels of a batch in the types that steps compute with, whatever feeds them."""
+    """Images float32[B, H, W, C] and labels int32[B] of a batch, whatever feeds them.
+
+    Raises:
+      ValueError: a batch with weights of samples.
+    """
     x, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if weights is not None:
         raise ValueError("expected (images, labels), received weights of samples: every image counts alike")

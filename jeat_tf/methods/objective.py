@@ -114,6 +114,12 @@ def classification_loss(
     """Mean cross-entropy float32[] of the images whose label is known, each times its weight.
 
     `smoothing` s spreads labels over all classes: (1 - s) CE(y) + s mean_k CE(k).
+
+    Args:
+      logits: float[B, K].
+      labels: int[B]; -1 is unknown.
+      weights: float32[B], or one for all.
+      smoothing: s, in [0, 1).
     """
     each = cross_entropy(logits, tf.maximum(labels, 0))
     if smoothing:

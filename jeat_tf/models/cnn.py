@@ -36,6 +36,9 @@ def small_cnn(
 
     Returns:
       net: images [0, 1] -> logits float32[B, K].
+
+    Raises:
+      ValueError: a head, norm or activation of another name.
     """
     if head not in ("flatten", "average"):
         raise ValueError(f'expected head "flatten" or "average", received "{head}"')

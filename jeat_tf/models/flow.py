@@ -109,7 +109,11 @@ def bits_per_dimension(log_p: tf.Tensor, image_shape: tuple[int, int, int], *, b
 
 
 def chain_of(net: keras.Model) -> tuple[list["Bijection"], "ClassGaussians"]:
-    """The invertible layers of a net, first to last, and its base; they form a chain, which `layers` keeps in order."""
+    """The invertible layers of a net, first to last, and its base; they form a chain, which `layers` keeps in order.
+
+    Raises:
+      ValueError: not a flow of this library.
+    """
     layers = getattr(net, "layers", [])
     steps = [layer for layer in layers if isinstance(layer, Bijection)]
     if not steps or not isinstance(layers[-1], ClassGaussians):

@@ -52,6 +52,9 @@ def normalize(x: keras.KerasTensor, norm: str, momentum: float = 0.9) -> keras.K
     """x through the normalisation of that name; "none" is JEM's choice (batch statistics couple images).
 
     `momentum` is the share of batch normalisation's running statistics that a pass in training mode keeps.
+
+    Raises:
+      ValueError: a name that is not in `NORMS`.
     """
     if norm == "none":
         return x
@@ -67,7 +70,11 @@ def normalize(x: keras.KerasTensor, norm: str, momentum: float = 0.9) -> keras.K
 
 
 def activate(x: keras.KerasTensor, activation: str) -> keras.KerasTensor:
-    """x through the activation of that name; leaky_relu has slope 0.2, as in JEM and IGEBM."""
+    """x through the activation of that name; leaky_relu has slope 0.2, as in JEM and IGEBM.
+
+    Raises:
+      ValueError: a name that is not in `ACTIVATIONS`.
+    """
     if activation not in ACTIVATIONS:
         raise ValueError(f'expected an activation of {ACTIVATIONS}, received "{activation}"')
     if activation == "leaky_relu":

@@ -108,7 +108,11 @@ def _recipe(config: SampleConfig, run: TrainConfig | None) -> tuple[Recipe, str]
 
 
 def classes_of(config: SampleConfig, plan: Plan, trained: Trained) -> str:
-    """What --classes comes to: balanced, none or a list."""
+    """What --classes comes to: balanced, none or a list.
+
+    Raises:
+      ValueError: classes where neither start nor stages go by them, or none where one does.
+    """
     towards = [stage.sampler.word for stage in plan.stages if stage.of_classes]
     bound = plan.start is not None and plan.start.of_classes
     able = bound or plan.name == "images" or (plan.name == "buffer" and conditional_buffer(trained.config))
@@ -127,7 +131,11 @@ def classes_of(config: SampleConfig, plan: Plan, trained: Trained) -> str:
 
 
 def labels_of(config: SampleConfig, num_classes: int) -> np.ndarray:
-    """int64[num], the requested class of each image; zeros, which nothing reads, without classes."""
+    """int64[num], the requested class of each image; zeros, which nothing reads, without classes.
+
+    Raises:
+      ValueError: no list of classes, or classes that the net has not.
+    """
     if config.classes == "none":
         return np.zeros(config.num, np.int64)
     if config.classes == "balanced":

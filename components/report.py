@@ -9,7 +9,6 @@ from jeat_tf.draw.run import draw
 from jeat_tf.report.collect import Drawing, read_drawings, read_run
 from jeat_tf.report.hparams import results, write_results
 from jeat_tf.report.run import report_of
-from jeat_tf.runs.trained import run_config
 
 from .core import component
 from .given import by_json
@@ -54,11 +53,9 @@ def report(
     for name, path in models.paths.items():
         beside = {"evaluation": evaluations.paths.get(name), "samples": samples.paths.get(name)}
         folders = {inside: folder for inside, folder in beside.items() if folder is not None}
-        runs.append(read_run(path, name, folders))
-        config = run_config(path)
-        if config is not None:
-            log_dir = os.path.join(report.path, "tensorboard", name)
-            write_results(log_dir, config, results(folders["evaluation"]) if "evaluation" in folders else {})
+        run = read_run(path, name, folders)
+        runs.append(run)
+        write_results(os.path.join(report.path, "tensorboard", name), run.config, results(run))
     missing = {f"the net of {name}": why for name, why in models.missing.items()}
     # Without a net there is nothing else; its own reason says it all.
     missing |= {

@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
+from jeat_tf.attacks.fab import fab
+from jeat_tf.attacks.named import named
 from jeat_tf.attacks.pgd import fgsm_beside_noise, pgd
 from jeat_tf.attacks.surrogates import cross_entropy, inference, joint_energy, marginal_energy
-from jeat_tf.attacks.values import FGSM
+from jeat_tf.attacks.values import FGSM, PGD
 from jeat_tf.core.balls import L2, Linf
 from jeat_tf.core.loops import input_gradient
 from tests.conftest import seed
@@ -124,3 +126,29 @@ def test_a_single_image_and_xla_give_the_same_attack(trained_net):
     np.testing.assert_allclose(
         tf.function(run, autograph=False)(), tf.function(run, autograph=False, jit_compile=True)(), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("attack", "restarts", "message"),
+    [
+        (PGD(LINF, steps=2, start="gaussian"), 1, 'start="image" or "random", received "gaussian"'),
+        (PGD(LINF, steps=2, start="image"), 3, "with 3 restarts: from the image all are the same"),
+    ],
+)
+def test_an_evaluation_starts_where_it_says(attack, restarts, message, trained_net, digit_arrays):
+    x, labels = (array[:4] for array in digit_arrays)
+    with pytest.raises(ValueError, match=message):
+        attack.against(trained_net, x, labels, restarts=restarts)
+
+
+@pytest.mark.parametrize("name", ["autoattackrand", "autoattack-", "autoattack_fast"])
+def test_a_name_that_nearly_is_one_is_refused(name):
+    with pytest.raises(ValueError, match=f'unknown attack "{name}"'):
+        named(name, LINF)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_fab_takes_images_of_any_float_type(dtype, trained_net, digit_arrays):
+    x, labels = (array[:4] for array in digit_arrays)
+    found = fab(trained_net, x.astype(dtype), labels, seed=seed(), ball=LINF, num_steps=2)
+    assert found.broken.shape == (4,)

@@ -167,6 +167,20 @@ class TestDiagnose:
         assert found.steps_between_readings == 10
         assert found.drift_to_noise == pytest.approx([1.0] * 50)  # 0.1 * 2 / (0.05 * sqrt(16))
         assert found.share_of_each_class == pytest.approx([1 / 3] * 3)
+
+    def test_a_class_that_no_reference_has_is_counted(self):
+        images, labels = of_classes()
+        few = labels < 2
+        found = diagnose(self.traces(ar1(0.5, 50, 4)), images, labels, images[few], labels[few], seen=labels)
+        assert found.share_of_each_class == pytest.approx([1 / 3] * 3)
+        found = diagnose(
+            self.traces(ar1(0.5, 50, 4)), images, labels, images[few], labels[few], seen=labels, num_classes=5
+        )
+        assert found.share_of_each_class == pytest.approx([1 / 3] * 3 + [0, 0])
+
+    def test_its_spread_is_that_of_the_references(self):
+        data = of_classes()
+        found = diagnose(self.traces(ar1(0.5, 50, 4)), *data, *data)
         assert found.collapse.within_class_std == 1
         assert 1 < found.effective_sample_size < 50
 

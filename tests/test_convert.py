@@ -266,3 +266,8 @@ class TestRefused:
     def test_a_normalisation_of_another_number_of_channels(self):
         with pytest.raises(ValueError, match="for each of 1, received mean"):
             to_keras(parsed_state(stored("fast mnist")), normalization=NORMALIZATIONS["CIFAR-10"])
+
+
+def test_a_mean_without_a_deviation_is_refused():
+    with pytest.raises(ValueError, match="expected mean and std together, received mean alone"):
+        parsed_state({"conv.weight": np.zeros((1, 1, 3, 3), np.float32), "mean": np.zeros(1, np.float32)})

@@ -1,5 +1,6 @@
 """A net for other programs gives the same logits, and a model card says how it was made and what was measured."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -14,11 +15,14 @@ import jeat_tf as jt
 from jeat_tf.__main__ import listing
 from jeat_tf.config.export import ExportConfig
 from jeat_tf.core.energy import energy
+from jeat_tf.core.records import write_record
 from jeat_tf.export.run import export
 from jeat_tf.models.files import load_net
 from jeat_tf.models.precision import in_bfloat16
 from jeat_tf.runs import zoo
-from jeat_tf.runs.card import read_card
+from jeat_tf.runs.card import measured_of, read_card
+from jeat_tf.runs.results import ATTACKS
+from tests.made import attack_results, row
 
 IMAGES = np.random.default_rng(1).random((5, 8, 8, 1), np.float32)
 
@@ -157,3 +161,13 @@ class TestZoo:
         finally:
             monkeypatch.undo()
             zoo.zoo.cache_clear()
+
+
+def test_a_card_has_no_numbers_of_other_weights(tmp_path, capsys):
+    rows = row("clean", 45, 0.0), dataclasses.replace(row("pgd20", 25, 8 / 255), norm="l2", epsilon_text="0.5")
+    found = dataclasses.replace(attack_results(rows), norm="linf,l2")
+    write_record(str(tmp_path / "evaluation" / ATTACKS), found)
+    measured, _ = measured_of(str(tmp_path), found.weights_sha256)
+    assert [one.epsilon for one in measured] == ["", "l2 0.5"]
+    assert measured_of(str(tmp_path), "other")[0] == ()
+    assert "is of other weights" in capsys.readouterr().out

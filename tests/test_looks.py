@@ -64,3 +64,13 @@ def test_images_that_are_not_finite_are_left_out_and_nothing_is_said_of_too_few(
     assert np.isfinite(list(found)).all()
     images[:] = np.inf
     assert looks(images, LABELS, drawn(1), LABELS) is None
+
+
+def test_exact_copies_count_where_real_images_have_doubles():
+    real = drawn(1)
+    real[20:40] = real[:20]  # more than 1% of them: the distance that a copy may have is 0
+    found = looks(real[:100], LABELS[:100], real, LABELS)
+    assert found.copies_of_real == 1
+    assert looks(drawn(0), LABELS, real, LABELS).copies_of_real == 0
+    one = np.repeat(drawn(0)[:2], 100, axis=0)[np.argsort(np.repeat([0, 1], 100), kind="stable")]
+    assert looks(one, np.repeat([0, 1], 100), real, LABELS).copies_of_each_other == 1

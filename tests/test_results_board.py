@@ -13,6 +13,7 @@ from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.files import write_text
 from jeat_tf.core.flat import replace
 from jeat_tf.core.records import write_record
+from jeat_tf.report.collect import read_run
 from jeat_tf.report.hparams import results, write_results
 from jeat_tf.report.run import report
 from jeat_tf.runs.results import ATTACKS
@@ -45,12 +46,14 @@ def test_the_report_writes_a_row_for_each_run(tmp_path):
 
 
 def test_results_are_those_that_evaluate_wrote(tmp_path):
-    assert results(str(tmp_path)) == {}
+    write_text(tmp_path / "config.json", to_json(TrainConfig()))
+    assert results(read_run(str(tmp_path), "run")) == {}
+    folder = tmp_path / "evaluation"
     rows = row("clean", 45, 0.0), dataclasses.replace(row("pgd20", 25, 8 / 255), epsilon_text="8/255")
-    write_record(str(tmp_path / ATTACKS), attack_results(rows))
+    write_record(str(folder / ATTACKS), attack_results(rows))
     for name, record in density_results().items():
-        write_record(str(tmp_path / name), record)
-    found = results(str(tmp_path))
+        write_record(str(folder / name), record)
+    found = results(read_run(str(tmp_path), "run"))
     assert found.pop("real_images/fid") == 3.5
     assert {name: number for name, number in found.items() if not name.startswith("real_images/")} == {
         "accuracy/clean": 0.9,

@@ -41,3 +41,10 @@ def test_other_shapes_are_refused(shape):
 def test_labels_are_one_for_each_image():
     with pytest.raises(ValueError, match="expected a label for each of 2 images, received 3"):
         jt.show(np.zeros((2, 8, 8, 1)), [1, 2, 3])
+
+
+def test_an_image_of_no_class_is_labelled_by_a_question_mark():
+    images = np.zeros((2, 8, 8, 1), np.float32)
+    asked = jt.show(images, [0, -1], columns=1, names=["cat", "dog"])
+    other = jt.show(images, [0, 1], columns=1, names=["cat", "dog"])
+    assert asked.tobytes() != other.tobytes()

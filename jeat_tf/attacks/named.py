@@ -88,7 +88,7 @@ def named(name: str, ball: Ball) -> Named:
         return Named(
             name, ball, autoattack_plan([name], ball), "as in AutoAttack, one run (fab-t, apgd-t: one for each target)"
         )
-    version = name.removeprefix("autoattack").removeprefix("-") or "standard"
+    version = "standard" if name == "autoattack" else name.removeprefix("autoattack-")
     if name.startswith("autoattack") and version in VERSIONS:
         plan = autoattack_plan(version, ball)
         words = f"{VERSIONS[version]}, in order, each on the images that are still unbroken; targets: {plan.order.name}"
@@ -114,6 +114,13 @@ def ascent(name: str, attack: PGD, restarts: int = 1, kind: str = "pgd") -> Name
     """
     if restarts < 1:
         raise ValueError(f"expected restarts of at least 1, received {restarts}")
+    if attack.start not in ("image", "random"):
+        raise ValueError(
+            f'expected an evaluation by PGD from start="image" or "random", received "{attack.start}", which is for '
+            "training alone"
+        )
+    if restarts > 1 and attack.start == "image":
+        raise ValueError(f'expected start="random" with {restarts} restarts: from the image all are the same')
     words, loss, _ = _ASCENTS[kind]
     search = functools.partial(
         pgd_search,

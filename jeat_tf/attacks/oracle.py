@@ -95,7 +95,7 @@ class Oracle:
           ValueError: outputs that are not logits.
         """
         if not self._num_classes:
-            self.learn(self.compiled(self.logits, "logits")(tf.convert_to_tensor(x[:_LOOKED_AT])).numpy())
+            self.learn(self.compiled(self.logits, "logits")(tf.cast(x[:_LOOKED_AT], tf.float32)).numpy())
         return self._num_classes
 
     def learn(self, logits: np.ndarray) -> None:

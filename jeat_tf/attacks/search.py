@@ -134,7 +134,7 @@ def search(
 def predictions(net: LogitsFn | Oracle, x: Images) -> np.ndarray:
     """Logits float32[B, K] of a batch, by the same compiled function that decides every success."""
     oracle = as_oracle(net)
-    return oracle.compiled(oracle.logits, "logits")(tf.convert_to_tensor(x)).numpy()
+    return oracle.compiled(oracle.logits, "logits")(tf.cast(x, tf.float32)).numpy()
 
 
 def gradients(

@@ -71,7 +71,7 @@ class Generation(Value):
     features_sha256: str = setting("", "inception: digest that the file must have")
     reference_split: str = setting("train", "TFDS split of the real images")
     score_splits: int = setting(10, "parts whose inception scores are averaged")
-    neighbours: int = setting(8, "generated images whose nearest training images are shown; 0: none")
+    neighbours: int = setting(8, "generated images whose nearest training images are shown; 0: none", at_least=0)
 
 
 @value

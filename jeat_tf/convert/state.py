@@ -133,6 +133,9 @@ def parsed_state(arrays: Mapping[str, np.ndarray]) -> State:
         raise ValueError(f"expected finite weights, received NaN or infinity in {', '.join(broken[:5])}")
     while (prefix := _shared_prefix(weights)) is not None:
         weights = {name.removeprefix(prefix): array for name, array in weights.items()}
+    if len(normalizers) == 1:
+        (alone,) = normalizers
+        raise ValueError(f"expected mean and std together, received {alone} alone; store both, or neither")
     normalization = (normalizers["mean"], normalizers["std"]) if len(normalizers) == 2 else None
     return State(weights, normalization, _check(arrays))
 

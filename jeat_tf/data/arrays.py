@@ -16,6 +16,7 @@ from jeat_tf.data.image_data import StoredImages, Unlabelled, resized
 SUFFIXES = (".npz", ".npy")
 _NAMES = (("images", "labels"), ("x", "y"), ("image", "label"))
 _SPLITS = ("train", "test", "validation", "val")
+_DARK = 16  # the whitest pixel of images whose white is not 255, such as 1 or 16
 
 
 def from_arrays(
@@ -153,6 +154,13 @@ def _stored(
     shapes = {images.shape[1:] for images, _ in held.values()}
     if len(shapes) > 1:
         raise ValueError(f"expected images of one shape in {name}, received {sorted(map(list, shapes))}")
+    whitest = [int(images.max()) for images, _ in held.values() if images.dtype == np.uint8]
+    if whitest and (highest := max(whitest)) <= _DARK:
+        warnings.warn(
+            f"the images of {name} are bytes of at most {highest}, which of 255 is nearly black; rescale them to "
+            "0..255, or to floats in [0, 1]",
+            stacklevel=3,
+        )
     count = max(int(labels.max()) for _, labels in held.values()) + 1
     if class_names and len(class_names) < count:
         raise ValueError(f"expected a name for each of {count} classes of {name}, received {len(class_names)}")

@@ -111,8 +111,9 @@ def _from_arrays(folder: str, clean: LabelledImages, count: int) -> _Found:
                 f"expected --num_images in 0..{each}, the images of a severity in {path}, received {count}"
             )
         all_labels = labels if len(labels) == len(images) else np.tile(labels, len(SEVERITIES))
-        if all_labels.max() >= (clean.num_classes or clean.labels.max() + 1):
-            raise ValueError(f"expected labels of {clean.name}, received {all_labels.max()} in {folder}/labels.npy")
+        used = all_labels.reshape(len(SEVERITIES), each)[:, : count or each]
+        if used.max() >= (clean.num_classes or clean.labels.max() + 1):
+            raise ValueError(f"expected labels of {clean.name}, received {used.max()} in {folder}/labels.npy")
         found[file.removesuffix(".npy")] = [
             functools.partial(_block, clean, images, all_labels, (s - 1) * each, count or each, f"{path}, severity {s}")
             for s in SEVERITIES

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from jeat_tf.data import arrays, folders
 from jeat_tf.data.digits import Digits
-from jeat_tf.data.image_data import ImageData, TfdsImages, Unlabelled
+from jeat_tf.data.image_data import ImageData, StoredImages, TfdsImages, Unlabelled
 
 _CHUNKS = 100  # sub-splits that the validation draw chooses among: one percent of the training split each
 
@@ -69,10 +69,13 @@ def open_unlabelled(
       FileNotFoundError: see `open_dataset`.
     """
     name, whole = _named(name), split.partition("[")[0]
-    if is_file(name):
-        return arrays.open_unlabelled_arrays(name, whole, image_size)
-    if _is_folder_of_images(name):
-        return folders.open_unlabelled_folder(name, whole, image_size)
+    if is_file(name) or _is_folder_of_images(name):
+        opened = arrays.open_unlabelled_arrays if is_file(name) else folders.open_unlabelled_folder
+        found = opened(name, whole, image_size)
+        if whole == split:
+            return found
+        held = StoredImages(name, {whole: (found.images, np.zeros(len(found.images), np.int64))})
+        return Unlabelled(found.name, held.arrays(split)[0])
     data = open_dataset(name, data_dir, download=download, image_size=image_size)
     return Unlabelled(data.name, data.arrays(split)[0])
 

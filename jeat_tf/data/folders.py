@@ -47,6 +47,8 @@ def open_folder(folder: str, size: tuple[int, int] | None = None) -> StoredImage
     for split, root in roots.items():
         of_class = {label: _files(os.path.join(root, name)) for label, name in enumerate(classes)}
         files[split] = [(path, label) for label, paths in of_class.items() for path in paths]
+        if not files[split]:
+            raise ValueError(f"expected images in {root}, found none; remove that folder, or fill it")
     first = "train" if "train" in files else min(files)
     if missing := set(range(len(classes))) - {label for _, label in files[first]}:
         lacking = classes[min(missing)]

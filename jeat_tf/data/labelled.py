@@ -96,11 +96,14 @@ def first_of_split(data: ImageData, split: str, *, count: int = 0) -> LabelledIm
     """
     where, one_set = split, set(data.splits) == {"train"} and isinstance(data, StoredImages)
     if one_set:
-        where, split = "the file" if is_file(data.place) else "the folder", re.sub(r"^\w*", "train", split)
+        place = "the file" if is_file(data.place) else "the folder"
+        where = f"{split} of {place}" if "[" in split else place
+        split = "+".join(re.sub(r"^\w*", "train", part) for part in split.split("+"))
     total = data.size(split)
     if not 0 <= count <= total:
         raise ValueError(f"expected --num_images in 0..{total}, the images of {where}, received {count}")
     count = count or total
+    order = "one fixed random order" if os.path.isdir(getattr(data, "place", "")) else "file order"
     if isinstance(data, StoredImages):
         images, labels = data.arrays(split)
         seen, there = (len(np.unique(some)) for some in (labels[:count], labels))
@@ -115,7 +118,7 @@ def first_of_split(data: ImageData, split: str, *, count: int = 0) -> LabelledIm
         images, labels = np.stack([x for x, _ in examples]), np.stack([y for _, y in examples])
     return LabelledImages(
         name=data.name,
-        origin=f"images 0 to {count - 1} of the {total} of {where}, in file order",
+        origin=f"images 0 to {count - 1} of the {total} of {where}, in {order}",
         images=Pixels(images[:count]),
         labels=labels[:count].astype(np.int64),
         class_names=data.class_names if data.named else (),

@@ -116,7 +116,7 @@ def _card(net: keras.Model, run: TrainConfig | None, config: ExportConfig, folde
             f"expected the folder of a finished training run in --model={config.model} for --formats=card, which says "
             "how the net was made; train it to its end, or leave card out"
         )
-    measured, command = measured_of(config.model)
+    measured, command = measured_of(config.model, training.weights_sha256)
     place = os.path.join(folder, "card")
     with _new(place) as path:
         os.mkdir(path)

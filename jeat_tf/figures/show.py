@@ -46,7 +46,7 @@ def show(
     gap = max(2, scale // 2)
     points = max(11, min(20, pixels * scale // 3))
     font = ImageFont.load_default(size=points)
-    words = None if numbers is None else [names[n] if names else str(n) for n in numbers]
+    words = None if numbers is None else ["?" if n < 0 else names[n] if names else str(n) for n in numbers]
     in_rows = words is not None and all(
         len(set(words[row * columns : (row + 1) * columns])) == 1 for row in range(rows)
     )

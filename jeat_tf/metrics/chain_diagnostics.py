@@ -201,6 +201,7 @@ def diagnose(
     reference_labels: np.ndarray,
     *,
     seen: np.ndarray | None = None,
+    num_classes: int = 0,
     steps: Sequence[Steps | None] | None = None,
 ) -> ChainDiagnosis:
     """Everything above of one set of chains.
@@ -211,8 +212,9 @@ def diagnose(
       images: float[M, H, W, C], last images; those that are not finite are left out.
       labels: int[M], the requested classes.
       reference_images: float[R, H, W, C].
-      reference_labels: int[R], which say what classes there are.
+      reference_labels: int[R].
       seen: int[M], the classes that a classifier sees in the images, for the share of each.
+      num_classes: of the classifier; 0: as many as the references and what it sees need.
       steps: T of them, of the chains at each reading, for the ratio of drift to noise; None where there is no noise.
     """
     step = np.asarray(traces["trace_step"])
@@ -238,7 +240,7 @@ def diagnose(
         effective_sample_size_of_last_half=_median_size(late),
         drift_to_noise=_ratios(norms, at_readings, int(np.prod(images.shape[1:]))),
         saturated=_mean(saturation(shown)),
-        share_of_each_class=_shares(seen[whole], reference_labels) if seen is not None else None,
+        share_of_each_class=_shares(seen[whole], reference_labels, num_classes) if seen is not None else None,
         collapse=_spread(shown, classes, reference_images, reference_labels),
     )
 
@@ -254,9 +256,11 @@ def _ratios(norms: np.ndarray, steps: Sequence[Steps | None], num_values: int) -
     )
 
 
-def _shares(seen: np.ndarray, reference_labels: np.ndarray) -> tuple[float, ...] | None:
-    num_classes = int(reference_labels.max()) + 1
-    return tuple((class_counts(seen, num_classes) / len(seen)).tolist()) if len(seen) else None
+def _shares(seen: np.ndarray, reference_labels: np.ndarray, num_classes: int) -> tuple[float, ...] | None:
+    if not len(seen):
+        return None
+    num_classes = num_classes or 1 + int(max(reference_labels.max(), seen.max()))
+    return tuple((class_counts(seen, num_classes) / len(seen)).tolist())
 
 
 def _spread(*arrays: np.ndarray) -> Collapse | None:

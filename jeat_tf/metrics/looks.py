@@ -91,7 +91,7 @@ def looks(
         distance=float(np.median(to_real)),
         distance_of_start=None if began is None else float(np.median(began)),
         copies_of_each_other=_copies(rows, labels, real, np.asarray(real_labels)),
-        copies_of_real=float(np.mean(to_real < np.quantile(among_real, _NEAR))),
+        copies_of_real=_nearer(to_real, among_real),
     )
 
 
@@ -107,7 +107,13 @@ def _copies(rows: np.ndarray, labels: np.ndarray, real: np.ndarray, real_labels:
             theirs.append(found[1])
     if not ours:
         return 0.0
-    return float(np.mean(np.concatenate(ours) < np.quantile(np.concatenate(theirs), _NEAR)))
+    return _nearer(np.concatenate(ours), np.concatenate(theirs))
+
+
+def _nearer(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Share of distances below nearly all of the others; where real images have doubles, of distances of 0."""
+    near = np.quantile(theirs, _NEAR)
+    return float(np.mean(ours < near if near > 0 else ours == 0))
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 from jeat_tf.config.train import TrainConfig
 from jeat_tf.core.flat import flatten
-from jeat_tf.core.records import stored
+from jeat_tf.report.collect import Run
 from jeat_tf.runs.generation_results import GenerationResults
-from jeat_tf.runs.results import ATTACKS, AttackResults, CalibrationResults, OodResults
+from jeat_tf.runs.results import AttackResults, CalibrationResults, OodResults
 
 _SHOWN = (
     "method",
@@ -25,21 +25,24 @@ _SHOWN = (
 )
 
 
-def results(folder: str) -> dict[str, float]:
-    """The main numbers that `jeat_tf.evaluate` wrote to a folder, by name; empty where it wrote none."""
+def results(run: Run) -> dict[str, float]:
+    """The main numbers that `jeat_tf.evaluate` found of a run's own weights, by name; empty where it found none."""
     found: dict[str, float] = {}
-    attacks = stored(AttackResults, os.path.join(folder, ATTACKS))
-    for row in attacks.results if attacks else ():
-        radius = f"_{row.epsilon_text.replace('/', '_')}" if row.in_ball and row.epsilon_text else ""
-        found[f"accuracy/{row.attack.replace(' ', '_')}{radius}"] = row.accuracy
-    calibration = stored(CalibrationResults, os.path.join(folder, "calibration.json"))
-    found |= {f"calibration/{key}": getattr(calibration, key) for key in ("nll", "brier", "ece") if calibration}
-    other_images = stored(OodResults, os.path.join(folder, "ood.json"))
-    for other, scores in other_images.detection.items() if other_images else ():
-        found |= {f"ood/{os.path.basename(other)}_{score}_auroc": value.auroc for score, value in scores.items()}
-    generation = stored(GenerationResults, os.path.join(folder, "generation.json"))
-    for samples, of_set in generation.sets.items() if generation else ():
-        found |= {f"{samples}/{key}": number for key, number in of_set.numbers().items()}
+    for report in (report for file, report in run.reports.items() if file.startswith("evaluation/")):
+        if isinstance(report, AttackResults):
+            for row in report.results:
+                norm = f"_{row.norm}" if row.norm and "," in report.norm else ""
+                radius = f"_{row.epsilon_text.replace('/', '_')}" if row.in_ball and row.epsilon_text else ""
+                found[f"accuracy/{row.attack.replace(' ', '_')}{norm}{radius}"] = row.accuracy
+        elif isinstance(report, CalibrationResults):
+            found |= {f"calibration/{key}": getattr(report, key) for key in ("nll", "brier", "ece")}
+        elif isinstance(report, OodResults):
+            for other, scores in report.detection.items():
+                name = os.path.basename(other)
+                found |= {f"ood/{name}_{score}_auroc": value.auroc for score, value in scores.items()}
+        elif isinstance(report, GenerationResults):
+            for samples, of_set in report.sets.items():
+                found |= {f"{samples}/{key}": number for key, number in of_set.numbers().items()}
     return found
 
 

@@ -38,7 +38,7 @@ def report(config: ReportConfig) -> dict[str, Any]:
         runs, drawings = read_runs(config.runs)
         if board:
             for run in runs:
-                write_results(os.path.join(board, run.name), run.config, results(run.path_of("evaluation")))
+                write_results(os.path.join(board, run.name), run.config, results(run))
         return _write(files, runs, drawings, {}, entries)
 
 

@@ -75,13 +75,17 @@ class Method(NamedTuple):
     @property
     def recoveries(self) -> dict[int, int]:
         """How often the guard took runs back to earlier weights, by seed; without those it did not."""
-        counts = {run.config.run.seed: len(run.guard) for run in self.runs + self.unfinished}
+        counts = {run.config.run.seed: _recoveries(run) for run in self.runs + self.unfinished}
         return {seed: count for seed, count in counts.items() if count}
+
+
+def _recoveries(run: Run) -> int:
+    return sum(not event.is_stop for event in run.guard)
 
 
 def status(run: Run) -> str:
     """Whether a run finished, and how often the guard took it back."""
-    times = sum(not event.is_stop for event in run.guard)
+    times = _recoveries(run)
     recovered = [f"taken back by the guard {times} time{'s' * (times != 1)}"] if times else []
     if run.finished:
         return ", ".join(["finished", *recovered])

@@ -124,15 +124,18 @@ def read_card(folder: str) -> ModelCard | None:
     return stored(ModelCard, os.path.join(folder, FILE))
 
 
-def measured_of(folder: str) -> tuple[tuple[Measured, ...], str]:
-    """What a run's evaluation found, and by which command; nothing where there is none."""
+def measured_of(folder: str, weights_sha256: str) -> tuple[tuple[Measured, ...], str]:
+    """What a run's evaluation of those weights found, and by which command; nothing where there is none."""
     found = stored(AttackResults, os.path.join(folder, "evaluation", ATTACKS))
     if found is None:
+        return (), ""
+    if found.weights_sha256 != weights_sha256:
+        print(f"left off the card: the evaluation in {folder} is of other weights, those of {found.model}")
         return (), ""
     rows = [
         Measured(
             attack=row.attack,
-            epsilon="" if row.attack == "clean" else f"{found.norm} {row.epsilon_text or row.epsilon}",
+            epsilon="" if row.attack == "clean" else f"{row.norm or found.norm} {row.epsilon_text or row.epsilon}",
             accuracy=row.accuracy,
             images=row.images,
             protocol=row.protocol,

@@ -73,7 +73,9 @@ def diagnostics(
     }
     look = looks(shown.images, shown.labels, images[few], labels[few], starts=starts)
     accepted = {name.removeprefix("accepted_by_"): float(m[0]) for name, m in means.items() if name.startswith("acc")}
-    found = diagnose(traces, shown.images, shown.labels, images[few], labels[few], seen=seen, steps=steps)
+    num_classes = drawing.net.output_shape[-1]
+    references = images[few], labels[few]
+    found = diagnose(traces, shown.images, shown.labels, *references, seen=seen, num_classes=num_classes, steps=steps)
     return Diagnostics(
         **vars(found),
         finite=bool(np.isfinite(shown.images).all()),

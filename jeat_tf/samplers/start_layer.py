@@ -147,22 +147,14 @@ def class_gaussians(statistics: ClassStatistics) -> Callable[[Labels, Seed], Ima
 
 
 def mixture(statistics: ClassStatistics) -> Callable[[Labels, Seed], Images]:
-    """A draw from the equal mixture of all classes' Gaussians, whatever the label, clipped to [0, 1]; by TFP."""
-    means, factors, stds, image_shape = statistics
-    image_shape = [int(side) for side in image_shape]
+    """A draw from the equal mixture of all classes' Gaussians, whatever the label, clipped to [0, 1]."""
+    of_class = class_gaussians(statistics)
 
     def draw(labels: Labels, seed: Seed) -> Images:
-        import tensorflow_probability as tfp
-
-        tfd = tfp.distributions
-        if stds is not None and stds.shape[0] > 0:
-            # TFP's diagonal plus low rank: a sum of an independent and a shared part, as ours is.
-            components = tfd.MultivariateNormalDiagPlusLowRankCovariance(means, tf.square(stds), factors)
-        else:
-            components = tfd.MultivariateNormalTriL(means, factors)
-        weights = tfd.Categorical(probs=np.full(means.shape[0], 1 / means.shape[0], np.float32))
-        x = tfd.MixtureSameFamily(weights, components).sample(tf.shape(labels)[0], seed=seed)
-        return tf.clip_by_value(tf.reshape(x, [-1, *image_shape]), 0.0, 1.0)
+        which, where = split(seed)
+        num_classes = tf.shape(statistics.means)[0]
+        drawn = tf.random.stateless_uniform(tf.shape(labels), which, 0, num_classes, tf.int32, alg="philox")
+        return of_class(drawn, where)
 
     return draw
 

@@ -118,6 +118,8 @@ def steps_in_epoch(config: TrainConfig, images: TrainingImages) -> int:
     # With a stream of its own for p(x), images of unknown label are there alone.
     beside = images.extra if not (config.stream.separate_marginal and config.unlabelled) else None
     own = batch if beside is None else own_share(batch, config.stream.extra_share)
+    if own < 1:
+        raise ValueError(f"expected --batch_size of at least 2, for own images and others, received {batch}")
     others = 0 if beside is None else len(beside[0])
     if own > size or batch - own > others:
         limits = f"at most {size}, the training images"

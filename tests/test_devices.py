@@ -95,8 +95,15 @@ def test_two_replicas_of_half_a_batch_step_as_one_of_a_batch(update, bounds, str
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("scaling", ["static", "dynamic"])
-@pytest.mark.parametrize("bounds", [{"clipnorm": 0.02}, {"global_clipnorm": 0.05}, {"clipvalue": 0.01}])
+@pytest.mark.parametrize(
+    ("bounds", "scaling"),
+    [
+        ({"clipnorm": 0.02}, "static"),
+        ({"global_clipnorm": 0.05}, "dynamic"),
+        pytest.param({"clipnorm": 0.02}, "dynamic", marks=pytest.mark.slow),
+        pytest.param({"clipvalue": 0.01}, "static", marks=pytest.mark.slow),
+    ],
+)
 def test_replicas_bound_gradients_without_the_factor_of_loss_scaling(bounds, scaling, strategy):
     def optimizer():
         if scaling == "static":

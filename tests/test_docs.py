@@ -8,7 +8,9 @@ import pytest
 GUIDES = pathlib.Path(__file__).parents[1] / "docs" / "guide"
 
 
-@pytest.mark.parametrize("name", ["get-started", "epsilon", "attack", "train", "draw"])
+@pytest.mark.parametrize(
+    "name", ["get-started", "epsilon", "attack", "train", pytest.param("draw", marks=pytest.mark.slow)]
+)
 def test_the_programs_of_a_guide_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")

@@ -161,7 +161,9 @@ def copied(run, folder, *given):
     return there
 
 
-@pytest.mark.parametrize("word", ["pgd_at", "pre_jeat", "weat", "robust_jem"])
+@pytest.mark.parametrize(
+    "word", ["pgd_at", "robust_jem", *(pytest.param(word, marks=pytest.mark.slow) for word in ("pre_jeat", "weat"))]
+)
 def test_without_stored_samples_images_are_drawn_by_the_rule_of_the_methods_paper(word, run, tmp_path, digits):
     there = copied(run, tmp_path / "there", f"--method={word}")
     report = one(f"net={there}", tmp_path / "figures", "grids")

@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import numpy as np
+import pytest
 
 from jeat_tf.methods.presets import presets
 from jeat_tf.models.files import load_net
@@ -18,6 +19,7 @@ def load(name):
     return module
 
 
+@pytest.mark.slow
 def test_quickstart_learns_and_draws(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result, digits = load("quickstart").main(epochs=3, num_images=60)

@@ -34,7 +34,7 @@ def test_random_classes_are_others_depend_on_the_image_alone_and_use_all():
 @pytest.mark.parametrize(
     "name",
     [
-        name.replace("N", "5")
+        pytest.param(name, marks=pytest.mark.slow) if name == "cw_l2" else name.replace("N", "5")
         for name in NAMES
         if name not in ("clean", "noise", "cw_linf_min", "autoattack-plus", "autoattack-rand")
     ],

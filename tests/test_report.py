@@ -135,7 +135,12 @@ class TestSummary:
     def test_runs_with_other_settings_are_other_methods(self, tmp_path):
         for i, epsilon in enumerate((0.1, 0.2)):
             make_run(tmp_path / f"jeat-{i}", epsilon=epsilon)
-        assert set(rows_of(tmp_path)[0]) == {"jeat", "jeat (jeat-1)"}
+        assert set(rows_of(tmp_path)[0]) == {"jeat", "jeat-1"}  # both of seed 0: the 1 is no seed
+
+    def test_a_number_that_is_no_seed_stays_in_the_name(self, tmp_path):
+        for name, epsilon, seed in (("eps4", 0.1, 0), ("eps8", 0.2, 0), ("pgd10-2", 0.3, 2), ("pgd10-3", 0.3, 3)):
+            make_run(tmp_path / name, epsilon=epsilon, seed=seed)
+        assert set(rows_of(tmp_path)[0]) == {"eps4", "eps8", "pgd10"}
 
     def test_the_same_settings_and_seed_twice_are_two_rows_and_a_remark(self, tmp_path):
         for name in ("a/jeat-0", "a/jeat-1", "b/jeat-0"):

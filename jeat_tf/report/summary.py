@@ -11,7 +11,7 @@ from jeat_tf.core.flat import flatten
 from jeat_tf.report.collect import Run
 from jeat_tf.report.measures import GROUPS, Column, Value, measured
 
-_OF_SEED = re.compile(r"[-_./]?(?:seed)?[-_]?\d+$")
+_OF_SEED = re.compile(r"[-_./]?(?:seed)?[-_]?(\d+)$")
 _DIFFERENT = "not averaged: measured in different ways"
 _SHOWN = 100  # characters of a protocol in a remark
 
@@ -202,11 +202,17 @@ def _one_of_each_seed(runs: list[Run], remarks: list[str]) -> list[list[Run]]:
     ]
     stems: dict[str, list[Run]] = {}
     for run in runs:
-        stems.setdefault(_OF_SEED.sub("", run.name), []).append(run)
+        stems.setdefault(_without_seed(run.name, run), []).append(run)
     parts: list[list[Run]] = []
     for part in stems.values():
         parts += [part] if _seeds_differ(part) else [[run] for run in part]
     return parts
+
+
+def _without_seed(name: str, run: Run) -> str:
+    """The name without the run's seed at its end; another number, as of eps8, stays."""
+    found = _OF_SEED.search(name)
+    return name[: found.start()] if found and int(found[1]) == run.config.run.seed else name
 
 
 def _seeds_differ(runs: list[Run]) -> bool:
@@ -215,8 +221,8 @@ def _seeds_differ(runs: list[Run]) -> bool:
 
 def _name(runs: list[Run]) -> str:
     """What the folders' names share, without the number of a seed."""
-    for names in ([run.name for run in runs], [run.name.rpartition("/")[2] for run in runs]):
-        stems = {_OF_SEED.sub("", name) for name in names}
+    for whole in (True, False):  # the whole name, or that of the folder
+        stems = {_without_seed(run.name if whole else run.name.rpartition("/")[2], run) for run in runs}
         if len(stems) == 1 and (stem := stems.pop()):
             return stem
     return os.path.commonprefix([run.name for run in runs]).rstrip("-_./ ") or runs[0].config.method.word

@@ -69,8 +69,8 @@ def producer(component: Component, parameters: dict[str, Any]) -> dict[str, Any]
     data_dir is left out: it may hold any number of data sets, and what TFDS has prepared there under a name has a
     version.
     """
-    paths = [path for name, value in parameters.items() for path in _paths(name, value)]
-    named = {path: sha256(path) for path in paths if os.path.exists(path)}
+    paths = {path for name, value in parameters.items() for path in _paths(name, value)}
+    named = {path: sha256(path) for path in sorted(paths) if os.path.exists(path)}
     code = code_sha256(component.function.__module__)
     return {"component": component.name, "version": component.version, "code": code, "files": named}
 

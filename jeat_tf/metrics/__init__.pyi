@@ -18,9 +18,9 @@ from .scores import (
 __all__ = [
     "Calibration",
     "Detection",
-    "FisherScore",
     "FeatureNet",
     "FeatureStatistics",
+    "FisherScore",
     "Protocol",
     "agreement",
     "bias_note",
